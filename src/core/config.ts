@@ -1,0 +1,58 @@
+import type { PhaseName } from "./phase.js";
+
+/** The frozen configuration of one process. Durations are milliseconds, shares are 0 to 1, percentages 1 to 100. */
+export interface Config {
+  /** Namespace of everything we write. */
+  readonly migration: string;
+  readonly legacy: {
+    readonly preset: string;
+    readonly url: string;
+    /** SQL: the session table, where it is not the preset's. */
+    readonly table?: string;
+    /** memcached: the key prefix, where it is not the preset's. */
+    readonly prefix?: string;
+    /** Several memcached servers: the client's own rule. */
+    readonly distribution?: "modulo" | "ketama";
+    readonly preparedStatements: boolean;
+    /** Connections to the legacy store of one process. */
+    readonly connections: number;
+  };
+  readonly redis: {
+    readonly preset: string;
+    readonly url: string;
+    readonly prefix?: string;
+    readonly wait: { readonly destroy: number; readonly open: number };
+    readonly tls: Readonly<Record<string, unknown>>;
+  };
+  /** `same`: the schema `sessionferry` in the legacy SQL database; `target`: the Redis of the migration. */
+  readonly control: { readonly url: string };
+  readonly onRedisDown: "demote" | "fail";
+  readonly timeouts: {
+    /** How long a request waits for Redis where it can go on without. */
+    readonly redis: number;
+    /** A request's deadline otherwise. */
+    readonly legacy: number;
+    readonly acknowledge: number;
+    readonly drain: number;
+  };
+  readonly ramps: Readonly<Partial<Record<PhaseName, readonly number[]>>>;
+  readonly gates: {
+    readonly freshness: number;
+    readonly maxMissing: number;
+    readonly maxMismatched: number;
+    readonly maxExpiry: number;
+    readonly maxResurrected: number;
+    readonly ttlTolerance: number;
+    readonly minCoverage: number;
+    readonly maxUnverified: number;
+    readonly maxErrorRate: number;
+    readonly maxP95: number;
+    readonly maxRedisMemory: number;
+    readonly maxDirtyAge: number;
+    readonly minStay: Readonly<Partial<Record<PhaseName, number>>>;
+  };
+  readonly backfill: { readonly batch: number; readonly concurrency: number; readonly rate: number };
+  readonly drain: { readonly every: number; readonly rate: number };
+  readonly touchEvery: number;
+  readonly accept: readonly ("eviction" | "bypass")[];
+}

@@ -1,0 +1,38 @@
+import { randomBytes } from "node:crypto";
+
+const ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz";
+const NODE_LENGTH = 8;
+const COUNT_LENGTH = 10;
+
+/** Every intent id and nonce has this length, so that the scripts compare ids at aligned offsets. */
+export const ID_LENGTH = NODE_LENGTH + COUNT_LENGTH;
+
+/** A node's name: 8 characters of [0-9a-z], drawn anew by every process (41 random bits). */
+export function newNodeId(): string {
+  let id = "";
+  while (id.length < NODE_LENGTH) {
+    for (const byte of randomBytes(16)) {
+      if (byte < 252 && id.length < NODE_LENGTH) id += ALPHABET[byte % 36];
+    }
+  }
+  return id;
+}
+
+/** The node that made an intent id or nonce. */
+export function nodeOf(id: string): string {
+  return id.slice(0, NODE_LENGTH);
+}
+
+/**
+ * Makes intent ids and nonces. The protocol compares them for equality only, so uniqueness is all they need: the
+ * node's random name followed by a counter costs nothing on the hot path and tells the sweeper whose intent it is.
+ */
+export class IdSource {
+  #count = 0;
+  constructor(readonly node: string) {
+    if (node.length !== NODE_LENGTH) throw new RangeError(`a node id has ${NODE_LENGTH} characters`);
+  }
+  next(): string {
+    return this.node + (this.#count++).toString(36).padStart(COUNT_LENGTH, "0");
+  }
+}

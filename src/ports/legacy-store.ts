@@ -1,0 +1,80 @@
+import type { Session, Sid } from "../core/session.js";
+
+/**
+ * Proof of what L held for one sid at one moment; only its own store can read it. A token never stands for "absent":
+ * where L has no row the store puts an already expired (or, in memcached, a short-lived and invisible) placeholder in
+ * and gives that one's token, because "absent" would still match after somebody wrote and deleted (rule 4).
+ */
+export interface Token {
+  readonly sid: Sid;
+}
+
+export interface ConditionalChange {
+  readonly token: Token;
+  /** null deletes. */
+  readonly session: Session | null;
+}
+
+/** Thrown by a write whose outcome L did not tell: its reply was lost or came too late. */
+export class OutcomeUnknown extends Error {
+  /**
+   * @param settled resolves once the write can no longer take effect on L (its statement or connection has ended);
+   *   it never rejects and may take as long as L is away.
+   */
+  constructor(
+    message: string,
+    readonly settled: Promise<void>,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+    this.name = "OutcomeUnknown";
+  }
+}
+
+/** Thrown when L could not be reached and the command certainly was not carried out. */
+export class LegacyUnreachable extends Error {
+  override readonly name = "LegacyUnreachable";
+}
+
+/**
+ * L. Every method is one round trip (a batch: one per server) and knows only live sessions: an expired row is absent.
+ * Absolute expiries in milliseconds; the store rounds as its own format asks. Writes reject with `OutcomeUnknown`,
+ * `LegacyUnreachable`, or the store's own error when it refused (then nothing changed).
+ */
+export interface LegacyStore {
+  readonly kind: "postgres" | "memcached" | "memory";
+  /** True where L may lose sessions by itself (memcached): then a missing session is no evidence of a destroy. */
+  readonly lossy: boolean;
+  /** Finest expiry L can express, in milliseconds: 1000 for memcached. */
+  readonly expiryGranularity: number;
+
+  get(sid: Sid): Promise<Session | null>;
+  getMany(sids: readonly Sid[]): Promise<(Session | null)[]>;
+  set(sid: Sid, session: Session): Promise<void>;
+  /** Moves the expiry; false when L has no live session of that id. */
+  touch(sid: Sid, expiresAt: number): Promise<boolean>;
+  /** Removes it; true when there was something to remove. */
+  destroy(sid: Sid): Promise<boolean>;
+
+  /** Rule 4: takes a token for each sid; null where a concurrent change kept it from being taken. */
+  tokens(sids: readonly Sid[]): Promise<(Token | null)[]>;
+  /** Rule 4: writes or deletes each only if its token still stands, on the connection that gave the token. */
+  applyIf(changes: readonly ConditionalChange[]): Promise<boolean[]>;
+
+  /**
+   * Live sids in the store's own stable order, a page at a time, from just after the sid `after`. A listing that runs
+   * under writes may miss sessions written meanwhile (they are mirrored anyway): it is never proof of completeness.
+   */
+  list(options: { after?: Sid; pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]>;
+  /** An independent count of what is there (a COUNT, or the server's own statistics). */
+  count(): Promise<number>;
+  /** Removes rows that expired a while ago; how many went. Nothing to do where the server does it itself. */
+  prune(): Promise<number>;
+  /** Changes when L was replaced by another server or lost its memory: system id and timeline, or start time. */
+  identity(): Promise<string>;
+  /** L's clock, milliseconds since the epoch. */
+  now(): Promise<number>;
+  /** Waits until no connection of that node is left, ending them where the server allows. False: still there. */
+  disconnectNode(node: string, endpoints: readonly string[]): Promise<boolean>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,47 @@
+import type { Sid } from "../core/session.js";
+
+/** Named points of the protocol, where a test may hold an operation and a tracer may look. */
+export type Point =
+  | "write:opened" // intent stands, L not yet written
+  | "write:written" // L written, intent not yet closed
+  | "read:leased" // lease taken, L not yet read
+  | "read:loaded" // L read, not yet filled
+  | "copy:leased"
+  | "copy:loaded"
+  | "drain:token" // token taken, R not yet read
+  | "drain:read" // R read, L not yet changed
+  | "drain:applied" // L changed, mark not yet removed
+  | "transition:published"
+  | "transition:acknowledged"
+  | "transition:work";
+
+export type StoreName = "legacy" | "redis" | "control";
+export type VerbName = "get" | "set" | "touch" | "destroy";
+
+/** What happened, for metrics and logs. Never carries a sid, a key or a value. */
+export type FerryEvent =
+  | {
+      readonly type: "operation";
+      readonly verb: VerbName;
+      readonly milliseconds: number;
+      readonly result: "ok" | "error";
+    }
+  | { readonly type: "mirror-failure"; readonly failedOn: StoreName; readonly verb: string; readonly error: unknown }
+  | { readonly type: "read-through"; readonly result: "hit" | "miss" | "fallback" }
+  | { readonly type: "gap"; readonly size: number }
+  | { readonly type: "drained"; readonly count: number; readonly refused: number }
+  | { readonly type: "swept"; readonly count: number }
+  | { readonly type: "redis"; readonly state: "up" | "down" | "lost" }
+  | { readonly type: "control"; readonly state: "up" | "down" }
+  | { readonly type: "routes"; readonly revision: number; readonly phase: string; readonly percent: number }
+  | { readonly type: "acknowledged"; readonly revision: number }
+  | { readonly type: "evicted" }
+  | { readonly type: "background-error"; readonly task: string; readonly error: unknown };
+
+export interface Observer {
+  event(event: FerryEvent): void;
+  /** Absent in production. A promise holds the operation at that point. */
+  at?(point: Point, sid: Sid | null): Promise<void> | undefined;
+}
+
+export const SILENT: Observer = { event() {} };

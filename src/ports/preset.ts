@@ -1,0 +1,33 @@
+import type { Session } from "../core/session.js";
+
+/** How one framework's store lays out its sessions: data, so that both sides of a migration are told by a name. */
+export interface LegacyPreset {
+  readonly name: string;
+  readonly title: string;
+  readonly backend: "postgres" | "memcached";
+  /** Put before the sid to make the key; "" where the key is the sid. */
+  readonly prefix: string;
+  /** Flags that every item of this format carries; 0 for SQL. */
+  readonly flags: number;
+  /** SQL only. */
+  readonly table?: { readonly name: string; readonly sid: string; readonly value: string; readonly expiry: string };
+  /** How the format gets its lifetime, in a sentence for `presets`. */
+  readonly lifetime: string;
+  /** The lifetime in milliseconds where a session tells none. */
+  readonly defaultLifetime: number;
+  /** Keys that are never copied and never counted (locks). */
+  readonly ignore?: readonly RegExp[];
+}
+
+export interface RedisPreset {
+  readonly name: string;
+  readonly title: string;
+  readonly prefix: string;
+  readonly lifetime: string;
+}
+
+/** Turns the bytes of one side into those of the other where the formats differ; identity for all presets so far. */
+export interface Codec {
+  toRedis(session: Session): Buffer;
+  fromRedis(value: Buffer, expiresAt: number): Session;
+}

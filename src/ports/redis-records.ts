@@ -1,0 +1,152 @@
+import type { BucketRange } from "../core/cohort.js";
+import type { Session, Sid } from "../core/session.js";
+
+export type Mode = "L" | "R";
+
+export type ReadAnswer =
+  | { readonly from: "R"; readonly session: Session | null }
+  | { readonly from: "L"; readonly lease: string | null };
+
+/** What L holds when an intent ends. */
+export type Outcome =
+  | { readonly kind: "value"; readonly session: Session }
+  | { readonly kind: "none" }
+  /** The hidden value comes back, with this expiry where one is given. */
+  | { readonly kind: "keep"; readonly expiresAt?: number };
+
+/** A verb whose new value depends on the old one (rule 13). memcached's verbs join this union. */
+export type ConditionalVerb = { readonly verb: "touch"; readonly expiresAt: number };
+
+export type ConditionalAnswer =
+  | { readonly answer: "L" }
+  | { readonly answer: "R"; readonly applied: boolean }
+  | { readonly answer: "unknown" };
+
+export interface RecordView {
+  /** The session's own key, hidden or not. */
+  readonly session: Session | null;
+  readonly mark: "none" | "intents" | "dirty" | "lease";
+  /** Ids of the open intents. */
+  readonly intents: readonly string[];
+  /** Changes whenever the mark changes: tag and nonce or ids. "" for none. */
+  readonly state: string;
+}
+
+export interface DirtyRecord {
+  readonly sid: Sid;
+  /** The nonce `d`; null when it is not dirty (any more). */
+  readonly nonce: string | null;
+  readonly session: Session | null;
+}
+
+/** Thrown when R did not answer. `sent` false: the command certainly never reached R. */
+export class RedisUnreachable extends Error {
+  constructor(
+    message: string,
+    readonly sent: boolean,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+    this.name = "RedisUnreachable";
+  }
+}
+
+/** Thrown when R answers but is not the R that was armed: emptied, restarted with an old state, or another's (rule 10). */
+export class RedisLost extends Error {
+  override readonly name = "RedisLost";
+}
+
+/** Thrown when R refused the command (out of memory, read-only replica, ACL): nothing changed. */
+export class RedisRefused extends Error {
+  override readonly name = "RedisRefused";
+}
+
+export type SealState = "active" | "complete";
+
+/**
+ * R: the session's own key and its sidecar, changed by scripts that are atomic for one sid. Method by method the
+ * scripts of the protocol; ids and nonces are made by the caller (`IdSource`). Each call is one round trip unless it
+ * says otherwise. Everything but the administration part rejects with `RedisLost` unless R carries the seal of
+ * `generation`.
+ */
+export interface RedisRecords {
+  /** The generation of R that this node trusts, taken from the control record. */
+  generation: string;
+
+  /** `lease` is used if none stands. */
+  read(sid: Sid, lease: string): Promise<ReadAnswer>;
+  readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]>;
+  /** `dirty` is the fresh nonce for answer "R". */
+  open(sid: Sid, intent: string, mode: Mode, session: Session | null, dirty: string): Promise<Mode>;
+  /**
+   * `lease`: the lease under which L was read as absent, or null. `known`: the operation began in full-redis or
+   * complete, where absence in R is knowledge.
+   */
+  openIf(
+    sid: Sid,
+    intent: string,
+    mode: Mode,
+    verb: ConditionalVerb,
+    lease: string | null,
+    known: boolean,
+    dirty: string,
+  ): Promise<ConditionalAnswer>;
+  close(sid: Sid, intent: string, outcome: Outcome): Promise<void>;
+  fill(sid: Sid, lease: string, session: Session | null): Promise<boolean>;
+  fillMany(fills: readonly { sid: Sid; lease: string; session: Session | null }[]): Promise<boolean[]>;
+  mark(sids: readonly Sid[]): Promise<void>;
+
+  /** `v` and `d` together (step two of rule 4). */
+  dirtyRecords(sids: readonly Sid[]): Promise<DirtyRecord[]>;
+  undirty(records: readonly { sid: Sid; nonce: string }[]): Promise<boolean[]>;
+  /** Destroys first, then the oldest. */
+  dirtySids(limit: number): Promise<Sid[]>;
+  /** Count, and the age in milliseconds of the oldest entry that is not a destroy (0 when none). */
+  dirtyState(): Promise<{ count: number; oldestAge: number }>;
+  /** Makes records dirty that are present and carry no intent and no dirty mark: the push of a descent. */
+  push(records: readonly { sid: Sid; dirty: string }[]): Promise<void>;
+
+  /** Looks, and changes nothing. */
+  view(sids: readonly Sid[]): Promise<RecordView[]>;
+  /** Plain writes of `complete`: no marks. */
+  setAlone(sid: Sid, session: Session): Promise<void>;
+  touchAlone(sid: Sid, expiresAt: number): Promise<boolean>;
+  destroyAlone(sid: Sid): Promise<boolean>;
+
+  // Administration: many round trips, never on a request's way.
+  /** All live records under the prefix, a page at a time, each at least once. */
+  listRecords(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]>;
+  /** All sids with open intents, with their ids. */
+  listIntents(options: { pageSize: number }): AsyncIterable<{ sid: Sid; intents: string[] }[]>;
+  /** Removes the records and sidecars of these buckets, dirty ones too; how many records went. Ignores the seal. */
+  drop(buckets: BucketRange): Promise<number>;
+  /** Removes every sidecar and the dirty index. */
+  clearMarks(): Promise<void>;
+  /** Reads the seal: who armed R, for which generation, in which state; null where there is none. */
+  seal(): Promise<{ migration: string; generation: string; state: SealState } | null>;
+  /** Writes the seal for this generation and the present run of the server(s). */
+  arm(generation: string, state: SealState): Promise<void>;
+  removeSeal(): Promise<void>;
+  /** Facts for the gates and the doctor. Bytes; null where the service does not tell. */
+  facts(): Promise<RedisFacts>;
+  /** Ends the connections of a node on every shard (CLIENT KILL by name). */
+  disconnectNode(node: string): Promise<void>;
+  /** Rejects with `RedisUnreachable` or `RedisLost` as a command would. */
+  ping(): Promise<void>;
+  /** Closes the connections. */
+  end(): Promise<void>;
+}
+
+export interface RedisFacts {
+  readonly version: string;
+  readonly runId: string;
+  readonly evictionPolicy: string | null;
+  readonly usedMemory: number;
+  /** 0 for none. */
+  readonly maxMemory: number | null;
+  readonly persistence: { readonly aof: boolean | null; readonly rdb: boolean | null };
+  readonly replicas: number;
+  readonly evictedKeys: number;
+  /** Redis' clock, milliseconds since the epoch. */
+  readonly now: number;
+}
