@@ -63,20 +63,30 @@ export interface Position {
   readonly percent: number;
 }
 
-/** A change of position under way. */
+/**
+ * A change of position under way, between two neighbouring positions. Up it ends in `upper`, down in `lower`; reversing
+ * it is turning the direction round, since the rungs between are the same.
+ */
 export interface Transition {
-  readonly from: Position;
-  readonly to: Position;
+  readonly lower: Position;
+  readonly upper: Position;
   /** The phase whose ladder is climbed or descended, by the buckets of `buckets` alone. */
   readonly ladder: PhaseName;
   readonly buckets: BucketRange;
   /** The published rung. */
   readonly rung: number;
   readonly direction: "up" | "down";
+  /** A jump that left Redis behind (demotion, redis-lost) can only be finished. */
+  readonly oneWay: boolean;
   readonly by: string;
   readonly reason: string;
   /** Milliseconds since the epoch by the control store's clock. */
   readonly startedAt: number;
+}
+
+/** Where a transition ends if nobody reverses it. */
+export function targetOf(transition: Transition): Position {
+  return transition.direction === "up" ? transition.upper : transition.lower;
 }
 
 export function rankOf(phase: PhaseName): number {

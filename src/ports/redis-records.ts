@@ -108,6 +108,8 @@ export interface RedisRecords {
 
   /** Looks, and changes nothing. */
   view(sids: readonly Sid[]): Promise<RecordView[]>;
+  /** Reads of full-redis and complete: R alone, absence is knowledge, no lease is taken. */
+  getAlone(sid: Sid): Promise<Session | null>;
   /** Plain writes of `complete`: no marks. */
   setAlone(sid: Sid, session: Session): Promise<void>;
   touchAlone(sid: Sid, expiresAt: number): Promise<boolean>;
