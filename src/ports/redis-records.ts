@@ -66,7 +66,7 @@ export type SealState = "active" | "complete";
 /**
  * R: the session's own key and its sidecar, changed by scripts that are atomic for one sid. Method by method the
  * scripts of the protocol; ids and nonces are made by the caller (`IdSource`). Each call is one round trip unless it
- * says otherwise. Everything but the administration part rejects with `RedisLost` unless R carries the seal of
+ * says otherwise. `deadline` is in milliseconds; without one the store's own (long) deadline holds. Everything but the administration part rejects with `RedisLost` unless R carries the seal of
  * `generation`.
  */
 export interface RedisRecords {
@@ -74,10 +74,10 @@ export interface RedisRecords {
   generation: string;
 
   /** `lease` is used if none stands. */
-  read(sid: Sid, lease: string): Promise<ReadAnswer>;
+  read(sid: Sid, lease: string, deadline?: number): Promise<ReadAnswer>;
   readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]>;
   /** `dirty` is the fresh nonce for answer "R". */
-  open(sid: Sid, intent: string, mode: Mode, session: Session | null, dirty: string): Promise<Mode>;
+  open(sid: Sid, intent: string, mode: Mode, session: Session | null, dirty: string, deadline?: number): Promise<Mode>;
   /**
    * `lease`: the lease under which L was read as absent, or null. `known`: the operation began in full-redis or
    * complete, where absence in R is knowledge.
@@ -90,6 +90,7 @@ export interface RedisRecords {
     lease: string | null,
     known: boolean,
     dirty: string,
+    deadline?: number,
   ): Promise<ConditionalAnswer>;
   close(sid: Sid, intent: string, outcome: Outcome): Promise<void>;
   fill(sid: Sid, lease: string, session: Session | null): Promise<boolean>;
