@@ -1,0 +1,5 @@
+/** Throw-away servers for the tests and the demo: found or brought, on free loopback ports, gone when we are gone. */
+export { type MemcachedOptions, startMemcached } from "./memcached.js";
+export { type PostgresOptions, startPostgres } from "./postgres.js";
+export { type RedisOptions, startRedis } from "./redis.js";
+export type { RunningServer } from "./server.js";

@@ -1,0 +1,51 @@
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import { unprivileged } from "./account.js";
+import { ask } from "./ask.js";
+import { startContainer } from "./docker.js";
+import { findMemcached } from "./find.js";
+import { missing } from "./missing.js";
+import { run } from "./process.js";
+import type { RunningServer } from "./server.js";
+import { processFolder } from "./watchdog.js";
+
+export interface MemcachedOptions {
+  /** Appended to the command line, where the last word wins: `["-I", "2m"]`. */
+  readonly args?: readonly string[];
+  readonly port?: number;
+}
+
+/** A memcached with room for the demo and CAS on, which is its default (`-C` would turn it off). */
+export async function startMemcached(options: MemcachedOptions = {}): Promise<RunningServer> {
+  const settings = ["-U", "0", "-m", "256", "-c", "2048", ...(options.args ?? [])];
+  const url = (port: number) => `memcached://127.0.0.1:${port}`;
+  const command = findMemcached();
+  if (command === null) {
+    const container = await startContainer("memcached", {
+      command: ["memcached", ...settings],
+      url,
+      port: options.port,
+    });
+    if (container === null) throw missing(["memcached"]);
+    return container;
+  }
+  return run(
+    {
+      title: "memcached",
+      command,
+      folder: mkdtempSync(join(processFolder(), "memcached-")),
+      account: unprivileged(),
+      // It has nothing to save, and its own good order waits for the next full second.
+      stopSignal: "SIGKILL",
+      args: (port) => ["-l", "127.0.0.1", "-p", String(port), ...settings],
+      url,
+      ready: memcachedServes,
+    },
+    options.port,
+  );
+}
+
+async function memcachedServes(port: number, pid: number): Promise<boolean> {
+  const answer = await ask(port, "stats\r\n", (text) => text.includes("END\r\n") || text.includes("ERROR"));
+  return answer?.includes(`STAT pid ${pid}\r\n`) ?? false;
+}

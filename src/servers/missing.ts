@@ -1,0 +1,18 @@
+import { FerryError } from "../errors.js";
+import type { ServerName } from "./server.js";
+
+/** The packages of Debian and Ubuntu. */
+export const PACKAGES: Readonly<Record<ServerName, string>> = {
+  redis: "redis-server",
+  memcached: "memcached",
+  postgres: "postgresql",
+};
+
+/** The error for servers that are neither installed nor to be had from Docker. */
+export function missing(names: readonly ServerName[]): FerryError {
+  const packages = names.map((name) => PACKAGES[name]);
+  const list = packages.length > 1 ? `${packages.slice(0, -1).join(", ")} and ${packages.at(-1)}` : packages[0];
+  return new FerryError("SERVER_MISSING", `Found neither ${list} on this machine nor a Docker engine to run it.`, {
+    remedy: `Install ${list} (Debian or Ubuntu: apt-get install ${packages.join(" ")}, or run with --install), or start Docker.`,
+  });
+}

@@ -1,0 +1,195 @@
+/** One server as a child process: started, asked until it serves, stopped, killed, paused, started again. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { FerryError } from "../errors.js";
+import type { Account } from "./account.js";
+import { freePort } from "./ports.js";
+import type { RunningServer } from "./server.js";
+import { forget, watch } from "./watchdog.js";
+
+const READY_WITHIN_MS = 30_000;
+const STOP_WITHIN_MS = 5_000;
+const ASK_EVERY_MS = 15;
+const PORT_ATTEMPTS = 5;
+
+/** What has to be known about a server to run it. */
+export interface Program {
+  readonly title: string;
+  readonly command: string;
+  /** Where its log goes; it runs in there. */
+  readonly folder: string;
+  readonly account: Account | null;
+  readonly stopSignal: NodeJS.Signals;
+  args(port: number): readonly string[];
+  url(port: number): string;
+  /** Asks whether the process `pid` serves on `port`: an answer by anybody else is a no. */
+  ready(port: number, pid: number): Promise<boolean>;
+  /** Called after SIGKILL, for what the server could not tidy up itself. */
+  afterKill?(): void;
+}
+
+/** Starts `program`, on `port` or on a free one. */
+export async function run(program: Program, port?: number): Promise<RunningServer> {
+  for (let attempt = 1; ; attempt += 1) {
+    const server = new ServerProcess(program, port ?? (await freePort()));
+    try {
+      await server.restart();
+      return server;
+    } catch (error) {
+      if (!(error instanceof PortTaken)) throw error;
+      if (port !== undefined || attempt === PORT_ATTEMPTS) throw failed(program, `port ${server.port} is in use`, "");
+    }
+  }
+}
+
+class PortTaken extends Error {}
+
+class ServerProcess implements RunningServer {
+  readonly host = "127.0.0.1";
+  readonly url: string;
+  #child: ChildProcess | null = null;
+  #ended: Promise<void> = Promise.resolve();
+
+  constructor(
+    readonly program: Program,
+    readonly port: number,
+  ) {
+    this.url = program.url(port);
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  async restart(): Promise<void> {
+    await this.stop();
+    const { program, port } = this;
+    const logPath = join(program.folder, "server.log");
+    const log = openSync(logPath, "a");
+    const logStart = fstatSync(log).size;
+    const child = spawn(program.command, program.args(port), {
+      cwd: program.folder,
+      // Its own session: Ctrl-C on the terminal is for us, who end the servers when their users are done.
+      detached: true,
+      stdio: ["ignore", log, log],
+      env: { ...process.env, LC_ALL: "C" },
+      ...program.account,
+    });
+    closeSync(log);
+    let broken: Error | null = null;
+    this.#ended = new Promise((resolve) => {
+      child.once("error", (error) => {
+        broken = error;
+        resolve();
+      });
+      child.once("exit", () => resolve());
+    });
+    const { pid } = child;
+    if (pid !== undefined) {
+      watch(pid, program.stopSignal);
+      void this.#ended.then(() => forget(pid));
+    }
+    // A server that nobody stopped must not keep the process alive; the watchdog ends it.
+    child.unref();
+    this.#child = child;
+
+    const output = () => readFileSync(logPath).subarray(logStart).toString("utf8").trim();
+    for (const deadline = Date.now() + READY_WITHIN_MS; ; ) {
+      if (broken !== null) throw failed(program, (broken as Error).message, "");
+      if (!this.#alive() || pid === undefined) {
+        if (/address already in use|address in use/i.test(output())) throw new PortTaken();
+        throw failed(program, "it ended while starting", output());
+      }
+      if (await program.ready(port, pid)) return;
+      if (Date.now() > deadline) {
+        await this.kill();
+        throw failed(program, `it did not serve within ${READY_WITHIN_MS / 1000} s`, output());
+      }
+      await delay(ASK_EVERY_MS);
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#alive()) return;
+    this.resume();
+    this.#signal(this.program.stopSignal, [this.pid]);
+    const late = new AbortController();
+    const ended = await Promise.race([
+      this.#ended.then(() => true),
+      delay(STOP_WITHIN_MS, false, { signal: late.signal }).catch(() => true),
+    ]);
+    late.abort();
+    if (!ended) await this.kill();
+  }
+
+  async kill(): Promise<void> {
+    if (!this.#alive()) return;
+    const family = this.#family();
+    this.#signal("SIGKILL", family);
+    // An unreferenced child would let the process end while we wait.
+    this.#child?.ref();
+    await this.#ended;
+    // Its children are not ours to wait for; they hold its shared memory until they are gone.
+    for (const deadline = Date.now() + STOP_WITHIN_MS; family.some(exists) && Date.now() < deadline; ) await delay(5);
+    this.program.afterKill?.();
+  }
+
+  pause(): void {
+    // The parent first, lest it make a child that escapes.
+    this.#signal("SIGSTOP", [this.pid]);
+    this.#signal("SIGSTOP", this.#family());
+  }
+
+  resume(): void {
+    this.#signal("SIGCONT", this.#family().reverse());
+  }
+
+  #alive(): boolean {
+    const child = this.#child;
+    return child?.pid !== undefined && child.exitCode === null && child.signalCode === null;
+  }
+
+  #family(): number[] {
+    return this.#alive() ? [this.pid, ...childrenOf(this.pid)] : [];
+  }
+
+  #signal(signal: NodeJS.Signals, pids: readonly number[]): void {
+    if (!this.#alive()) return;
+    for (const pid of pids) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It ended between our look and the signal, which is as good.
+      }
+    }
+  }
+}
+
+/** A zombie counts as gone: in a container nobody may ever collect it. */
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !existsSync("/proc/self/stat") || !readFileSync(`/proc/${pid}/stat`, "latin1").includes(") Z ");
+  } catch {
+    return false;
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  let list: string;
+  try {
+    list = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+  } catch {
+    list = spawnSync("pgrep", ["-P", String(pid)], { encoding: "utf8" }).stdout ?? "";
+  }
+  return list.split(/\s+/).filter(Boolean).map(Number);
+}
+
+function failed(program: Program, why: string, output: string): FerryError {
+  const said = output === "" ? "" : `; it said:\n${output.split("\n").slice(-15).join("\n")}`;
+  return new FerryError("UNEXPECTED", `${program.title} could not be started: ${why}${said}`, {
+    remedy: `Start it by hand to see why: ${program.command}`,
+  });
+}
