@@ -77,10 +77,26 @@ export interface LedgerEntry {
 /** Rejections of every method when the store cannot be reached; nothing changed unless `sent`. */
 export class ControlUnreachable extends Error {
   override readonly name = "ControlUnreachable";
+  /** True when the statement went out and its reply did not come: it may have been carried out, or still be. */
+  readonly sent: boolean;
+
+  constructor(message: string, options: { readonly sent?: boolean; readonly cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.sent = options.sent ?? false;
+  }
 }
 
+/**
+ * There is no control record. Rejection of every method but `setup`, `now`, `destroy`, `close` and those that only
+ * remove (`leave`, `evict`, `forget`, `unlock`, `deleteDocument`), for which it is the end they wanted.
+ */
 export class NotSetUp extends Error {
   override readonly name = "NotSetUp";
+}
+
+/** `join` under an id that is registered already, live or evicted: an id names one process and is never used again. */
+export class NodeIdTaken extends Error {
+  override readonly name = "NodeIdTaken";
 }
 
 /**
@@ -100,7 +116,8 @@ export interface ControlStore {
    * Registers a node, atomically with the question whether any other app or proxy node is live (not evicted and
    * renewed within `presence` ms). If none is, the record becomes `interrupted` (with a new revision), unless the
    * position is legacy 100 % without a pending transition, or no app or proxy node ever joined since setup. Jobs
-   * never interrupt and are no presence.
+   * never interrupt and are no presence. A record that is interrupted already gets a new revision all the same, so
+   * that whoever was setting it back finds out that the fleet was away once more. Rejects with `NodeIdTaken`.
    */
   join(node: NodeRegistration, options: { presence: number }): Promise<ControlRecord>;
   /** One round trip: renews, stores the report, and brings the record and the nodes overdue by `overdueAfter` ms. */
@@ -123,7 +140,7 @@ export interface ControlStore {
   getDocument<T>(kind: string, id: string): Promise<T | null>;
   putDocument(kind: string, id: string, body: unknown): Promise<void>;
   deleteDocument(kind: string, id: string): Promise<void>;
-  /** Newest first. */
+  /** Newest first, by when they were last put. */
   listDocuments<T>(kind: string, limit: number): Promise<{ id: string; body: T }[]>;
 
   append(entry: Omit<LedgerEntry, "at">): Promise<void>;
