@@ -1,10 +1,22 @@
 import type { Session, Sid } from "../core/session.js";
 
+/** What a door puts on a session that says nothing itself: from the presets and the configuration. */
+export interface SessionDefaults {
+  /** memcached's flags of the legacy format, so that the old application still understands what we write. */
+  readonly flags: number;
+  /** Milliseconds that a session lives which tells no expiry of its own. */
+  readonly lifetime: number;
+  /** Milliseconds: a touch that would move the expiry later by less than this is skipped. 0 skips none. */
+  readonly touchEvery: number;
+}
+
 /**
  * The ferry's verbs, all that a door sees. Each rejects with an error of the catalogue (`FerryError`) within the
  * configured deadline; a rejected write may or may not have been carried out, as with any store whose reply is lost.
  */
 export interface Sessions {
+  /** Absent where nothing is configured (a store in memory): the doors have defaults of their own. */
+  readonly defaults?: SessionDefaults;
   get(sid: Sid): Promise<Session | null>;
   set(sid: Sid, session: Session): Promise<void>;
   /** Moves the expiry; false when there is no live session of that id. */
