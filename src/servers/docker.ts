@@ -1,12 +1,91 @@
+/**
+ * Servers from Docker, for machines that have an engine and nothing else. testcontainers is imported only when a server
+ * was found nowhere on this machine: its own companion container removes ours when this process is gone.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { FerryError } from "../errors.js";
+import { freePort } from "./ports.js";
 import type { RunningServer, ServerName } from "./server.js";
+
+export const IMAGES: Readonly<Record<ServerName, { readonly image: string; readonly port: number }>> = {
+  redis: { image: "redis:7", port: 6379 },
+  memcached: { image: "memcached:1.6", port: 11211 },
+  postgres: { image: "postgres:15", port: 5432 },
+};
+
+const READY_WITHIN_MS = 60_000;
 
 export interface ContainerOptions {
   readonly command: readonly string[];
-  url(port: number): string;
   readonly port?: number | undefined;
+  url(port: number): string;
+  /** Asks whether the container's process 1 serves on `port` of this machine. */
+  ready(port: number): Promise<boolean>;
 }
 
-/** Runs a server in Docker, or answers null where testcontainers is not installed or no engine answers. */
-export async function startContainer(_name: ServerName, _options: ContainerOptions): Promise<RunningServer | null> {
-  return null;
+/** Whether testcontainers is installed and a Docker engine answers it. */
+export async function dockerAnswers(): Promise<boolean> {
+  try {
+    const { getContainerRuntimeClient } = await import("testcontainers");
+    await getContainerRuntimeClient();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Runs a server in Docker, or answers null where there is none. */
+export async function startContainer(name: ServerName, options: ContainerOptions): Promise<RunningServer | null> {
+  if (!(await dockerAnswers())) return null;
+  const { GenericContainer, getContainerRuntimeClient } = await import("testcontainers");
+  const { image, port: inside } = IMAGES[name];
+  // The port on this machine is fixed, since the engine would draw another one at each restart.
+  const port = options.port ?? (await freePort());
+  const started = await new GenericContainer(image)
+    .withExposedPorts({ container: inside, host: port })
+    .withEnvironment(name === "postgres" ? { POSTGRES_HOST_AUTH_METHOD: "trust" } : {})
+    .withCommand([...options.command])
+    .start();
+  const { container } = await getContainerRuntimeClient();
+  const handle = container.getById(started.getId());
+  let pid = 0;
+  let paused = Promise.resolve();
+
+  async function serving(): Promise<void> {
+    for (const deadline = Date.now() + READY_WITHIN_MS; !(await options.ready(port)); await delay(50)) {
+      if (Date.now() > deadline) throw new FerryError("UNEXPECTED", `${image} did not serve within 60 s.`);
+    }
+    pid = (await handle.inspect()).State.Pid;
+  }
+  const isRunning = async () => (await handle.inspect()).State.Running;
+
+  await serving();
+  return {
+    url: options.url(port),
+    host: "127.0.0.1",
+    port,
+    get pid() {
+      return pid;
+    },
+    async stop() {
+      await paused;
+      if (await isRunning()) await handle.stop({ t: 5 });
+    },
+    async kill() {
+      await paused;
+      if (await isRunning()) await handle.kill({ signal: "SIGKILL" });
+    },
+    async restart() {
+      await paused;
+      await handle.restart({ t: 5 });
+      await serving();
+    },
+    // The engine freezes and thaws a whole container; the calls take effect in their order.
+    pause() {
+      paused = paused.then(() => handle.pause());
+    },
+    resume() {
+      paused = paused.then(() => handle.unpause());
+    },
+  };
 }

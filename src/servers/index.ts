@@ -1,5 +1,6 @@
 /** Throw-away servers for the tests and the demo: found or brought, on free loopback ports, gone when we are gone. */
+export { type AvailableServer, type EnsureOptions, ensureServers } from "./ensure.js";
 export { type MemcachedOptions, startMemcached } from "./memcached.js";
 export { type PostgresOptions, startPostgres } from "./postgres.js";
 export { type RedisOptions, startRedis } from "./redis.js";
-export type { RunningServer } from "./server.js";
+export type { RunningServer, ServerName } from "./server.js";

@@ -25,6 +25,7 @@ export async function startMemcached(options: MemcachedOptions = {}): Promise<Ru
       command: ["memcached", ...settings],
       url,
       port: options.port,
+      ready: (port) => memcachedServes(port, 1),
     });
     if (container === null) throw missing(["memcached"]);
     return container;

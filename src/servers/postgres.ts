@@ -36,7 +36,12 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Runn
   const url = (port: number) => `postgres://postgres@127.0.0.1:${port}/postgres`;
   const programs = await findPostgres();
   if (programs === null) {
-    const container = await startContainer("postgres", { command: ["postgres", ...settings], url, port: options.port });
+    const container = await startContainer("postgres", {
+      command: ["postgres", ...settings],
+      url,
+      port: options.port,
+      ready: takesSessions,
+    });
     if (container === null) throw missing(["postgres"]);
     return container;
   }
@@ -112,6 +117,10 @@ async function postgresServes(port: number, pid: number, data: string): Promise<
     return false;
   }
   if (lines[0]?.trim() !== String(pid) || lines[7]?.trim() !== "ready") return false;
+  return takesSessions(port);
+}
+
+async function takesSessions(port: number): Promise<boolean> {
   const answer = await ask(port, startupMessage(), (bytes) => READY_FOR_QUERY.equals(bytes.subarray(-6)));
   return answer !== null;
 }

@@ -35,16 +35,21 @@ export async function run(program: Program, port?: number): Promise<RunningServe
   for (let attempt = 1; ; attempt += 1) {
     const server = new ServerProcess(program, port ?? (await freePort()));
     try {
-      await server.restart();
+      await server.launch();
       return server;
     } catch (error) {
-      if (!(error instanceof PortTaken)) throw error;
-      if (port !== undefined || attempt === PORT_ATTEMPTS) throw failed(program, `port ${server.port} is in use`, "");
+      if (!(error instanceof PortTaken) || port !== undefined || attempt === PORT_ATTEMPTS) throw error;
     }
   }
 }
 
-class PortTaken extends Error {}
+class PortTaken extends FerryError {
+  constructor(program: Program, port: number) {
+    super("UNEXPECTED", `${program.title} could not be started: port ${port} is in use.`, {
+      remedy: `End what listens on port ${port}, or let a free port be chosen.`,
+    });
+  }
+}
 
 class ServerProcess implements RunningServer {
   readonly host = "127.0.0.1";
@@ -65,6 +70,10 @@ class ServerProcess implements RunningServer {
 
   async restart(): Promise<void> {
     await this.stop();
+    await this.launch();
+  }
+
+  async launch(): Promise<void> {
     const { program, port } = this;
     const logPath = join(program.folder, "server.log");
     const log = openSync(logPath, "a");
@@ -99,7 +108,7 @@ class ServerProcess implements RunningServer {
     for (const deadline = Date.now() + READY_WITHIN_MS; ; ) {
       if (broken !== null) throw failed(program, (broken as Error).message, "");
       if (!this.#alive() || pid === undefined) {
-        if (/address already in use|address in use/i.test(output())) throw new PortTaken();
+        if (/address already in use|address in use/i.test(output())) throw new PortTaken(program, port);
         throw failed(program, "it ended while starting", output());
       }
       if (await program.ready(port, pid)) return;

@@ -26,6 +26,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RunningSer
       command: ["redis-server", ...settings],
       url,
       port: options.port,
+      ready: (port) => redisServes(port, 1),
     });
     if (container === null) throw missing(["redis"]);
     return container;
