@@ -66,12 +66,19 @@ export type SealState = "active" | "complete";
 /**
  * R: the session's own key and its sidecar, changed by scripts that are atomic for one sid. Method by method the
  * scripts of the protocol; ids and nonces are made by the caller (`IdSource`). Each call is one round trip unless it
- * says otherwise. `deadline` is in milliseconds; without one the store's own (long) deadline holds. Everything but the administration part rejects with `RedisLost` unless R carries the seal of
- * `generation`.
+ * says otherwise (long batches are cut into pieces that travel together). `deadline` is in milliseconds; without one
+ * the store's own (long) deadline holds. While the connection is known to be broken, calls fail at once. Everything but
+ * the administration part rejects with `RedisLost` unless R carries the seal of `generation`.
  */
 export interface RedisRecords {
   /** The generation of R that this node trusts, taken from the control record. */
   generation: string;
+  /**
+   * What to think of an R that restarted or failed over with its data and may have lost the last of it. False: it is
+   * lost (`RedisLost`) until somebody arms it anew. True, where R is the authority anyway: it is accepted, and its seal
+   * is rewritten for the new run. An R without the seal of `generation` is lost in either case.
+   */
+  trustRestarts: boolean;
 
   /** `lease` is used if none stands. */
   read(sid: Sid, lease: string, deadline?: number): Promise<ReadAnswer>;
@@ -97,7 +104,7 @@ export interface RedisRecords {
   fillMany(fills: readonly { sid: Sid; lease: string; session: Session | null }[]): Promise<boolean[]>;
   mark(sids: readonly Sid[]): Promise<void>;
 
-  /** `v` and `d` together (step two of rule 4). */
+  /** `v` and `d` together (step two of rule 4); the session is null, too, where there is no `d`. */
   dirtyRecords(sids: readonly Sid[]): Promise<DirtyRecord[]>;
   undirty(records: readonly { sid: Sid; nonce: string }[]): Promise<boolean[]>;
   /** Destroys first, then the oldest. */

@@ -1,0 +1,124 @@
+import { isLive, type Session, type Sid } from "../core/session.js";
+import type { Clock } from "../ports/clock.js";
+import type { SealState } from "../ports/redis-records.js";
+
+/** A sidecar that holds nothing but a lease expires after this many milliseconds. */
+export const LEASE_LIFETIME = 30_000;
+
+/** One record with the protocol's own names. */
+export interface RecordSnapshot {
+  readonly v: Session | null;
+  readonly intents: readonly string[];
+  readonly cont: boolean;
+  readonly d: string | null;
+  readonly lease: string | null;
+}
+
+interface Stored {
+  v: Session | null;
+  intents: readonly string[];
+  cont: boolean;
+  d: string | null;
+  lease: { nonce: string; until: number } | null;
+  /** Place in the dirty index: since when, and whether it was destroyed meanwhile. */
+  since: number;
+  destroyed: boolean;
+}
+
+/** The data of an R in memory, shared by the views of several nodes: it knows expiry and the index, but no rule. */
+export class MemoryRedis {
+  readonly #records = new Map<Sid, Stored>();
+  readonly #clock: Clock;
+  /** Stands for Redis' run id. */
+  run = 1;
+  seal: { migration: string; generation: string; state: SealState; run: number } | null = null;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  record(sid: Sid): RecordSnapshot {
+    const { v, intents, cont, d, lease } = this.#live(sid);
+    return { v, intents, cont, d, lease: lease?.nonce ?? null };
+  }
+
+  /** A value that is expired already is none. R has no flags. */
+  setValue(sid: Sid, session: Session | null): void {
+    this.#change(sid, { v: session === null ? null : { ...session, flags: 0 } });
+  }
+
+  setIntents(sid: Sid, intents: readonly string[], cont: boolean): void {
+    this.#change(sid, { intents, cont });
+  }
+
+  /** Sets the lease, keeping the time of one that stands; null drops it. */
+  lease(sid: Sid, nonce: string | null): void {
+    const standing = this.#live(sid).lease;
+    if (nonce !== null && standing?.nonce === nonce) return;
+    const lease = nonce === null ? null : { nonce, until: this.#clock.now() + LEASE_LIFETIME };
+    this.#change(sid, { lease });
+  }
+
+  /** Sets the dirty mark and its place in the index: the first write keeps its place, a destroy comes forward. */
+  setDirty(sid: Sid, nonce: string | null): void {
+    const before = this.#live(sid);
+    const fresh = before.d === null;
+    this.#change(sid, {
+      d: nonce,
+      since: fresh ? this.#clock.now() : before.since,
+      destroyed: before.v === null || (!fresh && before.destroyed),
+    });
+  }
+
+  /** Destroys first, then the oldest. */
+  dirtyIndex(): Sid[] {
+    const dirty = this.sids().filter((sid) => this.#live(sid).d !== null);
+    const place = (sid: Sid): number => this.#live(sid).since - (this.#live(sid).destroyed ? 1e15 : 0);
+    return dirty.sort((a, b) => place(a) - place(b) || Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  }
+
+  dirtyState(): { count: number; oldestAge: number } {
+    const index = this.dirtyIndex();
+    const oldest = index.find((sid) => !this.#live(sid).destroyed);
+    return { count: index.length, oldestAge: oldest === undefined ? 0 : this.#clock.now() - this.#live(oldest).since };
+  }
+
+  /** Every sid with a value or a mark. */
+  sids(): Sid[] {
+    return [...this.#records.keys()].filter((sid) => !isEmpty(this.#live(sid)));
+  }
+
+  forget(sid: Sid): void {
+    this.#records.delete(sid);
+  }
+
+  clearMarks(sid: Sid): void {
+    this.#change(sid, { intents: [], cont: false, d: null, lease: null });
+  }
+
+  emptyOut(): void {
+    this.#records.clear();
+    this.seal = null;
+    this.run++;
+  }
+
+  #live(sid: Sid): Stored {
+    const now = this.#clock.now();
+    const stored = this.#records.get(sid);
+    if (stored === undefined) {
+      return { v: null, intents: [], cont: false, d: null, lease: null, since: 0, destroyed: false };
+    }
+    const lease = stored.lease !== null && stored.lease.until > now ? stored.lease : null;
+    return { ...stored, v: isLive(stored.v, now) ? stored.v : null, lease };
+  }
+
+  #change(sid: Sid, change: Partial<Stored>): void {
+    const next = { ...this.#live(sid), ...change };
+    if (isEmpty(next)) this.#records.delete(sid);
+    else this.#records.set(sid, next);
+  }
+}
+
+function isEmpty({ v, intents, d, lease }: Stored): boolean {
+  return v === null && intents.length === 0 && d === null && lease === null;
+}

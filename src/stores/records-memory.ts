@@ -1,0 +1,367 @@
+import { type BucketRange, bucketOf, inRange } from "../core/cohort.js";
+import type { Session, Sid } from "../core/session.js";
+import type { Clock } from "../ports/clock.js";
+import {
+  type ConditionalAnswer,
+  type ConditionalVerb,
+  type DirtyRecord,
+  type Mode,
+  type Outcome,
+  type ReadAnswer,
+  type RecordView,
+  type RedisFacts,
+  RedisLost,
+  type RedisRecords,
+  type SealState,
+} from "../ports/redis-records.js";
+import { MemoryRedis, type RecordSnapshot } from "./memory-redis.js";
+
+/**
+ * The scripts of the protocol, as plainly as they can be written: the reference that the Redis implementation is
+ * compared with, and the R of the property tests. Every method does its work in one go before it returns, so no two
+ * calls ever interleave.
+ *
+ * Each rule that the protocol cannot do without is a small protected method, so that a test can leave out that one
+ * rule and prove that it is missed: see "The rules that tests leave out" at the end of the class.
+ */
+export class MemoryRedisRecords implements RedisRecords {
+  generation = "";
+  trustRestarts = false;
+
+  constructor(
+    protected readonly options: { readonly clock: Clock; readonly migration: string },
+    protected readonly redis: MemoryRedis = new MemoryRedis(options.clock),
+  ) {}
+
+  /** Another node's view of the same R, with a trusted generation of its own. */
+  another(): this {
+    type Self = new (options: { clock: Clock; migration: string }, redis: MemoryRedis) => this;
+    return new (this.constructor as Self)(this.options, this.redis);
+  }
+
+  // --- What tests do to R ---
+
+  /** R restarts empty: everything goes, the seal too. */
+  emptyOut(): void {
+    this.redis.emptyOut();
+  }
+
+  /** R restarts with its data, as another run. */
+  restart(): void {
+    this.redis.run++;
+  }
+
+  /** A record as it stands, for the invariants. */
+  snapshot(sid: Sid): RecordSnapshot {
+    return this.redis.record(sid);
+  }
+
+  // --- The scripts ---
+
+  async read(sid: Sid, lease: string): Promise<ReadAnswer> {
+    this.#checkSeal();
+    const record = this.redis.record(sid);
+    if (record.intents.length > 0) return { from: "L", lease: null };
+    if (record.v !== null) return { from: "R", session: record.v };
+    if (record.d !== null) return { from: "R", session: null };
+    const standing = record.lease ?? lease;
+    this.redis.lease(sid, standing);
+    return { from: "L", lease: standing };
+  }
+
+  async readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]> {
+    return Promise.all(sids.map((sid, i) => this.read(sid, leases[i]!)));
+  }
+
+  async open(sid: Sid, intent: string, mode: Mode, session: Session | null, dirty: string): Promise<Mode> {
+    this.#checkSeal();
+    if (this.#goesToL(sid, mode)) {
+      this.#intend(sid, intent);
+      return "L";
+    }
+    this.#write(sid, session, dirty);
+    return "R";
+  }
+
+  async openIf(
+    sid: Sid,
+    intent: string,
+    mode: Mode,
+    verb: ConditionalVerb,
+    lease: string | null,
+    known: boolean,
+    dirty: string,
+  ): Promise<ConditionalAnswer> {
+    this.#checkSeal();
+    if (this.#goesToL(sid, mode)) {
+      this.#intend(sid, intent);
+      return { answer: "L" };
+    }
+    const { v, d, lease: standing } = this.redis.record(sid);
+    if (v === null && d === null && !known && (lease === null || standing !== lease)) return { answer: "unknown" };
+    // The only verb so far: a touch. A refusal changes nothing.
+    if (v === null) return { answer: "R", applied: false };
+    this.#write(sid, { ...v, expiresAt: verb.expiresAt }, dirty);
+    return { answer: "R", applied: true };
+  }
+
+  async close(sid: Sid, intent: string, outcome: Outcome): Promise<void> {
+    this.#checkSeal();
+    const record = this.redis.record(sid);
+    if (!this.intentStands(sid, intent)) {
+      this.dropLease(sid);
+      if (record.d === null) this.redis.setValue(sid, null);
+      return;
+    }
+    const left = record.intents.filter((id) => id !== intent);
+    this.redis.setIntents(sid, left, left.length > 0 && record.cont);
+    if (left.length > 0) return;
+    this.redis.setValue(sid, record.cont ? null : valueAfter(outcome, record.v));
+  }
+
+  async fill(sid: Sid, lease: string, session: Session | null): Promise<boolean> {
+    this.#checkSeal();
+    if (!this.leaseStands(sid, lease)) return false;
+    this.redis.setValue(sid, session);
+    this.redis.lease(sid, null);
+    return true;
+  }
+
+  async fillMany(fills: readonly { sid: Sid; lease: string; session: Session | null }[]): Promise<boolean[]> {
+    return Promise.all(fills.map(({ sid, lease, session }) => this.fill(sid, lease, session)));
+  }
+
+  async mark(sids: readonly Sid[]): Promise<void> {
+    this.#checkSeal();
+    for (const sid of sids) {
+      const record = this.redis.record(sid);
+      if (record.d !== null) continue;
+      if (record.intents.length > 0 && this.markSparesIntents(sid)) {
+        this.redis.setIntents(sid, record.intents, true);
+      } else {
+        this.redis.setValue(sid, null);
+      }
+      this.dropLease(sid);
+    }
+  }
+
+  async dirtyRecords(sids: readonly Sid[]): Promise<DirtyRecord[]> {
+    this.#checkSeal();
+    return sids.map((sid) => {
+      const { v, d } = this.redis.record(sid);
+      return { sid, nonce: d, session: d === null ? null : v };
+    });
+  }
+
+  async undirty(records: readonly { sid: Sid; nonce: string }[]): Promise<boolean[]> {
+    this.#checkSeal();
+    return records.map(({ sid, nonce }) => {
+      if (!this.dirtyStands(sid, nonce)) return false;
+      this.redis.setDirty(sid, null);
+      return true;
+    });
+  }
+
+  async dirtySids(limit: number): Promise<Sid[]> {
+    this.#checkSeal();
+    return this.redis.dirtyIndex().slice(0, limit);
+  }
+
+  async dirtyState(): Promise<{ count: number; oldestAge: number }> {
+    this.#checkSeal();
+    return this.redis.dirtyState();
+  }
+
+  async push(records: readonly { sid: Sid; dirty: string }[]): Promise<void> {
+    this.#checkSeal();
+    for (const { sid, dirty } of records) {
+      const { v, d, intents } = this.redis.record(sid);
+      if (v === null || d !== null || intents.length > 0) continue;
+      this.redis.lease(sid, null);
+      this.redis.setDirty(sid, dirty);
+    }
+  }
+
+  async view(sids: readonly Sid[]): Promise<RecordView[]> {
+    this.#checkSeal();
+    return sids.map((sid) => {
+      const { v: session, intents, cont, d, lease } = this.redis.record(sid);
+      if (intents.length > 0) {
+        return { session, mark: "intents", intents, state: (cont ? "J" : "I") + intents.join("") };
+      }
+      if (d !== null) return { session, mark: "dirty", intents, state: `D${d}` };
+      if (lease !== null) return { session, mark: "lease", intents, state: `L${lease}` };
+      return { session, mark: "none", intents, state: "" };
+    });
+  }
+
+  async getAlone(sid: Sid): Promise<Session | null> {
+    this.#checkSeal();
+    return this.redis.record(sid).v;
+  }
+
+  async setAlone(sid: Sid, session: Session): Promise<void> {
+    this.#checkSeal();
+    this.redis.setValue(sid, session);
+  }
+
+  async touchAlone(sid: Sid, expiresAt: number): Promise<boolean> {
+    this.#checkSeal();
+    const { v } = this.redis.record(sid);
+    if (v !== null) this.redis.setValue(sid, { ...v, expiresAt });
+    return v !== null;
+  }
+
+  async destroyAlone(sid: Sid): Promise<boolean> {
+    this.#checkSeal();
+    const { v } = this.redis.record(sid);
+    this.redis.setValue(sid, null);
+    return v !== null;
+  }
+
+  // --- Administration ---
+
+  async *listRecords({ pageSize, signal }: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
+    for (const page of pages(this.redis.sids(), pageSize)) {
+      if (signal?.aborted) return;
+      const live = page.filter((sid) => this.redis.record(sid).v !== null);
+      if (live.length > 0) yield live;
+    }
+  }
+
+  async *listIntents({ pageSize }: { pageSize: number }): AsyncIterable<{ sid: Sid; intents: string[] }[]> {
+    for (const page of pages(this.redis.sids(), pageSize)) {
+      const found = page.map((sid) => ({ sid, intents: [...this.redis.record(sid).intents] }));
+      const open = found.filter(({ intents }) => intents.length > 0);
+      if (open.length > 0) yield open;
+    }
+  }
+
+  async drop(buckets: BucketRange): Promise<number> {
+    let dropped = 0;
+    for (const sid of this.redis.sids()) {
+      if (!inRange(bucketOf(sid), buckets)) continue;
+      if (this.redis.record(sid).v !== null) dropped++;
+      this.redis.forget(sid);
+    }
+    return dropped;
+  }
+
+  async clearMarks(): Promise<void> {
+    for (const sid of this.redis.sids()) this.redis.clearMarks(sid);
+  }
+
+  async seal(): Promise<{ migration: string; generation: string; state: SealState } | null> {
+    const { seal } = this.redis;
+    return seal === null ? null : { migration: seal.migration, generation: seal.generation, state: seal.state };
+  }
+
+  async arm(generation: string, state: SealState): Promise<void> {
+    this.redis.seal = { migration: this.options.migration, generation, state, run: this.redis.run };
+  }
+
+  async removeSeal(): Promise<void> {
+    this.redis.seal = null;
+  }
+
+  async facts(): Promise<RedisFacts> {
+    return {
+      version: "memory",
+      runId: String(this.redis.run),
+      evictionPolicy: "noeviction",
+      usedMemory: 0,
+      maxMemory: 0,
+      persistence: { aof: false, rdb: false },
+      replicas: 0,
+      evictedKeys: 0,
+      now: this.options.clock.now(),
+    };
+  }
+
+  async disconnectNode(): Promise<void> {}
+
+  async ping(): Promise<void> {
+    this.#checkSeal();
+  }
+
+  async end(): Promise<void> {}
+
+  // --- The rules that tests leave out ---
+
+  /** Whether `open` leaves its intent behind; without it L is written behind R's back. */
+  protected leavesIntent(_sid: Sid): boolean {
+    return true;
+  }
+
+  /** Whether `close` finds the intent it is to end. */
+  protected intentStands(sid: Sid, intent: string): boolean {
+    return this.redis.record(sid).intents.includes(intent);
+  }
+
+  /** `cont`: whether an intent opened now overlaps another, so that neither value is known to be L's last. */
+  protected overlaps(sid: Sid): boolean {
+    return this.redis.record(sid).intents.length > 0;
+  }
+
+  /** Whether `fill` may write what was read from L under this lease. */
+  protected leaseStands(sid: Sid, lease: string): boolean {
+    return this.redis.record(sid).lease === lease;
+  }
+
+  /** Whether `undirty` may take the mark away: no write came since the drainer read. */
+  protected dirtyStands(sid: Sid, nonce: string): boolean {
+    return this.redis.record(sid).d === nonce;
+  }
+
+  /** Whether `mark`, finding intents, sets `cont`, so that none of them closes with its value. */
+  protected markSparesIntents(_sid: Sid): boolean {
+    return true;
+  }
+
+  /** A write ends every copy that is under way. */
+  protected dropLease(sid: Sid): void {
+    this.redis.lease(sid, null);
+  }
+
+  // --- What the scripts share ---
+
+  /** Whether a write must go to L: a mode L write unless R is ahead, a mode R write behind open intents. */
+  #goesToL(sid: Sid, mode: Mode): boolean {
+    const { d, intents } = this.redis.record(sid);
+    return mode === "L" ? d === null : intents.length > 0;
+  }
+
+  #intend(sid: Sid, intent: string): void {
+    const { intents, cont } = this.redis.record(sid);
+    const overlaps = this.overlaps(sid);
+    this.dropLease(sid);
+    if (this.leavesIntent(sid)) this.redis.setIntents(sid, [...intents, intent], cont || overlaps);
+  }
+
+  #write(sid: Sid, session: Session | null, dirty: string): void {
+    this.redis.setValue(sid, session);
+    this.dropLease(sid);
+    this.redis.setDirty(sid, dirty);
+  }
+
+  /** Rule 10: an R that is not the one that was armed answers nothing. */
+  #checkSeal(): void {
+    const { seal, run } = this.redis;
+    if (seal === null || seal.generation !== this.generation) {
+      throw new RedisLost("Redis does not carry the seal of the trusted generation");
+    }
+    if (seal.run === run) return;
+    if (!this.trustRestarts) throw new RedisLost("Redis restarted or failed over since it was armed");
+    this.redis.seal = { ...seal, run };
+  }
+}
+
+function valueAfter(outcome: Outcome, hidden: Session | null): Session | null {
+  if (outcome.kind === "value") return outcome.session;
+  if (outcome.kind === "none" || hidden === null) return null;
+  return outcome.expiresAt === undefined ? hidden : { ...hidden, expiresAt: outcome.expiresAt };
+}
+
+function* pages<T>(items: readonly T[], size: number): Iterable<T[]> {
+  for (let i = 0; i < items.length; i += size) yield items.slice(i, i + size);
+}
