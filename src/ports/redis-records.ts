@@ -63,12 +63,23 @@ export class RedisRefused extends Error {
 
 export type SealState = "active" | "complete";
 
+/** How long one call may take, and what it does while R is known to be away. */
+export interface CallLimits {
+  /** Milliseconds after which the call rejects with `RedisUnreachable`. */
+  readonly deadline: number;
+  /**
+   * While the connection is known to be broken or stalled: true waits for it up to the deadline, false fails at once
+   * (`sent` false), for callers that can go on without R or look around while they wait.
+   */
+  readonly hold: boolean;
+}
+
 /**
  * R: the session's own key and its sidecar, changed by scripts that are atomic for one sid. Method by method the
  * scripts of the protocol; ids and nonces are made by the caller (`IdSource`). Each call is one round trip unless it
- * says otherwise (long batches are cut into pieces that travel together). `deadline` is in milliseconds; without one
- * the store's own (long) deadline holds. While the connection is known to be broken, calls fail at once. Everything but
- * the administration part rejects with `RedisLost` unless R carries the seal of `generation`.
+ * says otherwise (long batches are cut into pieces that travel together). Without limits of its own a call takes the
+ * store's (long ones, holding). Everything but the administration part rejects with `RedisLost` unless R carries the
+ * seal of `generation`.
  */
 export interface RedisRecords {
   /** The generation of R that this node trusts, taken from the control record. */
@@ -81,10 +92,17 @@ export interface RedisRecords {
   trustRestarts: boolean;
 
   /** `lease` is used if none stands. */
-  read(sid: Sid, lease: string, deadline?: number): Promise<ReadAnswer>;
+  read(sid: Sid, lease: string, limits?: CallLimits): Promise<ReadAnswer>;
   readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]>;
   /** `dirty` is the fresh nonce for answer "R". */
-  open(sid: Sid, intent: string, mode: Mode, session: Session | null, dirty: string, deadline?: number): Promise<Mode>;
+  open(
+    sid: Sid,
+    intent: string,
+    mode: Mode,
+    session: Session | null,
+    dirty: string,
+    limits?: CallLimits,
+  ): Promise<Mode>;
   /**
    * `lease`: the lease under which L was read as absent, or null. `known`: the operation began in full-redis or
    * complete, where absence in R is knowledge.
@@ -97,10 +115,10 @@ export interface RedisRecords {
     lease: string | null,
     known: boolean,
     dirty: string,
-    deadline?: number,
+    limits?: CallLimits,
   ): Promise<ConditionalAnswer>;
-  close(sid: Sid, intent: string, outcome: Outcome): Promise<void>;
-  fill(sid: Sid, lease: string, session: Session | null): Promise<boolean>;
+  close(sid: Sid, intent: string, outcome: Outcome, limits?: CallLimits): Promise<void>;
+  fill(sid: Sid, lease: string, session: Session | null, limits?: CallLimits): Promise<boolean>;
   fillMany(fills: readonly { sid: Sid; lease: string; session: Session | null }[]): Promise<boolean[]>;
   mark(sids: readonly Sid[]): Promise<void>;
 
@@ -117,11 +135,11 @@ export interface RedisRecords {
   /** Looks, and changes nothing. */
   view(sids: readonly Sid[]): Promise<RecordView[]>;
   /** Reads of full-redis and complete: R alone, absence is knowledge, no lease is taken. */
-  getAlone(sid: Sid): Promise<Session | null>;
+  readAlone(sid: Sid, limits?: CallLimits): Promise<Session | null>;
   /** Plain writes of `complete`: no marks. */
-  setAlone(sid: Sid, session: Session): Promise<void>;
-  touchAlone(sid: Sid, expiresAt: number): Promise<boolean>;
-  destroyAlone(sid: Sid): Promise<boolean>;
+  setAlone(sid: Sid, session: Session, limits?: CallLimits): Promise<void>;
+  touchAlone(sid: Sid, expiresAt: number, limits?: CallLimits): Promise<boolean>;
+  destroyAlone(sid: Sid, limits?: CallLimits): Promise<boolean>;
 
   // Administration: many round trips, never on a request's way.
   /** All live records under the prefix, a page at a time, each at least once. */

@@ -195,7 +195,7 @@ export class MemoryRedisRecords implements RedisRecords {
     });
   }
 
-  async getAlone(sid: Sid): Promise<Session | null> {
+  async readAlone(sid: Sid): Promise<Session | null> {
     this.#checkSeal();
     return this.redis.record(sid).v;
   }
