@@ -36,10 +36,24 @@ export class LegacyUnreachable extends Error {
   override readonly name = "LegacyUnreachable";
 }
 
+/** Thrown when L answered and refused the command: nothing changed. Its text holds neither a sid nor a value. */
+export class LegacyRefused extends Error {
+  override readonly name = "LegacyRefused";
+
+  /** @param code the store's own: a SQLSTATE, or memcached's first word. */
+  constructor(
+    message: string,
+    readonly code: string,
+  ) {
+    super(message);
+  }
+}
+
 /**
  * L. Every method is one round trip (a batch: one per server) and knows only live sessions: an expired row is absent.
  * Absolute expiries in milliseconds; the store rounds as its own format asks. Writes reject with `OutcomeUnknown`,
- * `LegacyUnreachable`, or the store's own error when it refused (then nothing changed).
+ * `LegacyUnreachable`, or, when L refused (nothing changed then), with `LegacyRefused` or a `FerryError` where the
+ * catalogue has a code for the cause (VALUE_INVALID, VALUE_TOO_LARGE, KEY_TOO_LONG, TABLE_UNSUITABLE, ...).
  */
 export interface LegacyStore {
   readonly kind: "postgres" | "memcached" | "memory";
