@@ -1,0 +1,346 @@
+import { z } from "zod";
+import { parseDuration } from "./duration.js";
+import { isMemcached, isPostgres, memcachedServers, type StoreUrlRole, urlProblem } from "./urls.js";
+
+/**
+ * The configuration file as data. Every key has a description, because the JSON schema for editors is made of it, and
+ * every message is the end of a sentence that begins with the full path of the key. Values are never quoted in
+ * messages: a key in the wrong place may hold a password.
+ */
+
+/** In an editor a value may still be `${NAME}`; when the schema is applied, names have been replaced already. */
+const VARIABLE = "\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}";
+
+const required = (message: string) => (issue: { readonly input?: unknown }) =>
+  issue.input === undefined ? "is required" : message;
+
+interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+function number(range: Range & { readonly integer?: boolean }) {
+  const kind = range.integer === true ? "a whole number" : "a number";
+  const message = `must be ${kind} from ${range.min} to ${range.max}`;
+  return z
+    .union(
+      [
+        z.number({ error: message }).min(range.min, { error: message }).max(range.max, { error: message }),
+        z.string().regex(new RegExp(`^(\\d+(\\.\\d+)?|${VARIABLE})$`), { error: message }),
+      ],
+      { error: message },
+    )
+    .transform((value, context) => {
+      const result = Number(value);
+      const whole = range.integer !== true || Number.isInteger(result);
+      if (whole && result >= range.min && result <= range.max) return result;
+      context.addIssue({ code: "custom", message });
+      return z.NEVER;
+    });
+}
+
+const whole = (min: number, max: number) => number({ min, max, integer: true });
+const share = () => number({ min: 0, max: 1 });
+
+function duration(range: Range & { readonly told: string }) {
+  const message = `must be a duration such as 50ms, 5s, 15m, 12h or 30d, ${range.told}`;
+  return z
+    .union(
+      [
+        z.number({ error: message }).min(range.min, { error: message }).max(range.max, { error: message }),
+        z.string().regex(new RegExp(`^\\s*(\\d+(\\.\\d+)?\\s*(ms|s|m|h|d)?|${VARIABLE})\\s*$`), { error: message }),
+      ],
+      { error: message },
+    )
+    .transform((value, context) => {
+      const result = parseDuration(value);
+      if (result !== null && result >= range.min && result <= range.max) return result;
+      context.addIssue({ code: "custom", message });
+      return z.NEVER;
+    });
+}
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+const deadline = () => duration({ min: 1, max: 10 * MINUTE, told: "from 1ms to 10m" });
+const stay = () => duration({ min: 0, max: 365 * DAY, told: "at most 365d" });
+
+function text(pattern: RegExp, message: string) {
+  return z.string({ error: required(message) }).regex(pattern, { error: message });
+}
+
+function url(role: StoreUrlRole, words: readonly string[] = []) {
+  return z.string({ error: required("must be a URL") }).superRefine((value, context) => {
+    if (words.includes(value)) return;
+    const problem = urlProblem(value, role);
+    if (problem !== null) context.addIssue({ code: "custom", message: problem });
+  });
+}
+
+const flag = () => z.boolean({ error: "must be true or false" });
+
+function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
+  return z.enum(values, { error: required(`must be one of ${values.join(", ")}`) });
+}
+
+function section<T extends z.ZodRawShape>(shape: T) {
+  return z.strictObject(shape, { error: required("must be a section with keys of its own") });
+}
+
+/** Percentages of a ramp: each a step of its own, the last one everybody. */
+function ramp(fallback: readonly number[]) {
+  const message = "must be whole percentages that rise strictly from at least 1 to exactly 100, such as [10, 50, 100]";
+  return z
+    .array(z.number({ error: message }), { error: message })
+    .max(100, { error: message })
+    .superRefine((steps, context) => {
+      const rising = steps.every((step, i) => Number.isInteger(step) && step >= 1 && step > (steps[i - 1] ?? 0));
+      if (!rising || steps.at(-1) !== 100) context.addIssue({ code: "custom", message });
+    })
+    .default([...fallback]);
+}
+
+/** A table's name, with its schema where needed; quoted by the store, so only what would confuse people is refused. */
+const TABLE = /^[A-Za-z_][A-Za-z0-9_$-]{0,62}(\.[A-Za-z_][A-Za-z0-9_$-]{0,62})?$/;
+const PREFIX = /^[\x21-\x7e]{0,100}$/;
+
+export const LEGACY_PRESET_NAMES = ["connect-pg-simple", "connect-memcached", "connect-memjs"] as const;
+export const REDIS_PRESET_NAMES = ["connect-redis"] as const;
+
+const legacy = section({
+  preset: oneOf(LEGACY_PRESET_NAMES).describe("The framework's store that wrote the sessions."),
+  url: url("legacy").describe("postgres://user:password@host:port/database, or memcached://host:port[,host:port]."),
+  table: text(TABLE, "must be the name of a table, with its schema where it needs one")
+    .optional()
+    .describe("The session table, where it is not the preset's own."),
+  prefix: text(PREFIX, "must be printable characters without blanks, at most 100")
+    .optional()
+    .describe("memcached: what the application puts before the session id, where it is not the preset's own."),
+  distribution: oneOf(["modulo", "ketama"])
+    .optional()
+    .describe(
+      "Several memcached servers: the rule of the application's client (memjs: modulo, npm memcached: ketama).",
+    ),
+  preparedStatements: flag().default(false).describe("PostgreSQL: prepare statements; leave it off behind PgBouncer."),
+  connections: whole(1, 500).default(10).describe("Connections to the legacy store of one process."),
+});
+
+const redis = section({
+  preset: oneOf(REDIS_PRESET_NAMES).default("connect-redis").describe("The framework's store that will read them."),
+  url: url("redis").describe("redis://user:password@host:port/0, rediss://..., or redis-sentinel://h:p,h:p/name."),
+  prefix: text(PREFIX, "must be printable characters without blanks, at most 100")
+    .optional()
+    .describe("What stands before the session id in Redis, where it is not the preset's own."),
+  wait: section({
+    destroy: whole(0, 16).default(0).describe("Replicas that must have a destroy before it is acknowledged."),
+    open: whole(0, 16).default(0).describe("Replicas that must have a write before it is acknowledged."),
+  })
+    .prefault({})
+    .describe("How many replicas must confirm; 0 where there are none."),
+  tls: z
+    .record(z.string(), z.unknown(), { error: "must be a section with options of Node's tls.connect" })
+    .default({})
+    .describe("Options of Node's tls.connect for rediss:// (ca, cert, key, servername, rejectUnauthorized)."),
+});
+
+const control = section({
+  url: url("control", ["same", "target"]).describe(
+    "postgres://... or redis://..., same (schema sessionferry in the legacy SQL database), or target (the Redis of the migration).",
+  ),
+});
+
+const gates = section({
+  freshness: duration({ min: SECOND, max: 30 * DAY, told: "from 1s to 30d" })
+    .default(15 * MINUTE)
+    .describe("How old the last check may be."),
+  maxMissing: whole(0, 1e9).default(0).describe("Sessions that the other store may lack."),
+  maxMismatched: whole(0, 1e9).default(0).describe("Sessions whose values may differ."),
+  maxExpiry: whole(0, 1e9).default(0).describe("Sessions whose expiries may differ beyond the tolerance."),
+  maxResurrected: whole(0, 1e9).default(0).describe("Sessions in Redis that may lack in the legacy store."),
+  ttlTolerance: duration({ min: 0, max: MINUTE, told: "at most 1m" })
+    .default(SECOND)
+    .describe("How far expiries may be apart without counting."),
+  minCoverage: share().default(0.99).describe("Share of an independent count that a check must have seen."),
+  maxUnverified: share()
+    .default(0.005)
+    .describe("Share of sessions a check may leave undecided because they were busy."),
+  maxErrorRate: share().default(0.001).describe("Share of the applications' requests that may fail."),
+  maxP95: duration({ min: 0.1, max: MINUTE, told: "at most 1m" })
+    .default(5)
+    .describe("95th percentile of the applications' requests."),
+  maxRedisMemory: share().default(0.8).describe("Share of Redis' maxmemory that may be in use."),
+  maxDirtyAge: duration({ min: 1, max: HOUR, told: "at most 1h" })
+    .default(10 * SECOND)
+    .describe("How long a change may wait to be drained to the legacy store."),
+  minStay: section({
+    "dual-write": stay().default(0),
+    "read-through": stay().default(0),
+    "redis-first": stay().default(0),
+    "full-redis": stay().default(30 * DAY),
+  })
+    .prefault({})
+    .describe("How long a phase must have stood at 100 % before the next may begin."),
+});
+
+/** Sections of releases to come: their defaults are accepted, so that a file written for them loads here. */
+const keyspaces = z
+  .array(z.unknown(), { error: "must be a list" })
+  .max(0, { error: "must stay empty: several keyspaces are not supported yet" })
+  .default([])
+  .describe("Not supported yet: leave it empty.");
+
+const proxy = section({
+  listeners: z
+    .array(
+      section({
+        listen: text(/^\S+:\d{1,5}$/, "must have the form host:port"),
+        server: text(/^\S+:\d{1,5}$/, "must have the form host:port"),
+      }),
+      { error: "must be a list" },
+    )
+    .default([])
+    .describe("One listener per memcached server keeps the application's own key distribution."),
+})
+  .prefault({})
+  .describe("The memcached door; nothing reads it yet.");
+
+export const configSchema = section({
+  migration: text(/^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$/, "must be 1 to 40 letters, digits, - or _").describe(
+    "Namespace of everything sessionferry writes; one migration per name.",
+  ),
+  legacy: legacy.describe("Where the sessions live today."),
+  redis: redis.describe("Where they move to."),
+  control: control.optional().describe("Where the migration is steered from; by default the legacy SQL database."),
+  keyspaces,
+  onRedisDown: oneOf(["demote", "fail"])
+    .default("demote")
+    .describe("read-through: go back to dual-write by itself while Redis is away, or fail the writes."),
+  timeouts: section({
+    redis: deadline().default(50).describe("How long a request waits for Redis where it can go on without."),
+    legacy: deadline()
+      .default(5 * SECOND)
+      .describe("A request's deadline otherwise."),
+    acknowledge: deadline()
+      .default(30 * SECOND)
+      .describe("How long a command waits for the nodes before it leaves the transition pending."),
+    drain: deadline()
+      .default(MINUTE)
+      .describe("How long a command waits for a drain before it leaves the transition pending."),
+  }).prefault({}),
+  ramps: section({
+    "dual-write": ramp([10, 100]),
+    "read-through": ramp([10, 50, 100]),
+    "redis-first": ramp([10, 50, 100]),
+    "full-redis": ramp([100]),
+  })
+    .prefault({})
+    .describe("The percentages at which each phase is entered."),
+  gates: gates.prefault({}).describe("What must hold before a phase is entered."),
+  backfill: section({
+    batch: whole(1, 10_000).default(500).describe("Sessions copied in one pipelined batch."),
+    concurrency: whole(1, 64).default(4).describe("Batches under way at once."),
+    rate: whole(0, 1e7).default(0).describe("Sessions per second at most; 0 for no limit."),
+  }).prefault({}),
+  proxy,
+  drain: section({
+    every: duration({ min: 10, max: MINUTE, told: "from 10ms to 1m" })
+      .default(SECOND)
+      .describe("How often a node looks for changes to drain."),
+    rate: whole(0, 1e7).default(0).describe("Sessions per second at most; 0 for no limit."),
+  }).prefault({}),
+  touchEvery: duration({ min: 0, max: DAY, told: "at most 1d" })
+    .default(0)
+    .describe("Skip a touch that would move the expiry by less than this."),
+  accept: z
+    .array(oneOf(["eviction", "bypass"]), { error: "must be a list" })
+    .default([])
+    .describe("Risks accepted by name: eviction (Redis may evict), bypass (other writers to the legacy table)."),
+});
+
+/** Problems that concern two keys at once; looked for even where other keys are wrong, so that all are told together. */
+export function crossProblems(raw: unknown): string[] {
+  const at = (...path: string[]): unknown =>
+    path.reduce<unknown>((value, key) => (isSection(value) ? value[key] : undefined), raw);
+  const problems: string[] = [];
+  const preset = at("legacy", "preset");
+  const legacyUrl = at("legacy", "url");
+  const controlUrl = at("control", "url");
+  if (typeof legacyUrl !== "string" || urlProblem(legacyUrl, "legacy") !== null) return problems;
+
+  if (preset === "connect-pg-simple" && !isPostgres(legacyUrl)) {
+    problems.push("legacy.url must begin with postgres:// for the preset connect-pg-simple");
+  }
+  if ((preset === "connect-memcached" || preset === "connect-memjs") && !isMemcached(legacyUrl)) {
+    problems.push(`legacy.url must begin with memcached:// for the preset ${preset}`);
+  }
+  if (isMemcached(legacyUrl)) {
+    if (at("legacy", "table") !== undefined) problems.push("legacy.table has no meaning with memcached; remove it");
+    if ((memcachedServers(legacyUrl)?.length ?? 0) > 1 && at("legacy", "distribution") === undefined) {
+      problems.push(
+        "legacy.distribution is required with several memcached servers: modulo (as memjs does) or ketama (as npm memcached does)",
+      );
+    }
+    if (at("control") === undefined) {
+      problems.push(
+        "control.url is required with memcached: name a postgres:// or another redis://, or write target and accept that nothing can be steered while Redis is down",
+      );
+    } else if (controlUrl === "same") {
+      problems.push("control.url cannot be same: memcached holds no control tables");
+    }
+  } else {
+    if (at("legacy", "distribution") !== undefined) {
+      problems.push("legacy.distribution has no meaning with PostgreSQL; remove it");
+    }
+    if (at("legacy", "prefix") !== undefined) problems.push("legacy.prefix has no meaning with PostgreSQL; remove it");
+  }
+  return problems;
+}
+
+export function isSection(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+interface JsonSchema {
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly [key: string]: unknown;
+}
+
+/** The JSON schema for editors, generated; `npm run schemas` writes it into schemas/config.schema.json. */
+export function configJsonSchema(): JsonSchema {
+  const schema = z.toJSONSchema(configSchema, { io: "input" }) as JsonSchema;
+  const properties = { ...schema.properties };
+  const { description, ...controlObject } = properties.control ?? {};
+  properties.control = {
+    description,
+    anyOf: [{ type: "string", enum: ["same", "target"] }, controlObject],
+  };
+  const name = { title: "sessionferry.yaml", description: "The configuration of one migration." };
+  return { ...schema, ...name, properties: { $schema: { type: "string" }, ...properties } };
+}
+
+let keyTree: JsonSchema | undefined;
+
+/** Made once, and only when there is something to complain about: it takes milliseconds. */
+function keys(): JsonSchema {
+  keyTree ??= z.toJSONSchema(configSchema, { io: "input" }) as JsonSchema;
+  return keyTree;
+}
+
+/** The keys that exist at a path of the configuration. */
+export function knownKeys(path: readonly string[]): string[] {
+  const schema = path.reduce<JsonSchema | undefined>((parent, key) => parent?.properties?.[key], keys());
+  return Object.keys(schema?.properties ?? {});
+}
+
+/** The full paths of all keys, to find one that was written at the wrong place. */
+export function allKeyPaths(): string[] {
+  const walk = (schema: JsonSchema, prefix: string): string[] =>
+    Object.entries(schema.properties ?? {}).flatMap(([key, child]) => [
+      prefix + key,
+      ...walk(child, `${prefix}${key}.`),
+    ]);
+  return walk(keys(), "");
+}
