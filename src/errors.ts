@@ -83,6 +83,11 @@ export const CATALOGUE = {
     "Bring the legacy store back or correct `legacy.url`; nothing was changed.",
   ),
   REDIS_UNREACHABLE: entry(EXIT.unreachable, true, "Bring Redis back or correct `redis.url`; nothing was changed."),
+  REDIS_REFUSED: entry(
+    EXIT.unreachable,
+    true,
+    "Redis answers but takes no writes: give it memory, or point `redis.url` at the master; nothing was changed.",
+  ),
   CONTROL_UNREACHABLE: entry(
     EXIT.unreachable,
     true,

@@ -1,0 +1,176 @@
+import { BUCKETS, type BucketRange, bucketsBelow } from "./cohort.js";
+import {
+  PHASE_NAMES,
+  type PhaseName,
+  type Phases,
+  type Placement,
+  type Position,
+  phaseBelow,
+  placementOf,
+  rankOf,
+  type Transition,
+  targetOf,
+} from "./phase.js";
+
+/**
+ * The walk between positions (rule 8), as pure changes of the control record. The coordinator, and any node that
+ * demotes the fleet, publishes them by compare-and-set.
+ */
+export interface Steering {
+  readonly position: Position;
+  readonly pending: Transition | null;
+  readonly generation: string;
+  readonly interrupted: boolean;
+}
+
+export interface Author {
+  readonly by: string;
+  readonly reason: string;
+  /** The control store's clock, milliseconds since the epoch. */
+  readonly at: number;
+}
+
+export function samePosition(a: Position, b: Position): boolean {
+  return a.phase === b.phase && a.percent === b.percent;
+}
+
+/** Negative when `a` lies below `b`. */
+export function comparePositions(a: Position, b: Position): number {
+  return rankOf(a.phase) - rankOf(b.phase) || a.percent - b.percent;
+}
+
+/** Whose ladder, and which buckets, lie between two neighbouring positions; null when they are not neighbours. */
+export function spanBetween(lower: Position, upper: Position): { ladder: PhaseName; buckets: BucketRange } | null {
+  if (lower.phase === upper.phase && lower.percent < upper.percent) {
+    return { ladder: upper.phase, buckets: [bucketsBelow(lower.percent), bucketsBelow(upper.percent)] };
+  }
+  if (rankOf(upper.phase) === rankOf(lower.phase) + 1 && lower.percent === 100) {
+    return { ladder: upper.phase, buckets: [0, bucketsBelow(upper.percent)] };
+  }
+  return null;
+}
+
+/**
+ * Begins the walk to a neighbouring position. The first rung published is the one all nodes stand on already: its
+ * barrier makes sure that they do before any work begins.
+ */
+export function begin(state: Steering, to: Position, phases: Phases, author: Author): Steering {
+  if (state.pending !== null) throw new RangeError("a transition is pending already");
+  const direction = comparePositions(to, state.position) > 0 ? "up" : "down";
+  const [lower, upper] = direction === "up" ? [state.position, to] : [to, state.position];
+  const span = spanBetween(lower, upper);
+  if (span === null) throw new RangeError(`${to.phase} ${to.percent} % is no neighbour`);
+  const rung = direction === "up" ? 0 : phases[span.ladder].ladder.length - 1;
+  const { by, reason, at } = author;
+  return { ...state, pending: { lower, upper, ...span, rung, direction, oneWay: false, by, reason, startedAt: at } };
+}
+
+/** The next rung in the transition's direction, or the settled position after the last. */
+export function proceed(state: Steering, phases: Phases): Steering {
+  const { pending } = state;
+  if (pending === null) throw new RangeError("no transition is pending");
+  const last = pending.direction === "up" ? phases[pending.ladder].ladder.length - 1 : 0;
+  if (pending.rung === last) return { ...state, position: targetOf(pending), pending: null };
+  return { ...state, pending: { ...pending, rung: pending.rung + (pending.direction === "up" ? 1 : -1) } };
+}
+
+/** Whether a pending transition may be turned round where it stands. */
+export function isReversible(pending: Transition, phases: Phases): boolean {
+  if (pending.oneWay) return false;
+  if (pending.direction === "up") return phases[pending.ladder].reversible || pending.rung === 0;
+  // At the lowest rung the lower phase's liberty has been given back: what it allowed may have happened already.
+  return pending.rung > 0;
+}
+
+export function reverse(state: Steering, phases: Phases, author: Author): Steering {
+  const { pending } = state;
+  if (pending === null || !isReversible(pending, phases)) throw new RangeError("this transition cannot be reversed");
+  const direction = pending.direction === "up" ? "down" : "up";
+  return { ...state, pending: { ...pending, direction, by: author.by, reason: author.reason } };
+}
+
+/** The placements in force, one for each run of buckets that share it. */
+export function placements(state: Steering, phases: Phases): Placement[] {
+  const starts = new Set([0, bucketsBelow(state.position.percent), ...(state.pending?.buckets ?? [])]);
+  return [...starts].filter((bucket) => bucket < BUCKETS).map((bucket) => placementOf(phases, state, bucket));
+}
+
+/** Whether any bucket is read from R. */
+export function someBucketReadsRedis(state: Steering, phases: Phases): boolean {
+  return placements(state, phases).some(({ routes }) => routes.read !== "L");
+}
+
+/** Whether some bucket may hold changes in R that L has not got: then only --redis-lost leads down without R. */
+export function redisMayBeAhead({ position, pending }: Steering): boolean {
+  const authority = rankOf("redis-first");
+  return rankOf(position.phase) >= authority || (pending !== null && rankOf(pending.ladder) >= authority);
+}
+
+const DUAL_WRITE: Position = { phase: "dual-write", percent: 100 };
+
+/**
+ * Rule 12, and rollback --redis-lost: the buckets above dual-write jump to the rung of read-through's ladder on which
+ * L is read and no gap is taken yet; the ordinary walk down then gives the gap liberty back. Where nothing is dirty
+ * the routes of the jump mix freely with read-through's own: writes of both open intents, reads of both see L's value.
+ */
+export function abandonRedis(state: Steering, phases: Phases, author: Author, generation = state.generation): Steering {
+  const ladder = "read-through";
+  const rung = phases[ladder].ladder.findIndex(({ routes }) => routes.read === "L" && routes.liberty === "none");
+  // Buckets that are in dual-write now keep their gap liberty.
+  const percent = redisMayBeAhead(state)
+    ? 100
+    : Math.max(...[state.position, state.pending?.upper].map((at) => (at?.phase === ladder ? at.percent : 0)));
+  return {
+    ...state,
+    generation,
+    pending: {
+      lower: DUAL_WRITE,
+      upper: { phase: ladder, percent },
+      ladder,
+      buckets: [0, bucketsBelow(percent)],
+      rung,
+      direction: "down",
+      oneWay: true,
+      by: author.by,
+      reason: author.reason,
+      startedAt: author.at,
+    },
+  };
+}
+
+/**
+ * Rule 11, when the whole fleet was away: somebody may have written L behind our back, so R's records are worth
+ * nothing wherever L is the authority. Where no bucket is above read-through the position falls back to dual-write (or
+ * stays below) under a new generation of R; above, R is the authority of its buckets and the position stays.
+ */
+export function setBack(state: Steering, generation: string): Steering {
+  const cleared = { ...state, interrupted: false };
+  if (redisMayBeAhead(state)) return cleared;
+  const { position, pending } = state;
+  const climbed = position.phase === "read-through" || pending?.ladder === "read-through";
+  return { ...cleared, position: climbed ? DUAL_WRITE : (pending?.lower ?? position), pending: null, generation };
+}
+
+/** The position one ramp step up, or null at the top. */
+export function nextPosition(
+  position: Position,
+  ramps: Readonly<Record<PhaseName, readonly number[]>>,
+): Position | null {
+  if (position.phase === "complete") return null;
+  const higher = ramps[position.phase].find((percent) => percent > position.percent);
+  if (higher !== undefined && position.phase !== "legacy") return { phase: position.phase, percent: higher };
+  return firstStepOf(phaseAbove(position.phase), ramps);
+}
+
+export function firstStepOf(phase: PhaseName, ramps: Readonly<Record<PhaseName, readonly number[]>>): Position {
+  return { phase, percent: ramps[phase][0] ?? 100 };
+}
+
+function phaseAbove(phase: PhaseName): PhaseName {
+  return PHASE_NAMES[rankOf(phase) + 1]!;
+}
+
+/** The position that one rollback leads to: the phase below at 100 %; null in legacy. */
+export function positionBelow(position: Position): Position | null {
+  return position.phase === "legacy" ? null : { phase: phaseBelow(position.phase), percent: 100 };
+}

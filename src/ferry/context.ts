@@ -1,0 +1,56 @@
+import type { IdSource } from "../core/ids.js";
+import type { Routes } from "../core/phase.js";
+import type { Sid } from "../core/session.js";
+import type { Clock } from "../ports/clock.js";
+import type { LegacyStore } from "../ports/legacy-store.js";
+import type { Observer, Point } from "../ports/observer.js";
+import type { CallLimits, Outcome, RedisRecords } from "../ports/redis-records.js";
+import type { Arrears } from "./arrears.js";
+import type { RedisHealth } from "./redis-health.js";
+import type { Routing } from "./routing.js";
+
+/** Milliseconds. */
+export interface Limits {
+  /** How long a request waits for R where it can go on without. */
+  readonly redis: number;
+  /** A request's deadline otherwise. */
+  readonly request: number;
+}
+
+/** Everything the verbs of one node work with. */
+export interface FerryContext {
+  readonly legacy: LegacyStore;
+  readonly records: RedisRecords;
+  readonly routing: Routing;
+  readonly arrears: Arrears;
+  readonly health: RedisHealth;
+  readonly ids: IdSource;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly limits: Limits;
+}
+
+/** Where the site can go on without R it waits for R but briefly, and not at all while R is known to be away. */
+export function redisLimits(ctx: FerryContext, routes: Routes): CallLimits {
+  return routes.liberty === "none"
+    ? { deadline: ctx.limits.request, hold: true }
+    : { deadline: ctx.limits.redis, hold: false };
+}
+
+/** Lets a test hold the operation here; costs nothing where nobody looks. */
+export function passing(ctx: FerryContext, point: Point, sid: Sid | null): Promise<void> | undefined {
+  return ctx.observer.at?.(point, sid);
+}
+
+/**
+ * Ends an intent. It never rejects: an intent whose close got no reply is owed to R and closed later (rule 6), and
+ * until then R trusts L for this sid, which is right.
+ */
+export async function closeIntent(ctx: FerryContext, sid: Sid, intent: string, outcome: Outcome): Promise<void> {
+  try {
+    await ctx.records.close(sid, intent, outcome);
+  } catch (error) {
+    ctx.arrears.strayIntent(sid, intent);
+    ctx.observer.event({ type: "mirror-failure", failedOn: "redis", verb: "close", error });
+  }
+}

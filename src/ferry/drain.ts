@@ -1,0 +1,56 @@
+import type { Sid } from "../core/session.js";
+import { FerryError } from "../errors.js";
+import type { ConditionalChange } from "../ports/legacy-store.js";
+import { type FerryContext, passing } from "./context.js";
+
+/**
+ * Rule 4. L's token is taken *before* R is read, so that a change of L that R does not know of makes the conditional
+ * write refuse; `undirty` compares the nonce, so that a change of R that L does not hold keeps the mark. A sid without
+ * a mark is left alone. Any number of drainers may run.
+ *
+ * @returns how many of the sids carry no mark any more.
+ */
+export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<number> {
+  if (sids.length === 0) return 0;
+  const end = ctx.routing.enter();
+  try {
+    const tokens = await ctx.legacy.tokens(sids);
+    await passing(ctx, "drain:token", null);
+    const records = await ctx.records.dirtyRecords(sids);
+    await passing(ctx, "drain:read", null);
+
+    let clean = 0;
+    const changes: ConditionalChange[] = [];
+    const marks: { sid: Sid; nonce: string }[] = [];
+    records.forEach(({ sid, nonce, session }, i) => {
+      const token = tokens[i];
+      if (nonce === null) clean++;
+      else if (token) {
+        changes.push({ token, session });
+        marks.push({ sid, nonce });
+      }
+    });
+    if (changes.length === 0) return clean;
+    const applied = await ctx.legacy.applyIf(changes);
+    await passing(ctx, "drain:applied", null);
+    const carried = marks.filter((_, i) => applied[i]);
+    const removed = carried.length === 0 ? [] : await ctx.records.undirty(carried);
+    clean += removed.filter(Boolean).length;
+    ctx.observer.event({ type: "drained", count: carried.length, refused: changes.length - carried.length });
+    return clean;
+  } finally {
+    end();
+  }
+}
+
+/** Rule 5: repeats until this destroy is in L, or another drainer has taken care of it, within the deadline. */
+export async function drainOwnDestroy(ctx: FerryContext, sid: Sid): Promise<void> {
+  const until = ctx.clock.now() + ctx.limits.request;
+  for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
+    if ((await drain(ctx, [sid])) === 1) return;
+    if (ctx.clock.now() >= until) {
+      throw new FerryError("OUTCOME_UNKNOWN", "Redis has destroyed the session, the legacy store not yet.");
+    }
+    await ctx.clock.sleep(pause);
+  }
+}

@@ -1,0 +1,90 @@
+import type { Placement, Routes } from "../core/phase.js";
+import { isLive, type Session, type Sid } from "../core/session.js";
+import type { FerryError } from "../errors.js";
+import type { Copier, CopyOutcome } from "../ports/copier.js";
+import type { VerbName } from "../ports/observer.js";
+import type { SessionDefaults, Sessions } from "../ports/sessions.js";
+import type { FerryContext } from "./context.js";
+import { copy } from "./copy.js";
+import { Deadlines } from "./deadlines.js";
+import { drain } from "./drain.js";
+import { asFerryError } from "./failures.js";
+import { read } from "./read.js";
+import { touch } from "./touch.js";
+import { write } from "./write.js";
+
+/** One node's verbs over both stores: what doors call, and what jobs copy and drain with. */
+export class Ferry implements Sessions, Copier {
+  #refusal: FerryError | null = null;
+  readonly #deadlines: Deadlines;
+
+  constructor(
+    readonly ctx: FerryContext,
+    readonly defaults?: SessionDefaults,
+  ) {
+    this.#deadlines = new Deadlines(ctx.clock, ctx.limits.request);
+  }
+
+  get(sid: Sid): Promise<Session | null> {
+    return this.#request("get", () => read(this.ctx, sid));
+  }
+
+  async set(sid: Sid, session: Session): Promise<void> {
+    // A session that is over already would be a write in one store and a delete in the other.
+    const value = isLive(session, this.ctx.clock.now()) ? session : null;
+    await this.#request("set", () => write(this.ctx, sid, value));
+  }
+
+  touch(sid: Sid, expiresAt: number): Promise<boolean> {
+    return this.#request("touch", () => touch(this.ctx, sid, expiresAt));
+  }
+
+  async destroy(sid: Sid): Promise<void> {
+    await this.#request("destroy", () => write(this.ctx, sid, null));
+  }
+
+  async *list(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
+    const { legacy, records, routing } = this.ctx;
+    const writes = placements(routing.record, routing.phases).map(({ routes }) => routes.write);
+    const isLegacy = (write: Routes["write"]) => write === "legacy" || write === "L";
+    const inLegacy = (sid: Sid) => isLegacy(this.placement(sid).routes.write);
+    if (writes.some(isLegacy)) {
+      for await (const page of legacy.list(options)) yield page.filter(inLegacy);
+    }
+    if (!writes.every(isLegacy)) {
+      for await (const page of records.listRecords(options)) yield page.filter((sid) => !inLegacy(sid));
+    }
+  }
+
+  copy(sids: readonly Sid[], options?: { force?: boolean }): Promise<CopyOutcome[]> {
+    return copy(this.ctx, sids, options);
+  }
+
+  drain(sids: readonly Sid[]): Promise<number> {
+    return drain(this.ctx, sids);
+  }
+
+  placement(sid: Sid): Placement {
+    return this.ctx.routing.placement(sid);
+  }
+
+  /** From now on every verb rejects with this error: the node was evicted, or is closing. */
+  refuse(reason: FerryError): void {
+    this.#refusal = reason;
+  }
+
+  async #request<T>(verb: VerbName, perform: () => Promise<T>): Promise<T> {
+    if (this.#refusal !== null) throw this.#refusal;
+    const started = performance.now();
+    let result: "ok" | "error" = "error";
+    try {
+      const value = await this.#deadlines.within(perform());
+      result = "ok";
+      return value;
+    } catch (error) {
+      throw asFerryError(error);
+    } finally {
+      this.ctx.observer.event({ type: "operation", verb, milliseconds: performance.now() - started, result });
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import { FerryError } from "../errors.js";
+import type { ControlRecord, ControlStore, NodeRegistration, NodeReport, Renewal } from "../ports/control-store.js";
+import type { Fence } from "../ports/fence.js";
+
+/** Milliseconds. */
+export interface MembershipTimes {
+  /** A node renewed within this time counts as present when another joins. */
+  readonly presence: number;
+  /** A node whose renewal is older is overdue: longer than any of its commands can last. */
+  readonly overdueAfter: number;
+}
+
+/**
+ * Rule 11: one node's registration. What fences a node is its connections, not a clock: every new connection to L or R
+ * is used only after a renewal that was accepted, while an unbroken one goes on serving though the control store is
+ * away. An evicted node is refused its next renewal, and its connections have been ended by then.
+ */
+export class Membership {
+  #evicted = false;
+  readonly #endpoints = new Set<string>();
+  /** The last report, which a fence repeats when it renews between two polls. */
+  #report: NodeReport;
+
+  private constructor(
+    readonly control: ControlStore,
+    readonly registration: NodeRegistration,
+    readonly times: MembershipTimes,
+    /** The record as it was when this node joined. */
+    readonly joined: ControlRecord,
+    readonly onEvicted: () => void,
+  ) {
+    // A node that has just joined has begun nothing under older routes.
+    this.#report = {
+      acknowledged: joined.revision,
+      gap: 0,
+      redis: "unused",
+      operations: 0,
+      errors: 0,
+      p95: null,
+      endpoints: [],
+    };
+  }
+
+  static async join(
+    control: ControlStore,
+    registration: NodeRegistration,
+    times: MembershipTimes,
+    onEvicted: () => void,
+  ): Promise<Membership> {
+    const record = await control.join(registration, { presence: times.presence });
+    return new Membership(control, registration, times, record, onEvicted);
+  }
+
+  get id(): string {
+    return this.registration.id;
+  }
+
+  get evicted(): boolean {
+    return this.#evicted;
+  }
+
+  async renew(report: Omit<NodeReport, "endpoints"> = this.#report): Promise<Renewal> {
+    const full = { ...report, endpoints: [...this.#endpoints] };
+    const renewal = await this.control.renew(this.id, full, { overdueAfter: this.times.overdueAfter });
+    this.#report = { ...full, operations: 0, errors: 0 };
+    if (!renewal.accepted && !this.#evicted) {
+      this.#evicted = true;
+      this.onEvicted();
+    }
+    return renewal;
+  }
+
+  /** Also tells the control store the connection's endpoint, so that an eviction can see whether it is gone. */
+  readonly fence: Fence = async ({ endpoint }) => {
+    if (endpoint !== null) this.#endpoints.add(endpoint);
+    const { accepted } = await this.renew();
+    if (!accepted) throw new FerryError("NODE_EVICTED", "This node's registration was refused.");
+  };
+
+  async leave(): Promise<void> {
+    if (!this.#evicted) await this.control.leave(this.id);
+  }
+}

@@ -1,0 +1,96 @@
+import type { Session, Sid } from "../core/session.js";
+import type { ReadAnswer } from "../ports/redis-records.js";
+import { type FerryContext, passing, redisLimits } from "./context.js";
+import { isRedisFailure } from "./failures.js";
+import { Hold } from "./hold.js";
+import type { Operation } from "./routing.js";
+
+/**
+ * Rule 2. Where R is read: a hit is the answer; else L is read and answered, and with a lease R is filled in the
+ * background. If R cannot be asked, L answers while the fallback liberty holds (which is given only while nothing is
+ * dirty); otherwise the read is held and fails at its deadline.
+ */
+export async function read(ctx: FerryContext, sid: Sid): Promise<Session | null> {
+  const hold = new Hold(ctx);
+  for (;;) {
+    const operation = ctx.routing.begin(sid);
+    const { routes } = operation.placement;
+    const fallback = routes.liberty === "fallback";
+    if (routes.read === "L") return readLegacy(ctx, operation, sid);
+    if (fallback && ctx.health.state !== "up") return readFallback(ctx, operation, sid);
+    try {
+      if (routes.read === "R") {
+        const session = await ctx.records.readAlone(sid);
+        ctx.health.succeeded();
+        operation.end();
+        return session;
+      }
+      const answer = await ctx.records.read(sid, ctx.ids.next(), redisLimits(ctx, routes));
+      ctx.health.succeeded();
+      ctx.observer.event({ type: "read-through", result: answer.from === "R" ? "hit" : "miss" });
+      return await readAnswered(ctx, operation, sid, answer);
+    } catch (error) {
+      if (!isRedisFailure(error)) throw error;
+      ctx.health.failed(error);
+      if (fallback) return readFallback(ctx, operation, sid);
+      operation.end();
+      // A read has no effect, so it may always be begun anew.
+      await hold.after(error, true);
+    }
+  }
+}
+
+async function readLegacy(ctx: FerryContext, operation: Operation, sid: Sid): Promise<Session | null> {
+  try {
+    return await ctx.legacy.get(sid);
+  } finally {
+    operation.end();
+  }
+}
+
+function readFallback(ctx: FerryContext, operation: Operation, sid: Sid): Promise<Session | null> {
+  ctx.observer.event({ type: "read-through", result: "fallback" });
+  return readLegacy(ctx, operation, sid);
+}
+
+async function readAnswered(
+  ctx: FerryContext,
+  operation: Operation,
+  sid: Sid,
+  answer: ReadAnswer,
+): Promise<Session | null> {
+  if (answer.from === "R") {
+    operation.end();
+    return answer.session;
+  }
+  const { lease } = answer;
+  if (lease === null) return readLegacy(ctx, operation, sid);
+  let session: Session | null;
+  try {
+    await passing(ctx, "read:leased", sid);
+    session = await ctx.legacy.get(sid);
+  } catch (error) {
+    operation.end();
+    throw error;
+  }
+  void fillBehind(ctx, operation, sid, lease, session);
+  return session;
+}
+
+/** Fills after the answer. A fill that fails is harmless: the lease runs out and the next read takes another. */
+async function fillBehind(
+  ctx: FerryContext,
+  operation: Operation,
+  sid: Sid,
+  lease: string,
+  session: Session | null,
+): Promise<void> {
+  try {
+    await passing(ctx, "read:loaded", sid);
+    await ctx.records.fill(sid, lease, session);
+  } catch (error) {
+    ctx.observer.event({ type: "mirror-failure", failedOn: "redis", verb: "fill", error });
+  } finally {
+    operation.end();
+  }
+}

@@ -1,0 +1,90 @@
+import { bucketOf } from "../core/cohort.js";
+import { type Phases, type Placement, placementOf } from "../core/phase.js";
+import type { Sid } from "../core/session.js";
+import { FerryError } from "../errors.js";
+import type { ControlRecord } from "../ports/control-store.js";
+
+interface Era {
+  readonly revision: number;
+  inFlight: number;
+}
+
+/** One operation under way: the routes it was begun with, and the duty to say when it is over. */
+export interface Operation {
+  readonly placement: Placement;
+  /** Called exactly once, when nothing of the operation can reach a store any more. */
+  end(): void;
+}
+
+/**
+ * The routes a node follows, and the operations it began under each revision of them. An operation takes its routes
+ * and is counted in one synchronous step, so `acknowledged` can promise what rule 8 needs of a barrier: that every
+ * operation begun under earlier routes has ended, in both stores.
+ */
+export class Routing {
+  #record: ControlRecord;
+  #eras: Era[];
+  #waiting: (() => void)[] = [];
+
+  constructor(
+    readonly phases: Phases,
+    record: ControlRecord,
+  ) {
+    this.#record = record;
+    this.#eras = [{ revision: record.revision, inFlight: 0 }];
+  }
+
+  get record(): ControlRecord {
+    return this.#record;
+  }
+
+  /** Takes a newer record; false when it is the one already followed. A lower revision is refused (rule 11). */
+  follow(record: ControlRecord): boolean {
+    const current = this.#record.revision;
+    if (record.revision < current) {
+      throw new FerryError(
+        "REVISION_WENT_BACK",
+        `The control record went back from revision ${current} to ${record.revision}.`,
+      );
+    }
+    if (record.revision === current) return false;
+    this.#record = record;
+    this.#eras.push({ revision: record.revision, inFlight: 0 });
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
+    return true;
+  }
+
+  /** Resolves when a newer record was taken. */
+  changed(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  placement(sid: Sid): Placement {
+    return placementOf(this.phases, this.#record, bucketOf(sid));
+  }
+
+  begin(sid: Sid): Operation {
+    return { placement: this.placement(sid), end: this.enter() };
+  }
+
+  /** Counts an operation that looks up placements itself (a batch); the returned function ends it. */
+  enter(): () => void {
+    const era = this.#eras.at(-1)!;
+    era.inFlight++;
+    return () => {
+      era.inFlight--;
+    };
+  }
+
+  /** The newest revision before whose routes no operation is left in flight. */
+  drainedRevision(): number {
+    while (this.#eras.length > 1 && this.#eras[0]!.inFlight === 0) this.#eras.shift();
+    return this.#eras[0]!.revision;
+  }
+
+  get inFlight(): number {
+    return this.#eras.reduce((sum, era) => sum + era.inFlight, 0);
+  }
+}

@@ -1,0 +1,20 @@
+import { nodeOf } from "../core/ids.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+
+/**
+ * Rule 6. Closes with none the intents of a node that is gone: evicted, and with none of its commands able to take
+ * effect on L any more. The caller answers for that; an intent's age says nothing.
+ *
+ * @returns how many intents were closed.
+ */
+export async function sweep(records: RedisRecords, node: string): Promise<number> {
+  let swept = 0;
+  for await (const page of records.listIntents({ pageSize: 1000 })) {
+    const closes = page.flatMap(({ sid, intents }) =>
+      intents.filter((id) => nodeOf(id) === node).map((id) => records.close(sid, id, { kind: "none" })),
+    );
+    await Promise.all(closes);
+    swept += closes.length;
+  }
+  return swept;
+}
