@@ -1,0 +1,30 @@
+import { FerryError } from "../errors.js";
+import type { LegacyPreset, RedisPreset } from "../ports/preset.js";
+import { connectMemcached } from "./connect-memcached.js";
+import { connectMemjs } from "./connect-memjs.js";
+import { connectPgSimple } from "./connect-pg-simple.js";
+import { connectRedis } from "./connect-redis.js";
+import { nearest } from "./nearest.js";
+
+export const LEGACY_PRESETS: readonly LegacyPreset[] = [connectPgSimple, connectMemcached, connectMemjs];
+export const REDIS_PRESETS: readonly RedisPreset[] = [connectRedis];
+
+/** Rejects an unknown name with CONFIG_INVALID and the nearest known one. */
+export function legacyPreset(name: string): LegacyPreset {
+  return find(LEGACY_PRESETS, name, "legacy.preset");
+}
+
+/** Rejects an unknown name with CONFIG_INVALID and the nearest known one. */
+export function redisPreset(name: string): RedisPreset {
+  return find(REDIS_PRESETS, name, "redis.preset");
+}
+
+function find<T extends { readonly name: string }>(presets: readonly T[], name: string, key: string): T {
+  const preset = presets.find((candidate) => candidate.name === name);
+  if (preset !== undefined) return preset;
+  const names = presets.map((candidate) => candidate.name);
+  throw new FerryError(
+    "CONFIG_INVALID",
+    `${key}: there is no preset "${name}"; did you mean "${nearest(name, names)}"? Known are ${names.join(", ")}.`,
+  );
+}

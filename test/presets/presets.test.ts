@@ -1,0 +1,18 @@
+import { describe, expect, it } from "vitest";
+import { FerryError } from "../../src/errors.js";
+import { LEGACY_PRESETS, legacyPreset, REDIS_PRESETS, redisPreset } from "../../src/presets/index.js";
+
+describe("presets", () => {
+  it("finds each by its name", () => {
+    for (const preset of LEGACY_PRESETS) expect(legacyPreset(preset.name)).toBe(preset);
+    for (const preset of REDIS_PRESETS) expect(redisPreset(preset.name)).toBe(preset);
+  });
+
+  it("answers an unknown name with the nearest known one", () => {
+    const attempt = () => legacyPreset("connect-pgsimple");
+    expect(attempt).toThrow(FerryError);
+    expect(attempt).toThrow(/did you mean "connect-pg-simple"/);
+    expect(() => legacyPreset("memjs")).toThrow(/did you mean "connect-memjs"/);
+    expect(() => redisPreset("Connect-Redi")).toThrow(/did you mean "connect-redis"/);
+  });
+});
