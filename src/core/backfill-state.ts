@@ -1,0 +1,62 @@
+/** How the copies of a backfill ended, in sids. */
+export interface BackfillCounts {
+  readonly copied: number;
+  readonly hit: number;
+  readonly dirty: number;
+  /** Listed, but gone from L when it was read. */
+  readonly absent: number;
+  readonly notYet: number;
+  /** Cannot move: too large, an ignored key. */
+  readonly skipped: number;
+  /** Refused fills that were repeated; each sid ends in another count as well. */
+  readonly refused: number;
+  readonly failed: number;
+}
+
+export const NO_COUNTS: BackfillCounts = {
+  copied: 0,
+  hit: 0,
+  dirty: 0,
+  absent: 0,
+  notYet: 0,
+  skipped: 0,
+  refused: 0,
+  failed: 0,
+};
+
+/**
+ * - `running`, `paused`: a process is at it, if `updatedAt` is young.
+ * - `stopped`: ended before its end, by hand or by an error; the next backfill goes on from the cursor.
+ * - `complete`: every sid listed was copied, or needed no copy.
+ * - `incomplete`: it reached the end, but some sids failed; the next backfill begins anew.
+ */
+export type BackfillState = "running" | "paused" | "stopped" | "complete" | "incomplete";
+
+/** Document kind `backfill`, id `current`. Times are the control store's, in milliseconds. */
+export interface BackfillCheckpoint {
+  readonly state: BackfillState;
+  readonly startedAt: number;
+  readonly updatedAt: number;
+  readonly endedAt: number | null;
+  /** The generation of R that it fills. */
+  readonly generation: string;
+  /** The buckets `[0, coveredBelow)` were in dual-write or above when it began. */
+  readonly coveredBelow: number;
+  /** The last sid of the last page that is done, sealed; null at the beginning. */
+  readonly cursor: string | null;
+  readonly counts: BackfillCounts;
+  /** L's own count when it began. */
+  readonly total: number;
+  /** Sids a second, lately. */
+  readonly rate: number;
+}
+
+/** True when R of this generation has had a whole backfill of the buckets below `below`. */
+export function isFilled(checkpoint: BackfillCheckpoint | null, generation: string, below: number): boolean {
+  return (
+    checkpoint !== null &&
+    checkpoint.state === "complete" &&
+    checkpoint.generation === generation &&
+    checkpoint.coveredBelow >= below
+  );
+}

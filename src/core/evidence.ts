@@ -1,0 +1,139 @@
+import { type CheckCounts, type CheckLimits, type CheckResult, findingsOf } from "./check-result.js";
+
+/** A check that counts, as far as later decisions need it. */
+export interface EvidenceRun {
+  readonly id: string;
+  readonly mode: "full" | "sample";
+  readonly startedAt: number;
+  readonly endedAt: number;
+  readonly generation: string;
+  readonly legacyIdentity: string;
+  readonly coveredBelow: number;
+  readonly lossy: boolean;
+  readonly counts: CheckCounts;
+  readonly authority: { readonly L: number; readonly R: number };
+}
+
+/** All evidence of a migration in one small document: kind `evidence`, id `standing`. */
+export interface Standing {
+  /** The last full check that is evidence and was clean. */
+  readonly full: EvidenceRun | null;
+  /** The last check of either mode that is evidence and was clean. */
+  readonly fresh: EvidenceRun | null;
+  /** The last run that found more than the gates allow, whether evidence or not. */
+  readonly contradicted: { readonly id: string; readonly endedAt: number; readonly findings: readonly string[] } | null;
+  /** The last event that makes everything seen before it worthless. */
+  readonly voided: { readonly at: number; readonly why: string; readonly by: string } | null;
+}
+
+export const NO_EVIDENCE: Standing = { full: null, fresh: null, contradicted: null, voided: null };
+
+/** The standing after one more run. Runs may end in any order: an older one never replaces a newer one. */
+export function afterCheck(standing: Standing, result: CheckResult): Standing {
+  const { id, endedAt, findings } = result;
+  if (!result.clean) {
+    const newer = standing.contradicted === null || standing.contradicted.endedAt <= endedAt;
+    return newer ? { ...standing, contradicted: { id, endedAt, findings } } : standing;
+  }
+  if (!result.evidence) return standing;
+  const run: EvidenceRun = {
+    id,
+    mode: result.mode,
+    startedAt: result.startedAt,
+    endedAt,
+    generation: result.generation.after,
+    legacyIdentity: result.legacyIdentity.after,
+    coveredBelow: result.coveredBelow,
+    lossy: result.lossy,
+    counts: result.counts,
+    authority: result.authority,
+  };
+  const newer = (old: EvidenceRun | null) => (old === null || old.startedAt <= run.startedAt ? run : old);
+  return {
+    ...standing,
+    full: run.mode === "full" ? newer(standing.full) : standing.full,
+    fresh: newer(standing.fresh),
+  };
+}
+
+export interface EvidenceQuestion {
+  /** Of the control record, now. */
+  readonly generation: string;
+  /** L's identity now; null where it could not be asked, then it is not compared. */
+  readonly legacyIdentity: string | null;
+  /** The buckets below this are the ones to be moved. */
+  readonly below: number;
+  /** True: the full check must have been made with R as the authority of every session. */
+  readonly underRedis?: boolean;
+  /** Milliseconds since the epoch by the control store's clock. */
+  readonly now: number;
+  readonly freshness: number;
+  readonly limits: CheckLimits;
+}
+
+export interface EvidenceAnswer {
+  /** Null: a full check stands. Else why none does, in a sentence. */
+  readonly noFull: string | null;
+  /** Null: something clean is fresh enough. Else why not, in a sentence. */
+  readonly notFresh: string | null;
+  readonly full: EvidenceRun | null;
+  readonly fresh: EvidenceRun | null;
+}
+
+/**
+ * What the evidence is worth now. The rules, each with the code that keeps it:
+ *
+ * | a full check stands if it                                             | and a run keeps it fresh if it |
+ * | --------------------------------------------------------------------- | ------------------------------ |
+ * | was clean, by the limits of today's configuration                     | the same                       |
+ * | began after the last voiding event                                    | the same                       |
+ * | began after the end of the last run, of any mode, that found faults   | the same                       |
+ * | saw this generation of R and this identity of L                       | the same                       |
+ * | compared every bucket that is to be moved                             | the same                       |
+ * | for `complete`: had R as the authority of everything it compared      | the same                       |
+ * | (has no age)                                                          | ended within `freshness`       |
+ */
+export function weigh(standing: Standing, question: EvidenceQuestion): EvidenceAnswer {
+  const { full, fresh } = standing;
+  const noFull = full === null ? "there is no clean full check" : objection(full, standing, question);
+  const stale = fresh === null ? "there is no clean check" : objection(fresh, standing, question);
+  const age = fresh === null ? 0 : question.now - fresh.endedAt;
+  const notFresh = stale ?? (age > question.freshness ? `the last clean check ended ${duration(age)} ago` : null);
+  return { noFull, notFresh, full, fresh };
+}
+
+function objection(run: EvidenceRun, standing: Standing, question: EvidenceQuestion): string | null {
+  const { voided, contradicted } = standing;
+  if (voided !== null && run.startedAt <= voided.at) return `it was voided: ${voided.why}`;
+  if (contradicted !== null && run.startedAt <= contradicted.endedAt) {
+    return `check ${contradicted.id} found faults after it began: ${contradicted.findings.join(" ")}`;
+  }
+  if (run.generation !== question.generation) return "Redis was armed anew since";
+  if (question.legacyIdentity !== null && run.legacyIdentity !== question.legacyIdentity) {
+    return "the legacy store was replaced or restarted since";
+  }
+  if (run.coveredBelow < question.below) {
+    return `it compared the first ${run.coveredBelow / 100} % of the buckets, ${question.below / 100} % are to move`;
+  }
+  if (question.underRedis && run.authority.L > 0) return "it was made while the legacy store was still the authority";
+  return findingsOf(run.counts, run.lossy, question.limits)[0] ?? null;
+}
+
+/** A length of time as people say it: the two largest units. */
+export function duration(milliseconds: number): string {
+  const units: [string, number][] = [
+    ["d", 86_400_000],
+    ["h", 3_600_000],
+    ["m", 60_000],
+    ["s", 1000],
+  ];
+  let rest = Math.max(0, milliseconds);
+  const parts: string[] = [];
+  for (const [unit, size] of units) {
+    const count = Math.floor(rest / size);
+    rest -= count * size;
+    if (count > 0) parts.push(`${count} ${unit}`);
+    if (parts.length === 2) break;
+  }
+  return parts.length > 0 ? parts.join(" ") : `${Math.round(milliseconds)} ms`;
+}
