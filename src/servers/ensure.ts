@@ -20,39 +20,56 @@ export interface EnsureOptions {
   log(line: string): void;
 }
 
-const FIND: Readonly<Record<ServerName, () => Promise<string | null>>> = {
-  redis: async () => findRedis(),
-  memcached: async () => findMemcached(),
-  postgres: async () => (await findPostgres())?.postgres ?? null,
+/** What can be asked of a machine, and done to it; the tests put another one in its place. */
+export interface Machine {
+  find(name: ServerName): Promise<string | null>;
+  hasDocker(): Promise<boolean>;
+  install(names: readonly ServerName[], log: (line: string) => void): Promise<boolean>;
+}
+
+const NAMES: readonly ServerName[] = ["redis", "memcached", "postgres"];
+
+const thisMachine: Machine = {
+  async find(name) {
+    if (name === "redis") return findRedis();
+    if (name === "memcached") return findMemcached();
+    return (await findPostgres())?.postgres ?? null;
+  },
+  hasDocker: dockerAnswers,
+  install,
 };
-const NAMES = Object.keys(FIND) as readonly ServerName[];
 
 /**
  * Sees to it that Redis, memcached and PostgreSQL can be started here: on this machine, else from Docker, else by
  * installing them.
  * @throws FerryError SERVER_MISSING, which names what to install.
  */
-export async function ensureServers(options: EnsureOptions): Promise<readonly AvailableServer[]> {
-  let away = await namesAway();
-  const docker = away.length > 0 && (await dockerAnswers());
-  if (away.length > 0 && !docker && options.install) {
-    await install(away, options.log);
-    away = await namesAway();
+export async function ensureServers(
+  options: EnsureOptions,
+  machine: Machine = thisMachine,
+): Promise<readonly AvailableServer[]> {
+  let places = await lookFor(machine);
+  if (away(places).length > 0 && !(await machine.hasDocker())) {
+    if (options.install && (await machine.install(away(places), options.log))) places = await lookFor(machine);
+    if (away(places).length > 0) throw missing(away(places));
   }
-  if (away.length > 0 && !docker) throw missing(away);
-  const found = await Promise.all(NAMES.map(look));
+  const found = NAMES.map((name) => describe(name, places.get(name) ?? null));
   for (const { name, version, from } of found) options.log(`${name} ${version} (${from})`);
   return found;
 }
 
-async function namesAway(): Promise<ServerName[]> {
-  const found = await Promise.all(NAMES.map((name) => FIND[name]()));
-  return NAMES.filter((_, index) => found[index] === null);
+type Places = ReadonlyMap<ServerName, string | null>;
+
+async function lookFor(machine: Machine): Promise<Places> {
+  return new Map(await Promise.all(NAMES.map(async (name) => [name, await machine.find(name)] as const)));
 }
 
-async function look(name: ServerName): Promise<AvailableServer> {
-  const from = await FIND[name]();
-  if (from === null) return { name, version: IMAGES[name].image.replace(/^.*:/, ""), from: "docker" };
-  const said = spawnSync(from, ["--version"], { encoding: "utf8" }).stdout ?? "";
-  return { name, version: /\d+(\.\d+)+/.exec(said)?.[0] ?? "of unknown version", from };
+function away(places: Places): ServerName[] {
+  return NAMES.filter((name) => places.get(name) === null);
+}
+
+function describe(name: ServerName, program: string | null): AvailableServer {
+  if (program === null) return { name, version: IMAGES[name].image.replace(/^.*:/, ""), from: "docker" };
+  const said = spawnSync(program, ["--version"], { encoding: "utf8" }).stdout ?? "";
+  return { name, version: /\d+(\.\d+)+/.exec(said)?.[0] ?? "of unknown version", from: program };
 }
