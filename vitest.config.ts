@@ -7,5 +7,6 @@ export default defineConfig({
     hookTimeout: 60_000,
     // Two cores and real servers: more workers only make timings worse.
     maxWorkers: 2,
+    reporters: ["default", "./tools/closing-line.mjs"],
   },
 });

@@ -1,0 +1,27 @@
+// The last line of a test run, in a form that scripts can read: "12 passed, 0 failed", and ", 3 skipped" where there are any.
+// A file that could not be loaded, a hook that threw and an error outside of any test count as failures: they hid tests.
+
+/** A vitest reporter; it prints beside the default one. */
+export default class ClosingLine {
+  /**
+   * @param {ReadonlyArray<import("vitest/node").TestModule>} modules
+   * @param {ReadonlyArray<unknown>} unhandledErrors
+   */
+  onTestRunEnd(modules, unhandledErrors) {
+    const count = { passed: 0, failed: unhandledErrors.length, skipped: 0 };
+    for (const module of modules) {
+      if (module.errors().length > 0) count.failed += 1;
+      for (const suite of module.children.allSuites()) if (suite.errors().length > 0) count.failed += 1;
+      for (const test of module.children.allTests()) {
+        const { state } = test.result();
+        // Pending after the end: the run was cut short before it.
+        count[state === "pending" ? "failed" : state] += 1;
+      }
+    }
+    // A run without a test proves nothing and must not look green.
+    if (count.failed > 0 || count.passed === 0) process.exitCode = 1;
+    const skipped = count.skipped > 0 ? `, ${count.skipped} skipped` : "";
+    // After the default reporter, whose summary is printed by a later listener of the same event.
+    process.on("exit", () => console.log(`${count.passed} passed, ${count.failed} failed${skipped}`));
+  }
+}
