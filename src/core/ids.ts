@@ -36,3 +36,8 @@ export class IdSource {
     return this.node + (this.#count++).toString(36).padStart(COUNT_LENGTH, "0");
   }
 }
+
+/** A generation of R: 16 random hexadecimal digits, compared for equality only. */
+export function newGeneration(): string {
+  return randomBytes(8).toString("hex");
+}

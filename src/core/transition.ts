@@ -7,6 +7,7 @@ import {
   type Position,
   phaseBelow,
   placementOf,
+  type Routes,
   rankOf,
   type Transition,
   targetOf,
@@ -89,15 +90,23 @@ export function reverse(state: Steering, phases: Phases, author: Author): Steeri
   return { ...state, pending: { ...pending, direction, by: author.by, reason: author.reason } };
 }
 
-/** The placements in force, one for each run of buckets that share it. */
-export function placements(state: Steering, phases: Phases): Placement[] {
-  const starts = new Set([0, bucketsBelow(state.position.percent), ...(state.pending?.buckets ?? [])]);
-  return [...starts].filter((bucket) => bucket < BUCKETS).map((bucket) => placementOf(phases, state, bucket));
+/** The placements in force, each with the run of buckets that share it. */
+export function segments(state: Steering, phases: Phases): { buckets: BucketRange; placement: Placement }[] {
+  const edges = [0, bucketsBelow(state.position.percent), ...(state.pending?.buckets ?? []), BUCKETS];
+  const starts = [...new Set(edges)].sort((a, b) => a - b);
+  return starts.slice(0, -1).map((start, i) => ({
+    buckets: [start, starts[i + 1]!] as const,
+    placement: placementOf(phases, state, start),
+  }));
+}
+
+export function someBucket(state: Steering, phases: Phases, holds: (routes: Routes) => boolean): boolean {
+  return segments(state, phases).some(({ placement }) => holds(placement.routes));
 }
 
 /** Whether any bucket is read from R. */
 export function someBucketReadsRedis(state: Steering, phases: Phases): boolean {
-  return placements(state, phases).some(({ routes }) => routes.read !== "L");
+  return someBucket(state, phases, (routes) => routes.read !== "L");
 }
 
 /** Whether some bucket may hold changes in R that L has not got: then only --redis-lost leads down without R. */

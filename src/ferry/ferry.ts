@@ -1,5 +1,6 @@
 import type { Placement, Routes } from "../core/phase.js";
 import { isLive, type Session, type Sid } from "../core/session.js";
+import { someBucket } from "../core/transition.js";
 import type { FerryError } from "../errors.js";
 import type { Copier, CopyOutcome } from "../ports/copier.js";
 import type { VerbName } from "../ports/observer.js";
@@ -45,13 +46,12 @@ export class Ferry implements Sessions, Copier {
 
   async *list(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
     const { legacy, records, routing } = this.ctx;
-    const writes = placements(routing.record, routing.phases).map(({ routes }) => routes.write);
-    const isLegacy = (write: Routes["write"]) => write === "legacy" || write === "L";
-    const inLegacy = (sid: Sid) => isLegacy(this.placement(sid).routes.write);
-    if (writes.some(isLegacy)) {
+    const isLegacy = ({ write }: Routes) => write === "legacy" || write === "L";
+    const inLegacy = (sid: Sid) => isLegacy(this.placement(sid).routes);
+    if (someBucket(routing.record, routing.phases, isLegacy)) {
       for await (const page of legacy.list(options)) yield page.filter(inLegacy);
     }
-    if (!writes.every(isLegacy)) {
+    if (someBucket(routing.record, routing.phases, (routes) => !isLegacy(routes))) {
       for await (const page of records.listRecords(options)) yield page.filter((sid) => !inLegacy(sid));
     }
   }

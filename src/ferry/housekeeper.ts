@@ -1,0 +1,48 @@
+import { someBucket } from "../core/transition.js";
+import type { FerryContext } from "./context.js";
+import { type EvictionStores, evict } from "./eviction.js";
+import { isRedisFailure } from "./failures.js";
+import { assistOneWay, demote, isDemotable, rearm, type Steerage } from "./recovery.js";
+
+export interface HousekeeperOptions {
+  readonly onRedisDown: "demote" | "fail";
+  /** Milliseconds for which R must have been away before the fleet demotes itself. */
+  readonly demoteAfter: number;
+}
+
+/**
+ * What a node does for the fleet beside serving: it looks whether R is there, tells R what it owes it, fences nodes
+ * that went silent, arms an R that came back empty, and takes its part in a demotion. Every duty may be done by several
+ * nodes at once and by any of them alone.
+ */
+export class Housekeeper {
+  constructor(
+    readonly ctx: FerryContext,
+    readonly steerage: Steerage,
+    readonly eviction: EvictionStores,
+    readonly options: HousekeeperOptions,
+  ) {}
+
+  async tick(overdue: readonly string[]): Promise<void> {
+    const { record, phases } = this.ctx.routing;
+    if (someBucket(record, phases, ({ write }) => write !== "legacy")) await this.#lookAfterRedis();
+    for (const node of overdue) await evict(this.eviction, node, this.steerage.by);
+    await assistOneWay(this.steerage, record);
+  }
+
+  async #lookAfterRedis(): Promise<void> {
+    const { ctx, steerage, options } = this;
+    try {
+      await ctx.records.ping();
+      ctx.health.succeeded();
+      if (ctx.arrears.size > 0) await ctx.arrears.flush(ctx.records);
+    } catch (error) {
+      if (!isRedisFailure(error)) throw error;
+      ctx.health.failed(error);
+    }
+    if (ctx.health.state === "up") return;
+    const demotable = options.onRedisDown === "demote" && isDemotable(ctx.routing.record, ctx.routing.phases);
+    if (demotable && ctx.health.awayFor >= options.demoteAfter) await demote(steerage);
+    if (ctx.health.state === "lost") await rearm(steerage);
+  }
+}

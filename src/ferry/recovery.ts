@@ -1,0 +1,111 @@
+import { ALL_BUCKETS } from "../core/cohort.js";
+import { newGeneration } from "../core/ids.js";
+import type { Phases } from "../core/phase.js";
+import {
+  abandonRedis,
+  proceed,
+  redisMayBeAhead,
+  segments,
+  setBack,
+  someBucket,
+  someBucketReadsRedis,
+} from "../core/transition.js";
+import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+
+/** Milliseconds: dropping a million records takes some seconds. */
+const REARM_ATTEMPT = 60_000;
+
+export interface Steerage {
+  readonly control: ControlStore;
+  readonly records: RedisRecords;
+  readonly phases: Phases;
+  /** Who does it: the node's id. */
+  readonly by: string;
+}
+
+/**
+ * Rule 10: an R that was emptied, replaced or restarted is armed anew. Only while no bucket is read from R: then the
+ * nodes write L with the gap liberty until they trust the new generation, everything under the prefix is dropped, and
+ * the seal comes last, so that no script runs before R is clean. Evidence is bound to the generation and so is void.
+ */
+export async function rearm({ control, records, phases, by }: Steerage): Promise<boolean> {
+  const record = await control.read();
+  if (someBucketReadsRedis(record, phases) || redisMayBeAhead(record)) return false;
+  if (!(await control.lock("rearm", by, REARM_ATTEMPT))) return false;
+  try {
+    const generation = newGeneration();
+    const next = await control.compareAndSet(record.revision, { ...record, generation });
+    if (next === null) return false;
+    const dropped = await records.drop(ALL_BUCKETS);
+    await records.arm(generation, "active");
+    await control.append({ by, action: "rearm", detail: { dropped } });
+    return true;
+  } finally {
+    await control.unlock("rearm", by);
+  }
+}
+
+/** Whether the fleet may leave R behind by itself: L has everything, and some bucket cannot go on without R. */
+export function isDemotable(record: ControlRecord, phases: Phases): boolean {
+  if (redisMayBeAhead(record) || record.pending?.oneWay) return false;
+  return someBucket(record, phases, ({ write, liberty }) => write === "L" && liberty !== "gap");
+}
+
+/**
+ * Rule 12: the nodes agree, through what they report, that R is away for most of them; one of them publishes the jump
+ * to dual-write and any of them finishes it.
+ */
+export async function demote({ control, phases, by }: Steerage): Promise<boolean> {
+  const record = await control.read();
+  if (!isDemotable(record, phases)) return false;
+  const serving = (await control.nodes()).filter(({ state, role }) => state === "live" && role !== "job");
+  const without = serving.filter(({ report }) => report.redis !== "up");
+  if (without.length * 2 <= serving.length) return false;
+  const author = { by, reason: "Redis is away for most of the nodes", at: await control.now() };
+  const next = await control.compareAndSet(record.revision, abandonRedis(record, phases, author));
+  if (next === null) return false;
+  await control.append({
+    by,
+    action: "demote",
+    detail: { from: record.position, nodes: serving.length, without: without.length },
+  });
+  return true;
+}
+
+export function allAcknowledge(record: ControlRecord, nodes: readonly NodeInfo[]): boolean {
+  return nodes.every(({ state, report }) => state === "live" && report.acknowledged >= record.revision);
+}
+
+/** Carries a one-way transition on by one step once all nodes stand on its rung; it has no work between its rungs. */
+export async function assistOneWay({ control, phases, by }: Steerage, record: ControlRecord): Promise<boolean> {
+  if (!record.pending?.oneWay || !allAcknowledge(record, await control.nodes())) return false;
+  const next = await control.compareAndSet(record.revision, proceed(record, phases));
+  if (next?.pending === null) {
+    await control.append({ by, action: "settled", detail: { position: next.position } });
+  }
+  return next !== null;
+}
+
+/**
+ * Rule 11: called by a node before it serves, when the record says that the whole fleet was away. L may have been
+ * written behind our back, so R's records go wherever L is the authority: all of them under a new generation where no
+ * bucket is above read-through (they are dropped when R is armed anew), else those of the buckets still in
+ * read-through.
+ */
+export async function resume({ control, records, phases, by }: Steerage): Promise<ControlRecord> {
+  for (;;) {
+    const record = await control.read();
+    if (!record.interrupted) return record;
+    if (redisMayBeAhead(record)) {
+      records.generation = record.generation;
+      for (const { buckets, placement } of segments(record, phases)) {
+        if (placement.routes.liberty === "fallback") await records.drop(buckets);
+      }
+    }
+    const next = await control.compareAndSet(record.revision, setBack(record, newGeneration()));
+    if (next === null) continue;
+    await control.append({ by, action: "interrupted", detail: { from: record.position, to: next.position } });
+    return next;
+  }
+}

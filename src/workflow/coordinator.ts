@@ -1,0 +1,218 @@
+import { newGeneration } from "../core/ids.js";
+import { type Phases, type Position, type Transition, targetOf, type WorkName } from "../core/phase.js";
+import {
+  abandonRedis,
+  begin,
+  isReversible,
+  proceed,
+  reverse,
+  type Steering,
+  samePosition,
+} from "../core/transition.js";
+import { FerryError } from "../errors.js";
+import { type EvictionStores, evict } from "../ferry/eviction.js";
+import { allAcknowledge } from "../ferry/recovery.js";
+import type { Clock } from "../ports/clock.js";
+import { type ControlRecord, type ControlStore, type NodeInfo, PROTOCOL_NUMBER } from "../ports/control-store.js";
+import type { Observer } from "../ports/observer.js";
+import { WORKS, type WorkStores } from "./works.js";
+
+/** Milliseconds. */
+export interface CoordinatorTimes {
+  readonly acknowledge: number;
+  readonly drain: number;
+  /** Age of a renewal after which the coordinator fences a node itself. */
+  readonly overdueAfter: number;
+}
+
+export interface Progress {
+  readonly transition: Transition;
+  readonly step: { readonly barrier: readonly string[] } | { readonly work: WorkName; readonly count: number };
+}
+
+/** How often a waiting coordinator looks at the registry, in milliseconds. */
+const LOOK = 50;
+/** The lock outlives one renewal of it several times; it is renewed with every look. */
+const LOCK_TTL = 15_000;
+
+/**
+ * Walks a migration from one position to a neighbouring one (rule 8): publish a rung, wait until every node has
+ * acknowledged it, do the work that lies before the next. Everything it knows is in the control record, so a
+ * coordinator that dies leaves a pending transition that the next command finishes or turns round.
+ */
+export class Coordinator {
+  constructor(
+    readonly control: ControlStore,
+    readonly phases: Phases,
+    readonly works: WorkStores,
+    readonly eviction: EvictionStores,
+    readonly times: CoordinatorTimes,
+    readonly clock: Clock,
+    readonly observer: Observer,
+    /** The holder of the lock and the author of the entries. */
+    readonly by: string,
+    readonly onProgress: (progress: Progress) => void = () => {},
+    readonly signal?: AbortSignal,
+  ) {}
+
+  /** Walks to a neighbouring position. With a pending transition to that very position it goes on with it. */
+  async moveTo(to: Position, reason: string): Promise<ControlRecord> {
+    return this.#holding(async () => {
+      const record = await this.control.read();
+      if (record.pending === null) {
+        if (samePosition(record.position, to)) return record;
+        await this.#requireEqualProtocols();
+        const author = { by: this.by, reason, at: await this.control.now() };
+        await this.#publish(record, begin(record, to, this.phases, author), "begin", { to, reason });
+      } else if (!samePosition(targetOf(record.pending), to)) {
+        throw new FerryError("TRANSITION_PENDING", `A transition ${describe(record.pending)} is pending.`);
+      }
+      return this.#walk();
+    });
+  }
+
+  /** Goes on with whatever is pending. */
+  async finish(): Promise<ControlRecord> {
+    return this.#holding(() => this.#walk());
+  }
+
+  /** Turns a pending transition round and walks back. */
+  async reverse(reason: string): Promise<ControlRecord> {
+    return this.#holding(async () => {
+      const record = await this.control.read();
+      if (record.pending === null) return record;
+      if (!isReversible(record.pending, this.phases)) {
+        throw new FerryError("TRANSITION_PENDING", `The transition ${describe(record.pending)} can only be finished.`, {
+          next: "sessionferry phase advance",
+        });
+      }
+      const author = { by: this.by, reason, at: await this.control.now() };
+      await this.#publish(record, reverse(record, this.phases, author), "reverse", { reason });
+      return this.#walk();
+    });
+  }
+
+  /**
+   * Rule 10, `--redis-lost`: leaves an R that will not come back, from whatever position, for dual-write under a new
+   * generation. Works without R. `dirty` sids had not reached L, as far as was known.
+   */
+  async abandon(reason: string, dirty: number | null): Promise<ControlRecord> {
+    return this.#holding(async () => {
+      const record = await this.control.read();
+      if (!record.pending?.oneWay) {
+        const author = { by: this.by, reason, at: await this.control.now() };
+        const next = abandonRedis(record, this.phases, author, newGeneration());
+        await this.#publish(record, next, "redis-lost", { from: record.position, reason, dirty });
+      }
+      return this.#walk();
+    });
+  }
+
+  async #walk(): Promise<ControlRecord> {
+    for (;;) {
+      const record = await this.control.read();
+      const { pending } = record;
+      if (pending === null) return record;
+      await this.#barrier(record, pending);
+      await this.#work(pending);
+      // Somebody may have changed the record meanwhile (R armed anew, another node finishing a demotion): look again.
+      const next = await this.control.compareAndSet(record.revision, proceed(record, this.phases));
+      if (next === null) continue;
+      await this.observer.at?.("transition:published", null);
+      if (next.pending === null) {
+        await this.control.append({ by: this.by, action: "settled", detail: { position: next.position } });
+      }
+    }
+  }
+
+  async #barrier(record: ControlRecord, transition: Transition): Promise<void> {
+    const until = this.clock.now() + this.times.acknowledge;
+    for (;;) {
+      await this.#keepLock();
+      const nodes = await this.control.nodes();
+      if (allAcknowledge(record, nodes)) break;
+      const behind = nodes.filter((node) => !allAcknowledge(record, [node]));
+      this.onProgress({ transition, step: { barrier: behind.map(({ id }) => id) } });
+      if (this.clock.now() >= until) {
+        throw new FerryError("TRANSITION_PENDING", `${behind.map(name).join(", ")} did not acknowledge in time.`, {
+          changed: `the transition ${describe(transition)} is recorded and pending`,
+        });
+      }
+      const now = await this.control.now();
+      const silent = behind.filter(
+        ({ state, renewedAt }) => state === "evicted" || now - renewedAt > this.times.overdueAfter,
+      );
+      for (const { id } of silent) await evict(this.eviction, id, this.by);
+      await this.clock.sleep(LOOK, this.signal);
+    }
+    await this.observer.at?.("transition:acknowledged", null);
+  }
+
+  async #work(transition: Transition): Promise<void> {
+    const { ladder, rung, direction, buckets } = transition;
+    const phase = this.phases[ladder];
+    const rungs = phase.ladder;
+    const top = rung === rungs.length - 1;
+    const names = direction === "down" ? rungs[rung]?.leave : top ? phase.settle : rungs[rung + 1]?.enter;
+    for (const name of names ?? []) {
+      await this.observer.at?.("transition:work", null);
+      const renewing = setInterval(() => void this.#keepLock().catch(() => {}), LOCK_TTL / 3);
+      try {
+        await WORKS[name](this.works, {
+          buckets,
+          patience: this.times.drain,
+          progress: (work, count) => this.onProgress({ transition, step: { work, count } }),
+          ...(this.signal && { signal: this.signal }),
+        });
+      } finally {
+        clearInterval(renewing);
+      }
+    }
+  }
+
+  async #publish(
+    record: ControlRecord,
+    next: Steering,
+    action: string,
+    detail: Record<string, unknown>,
+  ): Promise<void> {
+    const published = await this.control.compareAndSet(record.revision, next);
+    if (published === null) throw new FerryError("HELD", "The control record was changed by somebody else meanwhile.");
+    await this.control.append({ by: this.by, action, detail });
+    await this.observer.at?.("transition:published", null);
+  }
+
+  async #requireEqualProtocols(): Promise<void> {
+    const others = (await this.control.nodes()).filter(({ protocol }) => protocol !== PROTOCOL_NUMBER);
+    if (others.length === 0) return;
+    throw new FerryError(
+      "PROTOCOL_MISMATCH",
+      `This build speaks protocol ${PROTOCOL_NUMBER}; ${others.map((node) => `${name(node)} speaks ${node.protocol}`).join(", ")}.`,
+    );
+  }
+
+  async #holding<T>(perform: () => Promise<T>): Promise<T> {
+    await this.#keepLock();
+    try {
+      return await perform();
+    } finally {
+      await this.control.unlock("phase", this.by).catch(() => {});
+    }
+  }
+
+  async #keepLock(): Promise<void> {
+    if (this.signal?.aborted) throw new FerryError("INTERRUPTED", "Interrupted; what was recorded stays pending.");
+    if (!(await this.control.lock("phase", this.by, LOCK_TTL))) {
+      throw new FerryError("HELD", "Another command is changing the phase of this migration.");
+    }
+  }
+}
+
+export function describe({ lower, upper, direction }: Transition): string {
+  const [from, to] = direction === "up" ? [lower, upper] : [upper, lower];
+  return `${from.phase} ${from.percent} % -> ${to.phase} ${to.percent} %`;
+}
+
+function name({ id, host, pid }: NodeInfo): string {
+  return `node ${id} (${host}, pid ${pid})`;
+}
