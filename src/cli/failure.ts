@@ -1,0 +1,56 @@
+import { secretsOf } from "../config/urls.js";
+import type { Config } from "../core/config.js";
+import { FerryError } from "../errors.js";
+import { asFerryError } from "../ferry/failures.js";
+
+/** Passwords of a configuration, in every spelling, longest first. */
+export function secretsIn(config: Config | null): string[] {
+  if (config === null) return [];
+  const secrets = [config.legacy.url, config.redis.url, config.control.url].flatMap(secretsOf);
+  return [...new Set(secrets)].filter((secret) => secret.length > 2).sort((a, b) => b.length - a.length);
+}
+
+/** Cuts out of a text what must not be read by people: passwords, and what a server quoted of a command. */
+export function scrub(text: string, secrets: readonly string[]): string {
+  const clean = secrets.reduce((rest, secret) => rest.replaceAll(secret, "***"), text);
+  return clean.replace(/,? with args beginning with:.*$/s, "");
+}
+
+/** Unexpected texts come from anywhere: long words in them may be session ids. */
+function scrubUnexpected(text: string, secrets: readonly string[]): string {
+  return scrub(text, secrets).replace(/[A-Za-z0-9_%-]{24,}/g, "***");
+}
+
+/** Any failure as an error of the catalogue, its texts free of secrets. */
+export function toFailure(error: unknown, config: Config | null): FerryError {
+  const secrets = secretsIn(config);
+  const known = asFerryError(error);
+  if (known instanceof FerryError) {
+    const { code, remedy, changed, next, cause } = known;
+    return new FerryError(code, scrub(known.message, secrets), {
+      remedy: scrub(remedy, secrets),
+      changed,
+      ...(next === null ? {} : { next }),
+      cause,
+    });
+  }
+  if (isAbort(error)) return new FerryError("INTERRUPTED", "interrupted", { cause: error });
+  const name = error instanceof Error ? error.name : typeof error;
+  const first = (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+  return new FerryError("UNEXPECTED", `${name}: ${scrubUnexpected(first, secrets)}`, { cause: error });
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && (error.name === "AbortError" || (error as { code?: unknown }).code === "ABORT_ERR");
+}
+
+/** Where an error came from, cause by cause: frames alone, their messages scrubbed. For --verbose. */
+export function traceOf(error: FerryError, config: Config | null): string {
+  const secrets = secretsIn(config);
+  const lines: string[] = [];
+  for (let cause: unknown = error.cause ?? error; cause instanceof Error && lines.length < 60; cause = cause.cause) {
+    lines.push(`${cause.name}: ${scrubUnexpected(cause.message.split("\n")[0] ?? "", secrets)}`);
+    lines.push(...(cause.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line)));
+  }
+  return lines.join("\n");
+}

@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { EXIT } from "../errors.js";
+import { runCli } from "./run.js";
+
+/** The process around `runCli`: its signals and its end. */
+async function main(): Promise<void> {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  const abort = new AbortController();
+  const interrupt = () => {
+    // The second one means now: whatever is pending is finished or reversed by the next command.
+    if (abort.signal.aborted) process.exit(EXIT.interrupted);
+    process.stderr.write("\nStopping at the next safe point; press Ctrl-C again to leave at once.\n");
+    abort.abort();
+  };
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  const exit = await runCli({
+    argv: process.argv.slice(2),
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    signal: abort.signal,
+    stop: () => abort.abort(),
+    version,
+  });
+  // A connection that somebody forgot must not keep a finished command from ending.
+  process.exit(exit);
+}
+
+void main();

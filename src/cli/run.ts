@@ -1,0 +1,87 @@
+import { createInterface } from "node:readline/promises";
+import { loadConfig, operatorName, terminalEnvironment } from "../config.js";
+import type { Config } from "../core/config.js";
+import { EXIT, type ExitCode, FerryError } from "../errors.js";
+import type { CommandResult, Context, Question } from "./command.js";
+import { toFailure, traceOf } from "./failure.js";
+import { Output, type Streams } from "./output.js";
+import { parse, wantsJson } from "./parse.js";
+import { isTerminal } from "./terminal.js";
+
+export interface CliInput extends Streams {
+  readonly argv: readonly string[];
+  readonly stdin: NodeJS.ReadableStream;
+  readonly signal: AbortSignal;
+  /** Ends a command that only watches, when nobody reads it any more. */
+  readonly stop: () => void;
+  readonly version: string;
+}
+
+/** Runs one command line and says with which code the process should exit; prints everything, throws nothing. */
+export async function runCli(input: CliInput): Promise<ExitCode> {
+  const output = new Output(input, wantsJson(input.argv), terminalEnvironment());
+  let config: Config | null = null;
+  let verbose = false;
+  let readerGone = false;
+  output.onGone = () => {
+    readerGone = true;
+    input.stop();
+  };
+  try {
+    const parsed = await parse(input.argv, input.version);
+    if (parsed.kind === "print") {
+      output.result({ [parsed.what]: parsed.text }, parsed.text);
+      return EXIT.done;
+    }
+    const { command, global, values } = parsed;
+    verbose = global.verbose;
+    const context: Context = {
+      config() {
+        const { config: path, legacyUrl, redisUrl, controlUrl } = global;
+        config ??= loadConfig({ config: path, flags: { legacyUrl, redisUrl, controlUrl } });
+        return config;
+      },
+      output,
+      signal: input.signal,
+      confirm: (question) => confirm(question, input),
+      stdin: input.stdin,
+      by: operatorName(),
+      verbose,
+    };
+    return report(await command.run(context, values), output);
+  } catch (error) {
+    const failure = toFailure(error, config);
+    if (failure.code === "INTERRUPTED" && readerGone) return EXIT.done;
+    output.failure(failure);
+    if (verbose) output.log(traceOf(failure, config));
+    return failure.exit;
+  } finally {
+    await output.flush();
+  }
+}
+
+function report(result: CommandResult, output: Output): ExitCode {
+  if (!("silent" in result)) output.result(result.json, result.text);
+  return result.exit ?? EXIT.done;
+}
+
+/** Asks on the terminal; the question goes to stderr, so that stdout stays the result's. */
+async function confirm(question: Question, input: CliInput): Promise<void> {
+  if (question.yes) return;
+  if (!isTerminal(input.stdin) || !isTerminal(input.stderr)) {
+    throw new FerryError("QUESTION_UNANSWERED", `there is no terminal to ask on: ${question.text}`);
+  }
+  const lines = createInterface({ input: input.stdin, output: input.stderr });
+  try {
+    const hint = question.typed === undefined ? "[y/N]" : `Type ${question.typed} to go on:`;
+    const answer = (await lines.question(`${question.text} ${hint} `, { signal: input.signal })).trim();
+    const agreed = question.typed === undefined ? /^y(es)?$/i.test(answer) : answer === question.typed;
+    if (!agreed) {
+      throw new FerryError("QUESTION_UNANSWERED", "the answer was no", {
+        remedy: "Nothing was done. Run the command again if you meant yes.",
+      });
+    }
+  } finally {
+    lines.close();
+  }
+}
