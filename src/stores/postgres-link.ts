@@ -1,0 +1,276 @@
+import type { Socket } from "node:net";
+import pg from "pg";
+import { FerryError } from "../errors.js";
+import { type Fence, NO_FENCE } from "../ports/fence.js";
+import { LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
+import { LATE, within } from "./deadline.js";
+import { isTransient, refused, shownUrl, unreachable } from "./postgres-errors.js";
+import { Settler, STARTED, type Unanswered } from "./postgres-settle.js";
+import { MARKER, quoteTable, type Statement, type Statements, statementsFor, type TableNames } from "./postgres-sql.js";
+
+export interface PostgresLinkOptions {
+  readonly url: string;
+  readonly table: TableNames;
+  readonly connections: number;
+  /** Milliseconds a caller waits at most. */
+  readonly deadline: number;
+  readonly preparedStatements: boolean;
+  readonly applicationName: string;
+  readonly fence?: Fence;
+}
+
+/** What is learned about a new connection before its first use. */
+interface Standing {
+  readonly pid: number;
+  readonly started: string;
+  /** A pooler stands between us and the backend. */
+  readonly pooled: boolean;
+  readonly statements: Statements;
+  /** Server's clock minus our monotonic one, in milliseconds; never too large. */
+  clockOffset: number;
+  /** When the fence was last passed, by our monotonic clock. */
+  fencedAt: number;
+}
+
+interface Held {
+  readonly client: pg.PoolClient;
+  readonly standing: Standing;
+}
+
+type Answer =
+  | { readonly kind: "rows"; readonly rows: Record<string, unknown>[]; readonly count: number }
+  | { readonly kind: "refused"; readonly error: pg.DatabaseError }
+  | { readonly kind: "lost" };
+
+type Choose = (statements: Statements) => Statement;
+
+const IDLE_FOR = 300_000;
+
+/** How long closed connections may take to say goodbye before they are cut. */
+const GOODBYE = 1_000;
+
+const GREETING = `${MARKER} SELECT pg_backend_pid() AS pid,
+  (SELECT ${STARTED} FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS started,
+  (SELECT format_type(atttypid, NULL) FROM pg_attribute
+    WHERE attrelid = to_regclass($1::text) AND attname = $2) AS value_type`;
+
+const CLOCK = `${MARKER} SELECT (extract(epoch from clock_timestamp()) * 1000)::float8 AS now`;
+
+/**
+ * Connections to PostgreSQL that know what became of every statement.
+ *
+ * A call takes its deadline at most. Without a connection by then, nothing was sent: `LegacyUnreachable`. Sent and not
+ * answered, or its connection lost: a read changes nothing and is `LegacyUnreachable` too; a write is `OutcomeUnknown`,
+ * settled when its statement is answered late or its backend is gone (postgres-settle.ts). An error that PostgreSQL
+ * answered counts as a refusal only once the server says that it is ready again, since by then the statement was rolled
+ * back; an error that ends the connection leaves the outcome open.
+ *
+ * Poolers. A pooler's client connection outlives what an eviction can end: `pg_terminate_backend` ends the pooler's
+ * connection, not the node's. Behind one (told by a backend pid that is not the one we were greeted with) the fence is
+ * therefore asked again as time goes by, and every change carries a moment not far from the last time it said yes,
+ * after which it does nothing. A node that was evicted cannot change a session any more once that time has passed.
+ */
+export class PostgresLink {
+  readonly where: string;
+  readonly #pool: pg.Pool;
+  readonly #settler: Settler;
+  readonly #standings = new WeakMap<pg.ClientBase, Standing>();
+  readonly #fence: Fence;
+  readonly #open = new Set<pg.Client>();
+  #closing: Promise<void> | null = null;
+
+  constructor(private readonly options: PostgresLinkOptions) {
+    const url = parse(options.url);
+    this.where = shownUrl(url);
+    this.#fence = options.fence ?? NO_FENCE;
+    // The name by which an eviction finds our connections is not the URL's to choose.
+    for (const name of ["application_name", "fallback_application_name"]) url.searchParams.delete(name);
+    const connection: pg.ClientConfig = { connectionString: url.href, keepAlive: true };
+    this.#settler = new Settler(connection, options.deadline);
+    this.#pool = new pg.Pool({
+      ...connection,
+      application_name: options.applicationName,
+      max: options.connections,
+      connectionTimeoutMillis: options.deadline,
+      idleTimeoutMillis: IDLE_FOR,
+      onConnect: (client) => this.#greet(client as pg.Client),
+    });
+    // An idle connection that breaks is dropped by the pool; the next call makes another.
+    this.#pool.on("error", () => {});
+  }
+
+  /** How long a change may take effect after the fence was last asked, behind a pooler; milliseconds. */
+  get lease(): number {
+    return 2 * this.options.deadline;
+  }
+
+  /** True once a connection was made and found to run through a pooler. */
+  pooled = false;
+
+  async read<T>(choose: Choose, values: readonly unknown[], deadline = this.options.deadline): Promise<T[]> {
+    const { rows } = await this.#run("read", choose, values, deadline);
+    return rows as T[];
+  }
+
+  /** Adds the last parameter of every change, the moment after which it does nothing. Resolves with its row count too. */
+  async write<T>(
+    choose: Choose,
+    values: readonly unknown[],
+    deadline = this.options.deadline,
+  ): Promise<{ rows: T[]; count: number }> {
+    const { rows, count } = await this.#run("write", choose, values, deadline);
+    return { rows: rows as T[], count };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  async #end(): Promise<void> {
+    this.#settler.close();
+    await this.#pool.end();
+    // A server that hangs does not answer a goodbye, and its connections would keep the process alive.
+    const left = [...this.#open];
+    await within(Promise.all(left.map((client) => new Promise((resolve) => client.once("end", resolve)))), GOODBYE);
+    for (const client of this.#open)
+      (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+  }
+
+  async #run(kind: "read" | "write", choose: Choose, values: readonly unknown[], deadline: number) {
+    const ends = performance.now() + deadline;
+    for (let attempt = 1; ; attempt++) {
+      const held = await this.#acquire(ends);
+      const notAfter = this.#notAfter(held.standing);
+      const given = kind === "write" ? [...values, notAfter] : values;
+      const sent = this.#send(held.client, choose(held.standing.statements), given);
+      const answer = await within(sent, ends - performance.now());
+      if (answer === LATE || answer.kind === "lost") {
+        const over = this.#abandon(held, sent, notAfter, kind);
+        const what = answer === LATE ? "did not answer in time" : "broke the connection";
+        if (kind === "read") throw new LegacyUnreachable(`${this.where} ${what}.`);
+        throw new OutcomeUnknown(`${this.where} ${what}; a change may or may not have been made.`, over);
+      }
+      held.client.release();
+      if (answer.kind === "rows") return answer;
+      if (attempt > 1 || !isTransient(answer.error)) throw refused(answer.error);
+    }
+  }
+
+  /** A connection that may be used, or an error that says that nothing was sent. */
+  async #acquire(ends: number): Promise<Held> {
+    if (this.#closing !== null) throw new FerryError("CLOSED", "The legacy store was closed.");
+    const connecting = this.#pool.connect();
+    const client = await within(connecting, ends - performance.now()).catch((cause: unknown) => {
+      throw unreachable(cause, this.where);
+    });
+    if (client === LATE) {
+      // Whoever asked has gone; the connection goes to the next one.
+      connecting.then((late) => late.release()).catch(() => {});
+      throw new LegacyUnreachable(`${this.where} gave no connection in time.`);
+    }
+    // While it is held, a break is told to the statement on it; unheard, the event would end the process.
+    if (client.listenerCount("error") === 0) client.on("error", () => {});
+    const standing = this.#standings.get(client)!;
+    const age = performance.now() - standing.fencedAt;
+    if (standing.pooled && age > this.lease / 2) {
+      const failure = await within(this.#passFence(client, standing), ends - performance.now()).then(
+        (answer) => (answer === LATE ? this.#notRenewed() : null),
+        (cause: unknown) => unreachable(cause, this.where),
+      );
+      if (failure !== null) {
+        client.release(true);
+        throw failure;
+      }
+    }
+    return { client, standing };
+  }
+
+  /** The pool's hook: learns what stands behind a new connection, then asks the fence. A rejection destroys it. */
+  async #greet(client: pg.Client): Promise<void> {
+    this.#open.add(client);
+    client.once("end", () => this.#open.delete(client));
+    const { table, deadline } = this.options;
+    const greeting = client.query({ text: GREETING, values: [quoteTable(table.name), table.value] });
+    const answer = await within(greeting, deadline);
+    if (answer === LATE) throw new LegacyUnreachable(`${this.where} took a connection and did not answer.`);
+    const row = answer.rows[0] as { pid: number; started: string; value_type: string | null };
+    const pooled = row.pid !== (client as unknown as { processID: number }).processID;
+    const statements = statementsFor(table, row.value_type);
+    const standing: Standing = { pid: row.pid, started: row.started, pooled, statements, clockOffset: 0, fencedAt: 0 };
+    this.pooled = pooled;
+    if ((await within(this.#passFence(client, standing), deadline)) === LATE) throw this.#notRenewed();
+    this.#standings.set(client, standing);
+  }
+
+  /** The clocks are compared anew each time, because a machine that slept may have stopped counting. */
+  async #passFence(client: pg.ClientBase, standing: Standing): Promise<void> {
+    if (standing.pooled) {
+      const { rows } = await client.query(CLOCK);
+      standing.clockOffset = (rows[0] as { now: number }).now - performance.now();
+    }
+    // Counted from before the question: the registration may end right after the answer was given.
+    const asked = performance.now();
+    await this.#fence({ store: "legacy", endpoint: null });
+    standing.fencedAt = asked;
+  }
+
+  #notRenewed(): LegacyUnreachable {
+    return new LegacyUnreachable(`${this.where}: this node's registration could not be renewed in time.`);
+  }
+
+  #notAfter(standing: Standing): number {
+    if (!standing.pooled) return Number.POSITIVE_INFINITY;
+    return standing.fencedAt + standing.clockOffset + this.lease;
+  }
+
+  #send(client: pg.PoolClient, statement: Statement, values: readonly unknown[]): Promise<Answer> {
+    return new Promise((resolve) => {
+      const lost = () => resolve({ kind: "lost" });
+      client.once("end", lost);
+      const answered = (answer: Answer) => {
+        client.removeListener("end", lost);
+        resolve(answer);
+      };
+      const query: pg.QueryConfig = { text: statement.text, values: [...values] };
+      if (this.options.preparedStatements) query.name = statement.name;
+      client.query(query, (error: Error | null, result) => {
+        if (!error) answered({ kind: "rows", rows: result.rows, count: result.rowCount ?? 0 });
+        else if (error instanceof pg.DatabaseError) {
+          // Told again as `drain` when the server is ready for the next statement; `end` comes instead if it is not.
+          client.once("drain", () => answered({ kind: "refused", error }));
+        } else lost();
+      });
+    });
+  }
+
+  /** Takes a connection with an unanswered statement out of use; resolves when the statement is over. */
+  async #abandon(
+    { client, standing }: Held,
+    sent: Promise<Answer>,
+    notAfter: number,
+    kind: "read" | "write",
+  ): Promise<void> {
+    const { pid, started, pooled } = standing;
+    const statement: Unanswered = pooled ? { pooled, notAfter } : { pooled, pid, started };
+    const cancelled = this.#settler.cancel(statement);
+    // It may only be waiting for a lock: another deadline's time to answer saves the connection.
+    const answer = await within(sent, this.options.deadline);
+    if (answer !== LATE && answer.kind !== "lost") {
+      await cancelled;
+      // A cancellation may still be on its way to that backend and would hit whatever it runs next.
+      client.release(!pooled);
+      return;
+    }
+    client.release(true);
+    if (kind === "write") await this.#settler.settled(statement);
+  }
+}
+
+function parse(url: string): URL {
+  try {
+    return new URL(url);
+  } catch {
+    throw new FerryError("CONFIG_INVALID", "legacy.url is not a URL; expected postgres://user@host:port/database.");
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * The statements over a session table, as text. Every parameter is numbered, nothing depends on the state of a
+ * connection, and each is one statement: so they work behind a pooler that gives every transaction another connection.
+ *
+ * Expiry. The column may be a timestamp with or without time zone. Without one, the application filled it by
+ * to_timestamp() in the TimeZone of its connections, so it only means something in that TimeZone again. We never set
+ * one: our connections have the defaults of the same database and role. Comparing the bare column with now(), and
+ * casting it to timestamptz, both go through that TimeZone and are right for either type.
+ *
+ * Value. Read as text only: looking inside a json value fails for sessions that hold U+0000.
+ *
+ * Last parameter of every change: the moment after which it must no longer take effect (milliseconds since the epoch
+ * by the server's clock; infinite on a direct connection). See postgres-link.ts, "Poolers".
+ */
+
+export interface TableNames {
+  /** Possibly with its schema in front: `public.session`. Quotes are honoured where a name contains a dot. */
+  readonly name: string;
+  readonly sid: string;
+  readonly value: string;
+  readonly expiry: string;
+}
+
+export interface Statement {
+  /** Of the prepared statement, where those are used. */
+  readonly name: string;
+  readonly text: string;
+}
+
+/** How long ago a placeholder expired when it is made, in SQL. See `tokens`. */
+const PLACEHOLDER_AGE = "interval '2 hours'";
+/** What a row must be expired for before it is pruned, in SQL: well beyond a fresh placeholder. */
+const PRUNE_AGE = "interval '4 hours'";
+/** Never shown to a reader; shaped so that even a reader that ignores expiries could parse it. */
+const PLACEHOLDER_VALUE = `{"cookie":{}}`;
+/** Marks our statements in pg_stat_activity. */
+export const MARKER = "/* sessionferry */";
+
+const VALUE_TYPES: readonly string[] = ["json", "jsonb", "text", "character varying"];
+
+/** Quotes a name for SQL, as connect-pg-simple does: letters keep their case. */
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** `a.b` becomes `"a"."b"`; parts that are already quoted are taken as they are written. */
+export function quoteTable(name: string): string {
+  const parts = name.match(/"(?:[^"]|"")*"|[^."]+/g) ?? [name];
+  return parts
+    .map((part) => (part.startsWith('"') ? part.slice(1, -1).replaceAll('""', '"') : part))
+    .map(quoteIdentifier)
+    .join(".");
+}
+
+export type Statements = ReturnType<typeof statementsFor>;
+
+/** @param valueType the type of the value column as PostgreSQL names it; null when it could not be learned. */
+export function statementsFor(names: TableNames, valueType: string | null) {
+  const table = quoteTable(names.name);
+  const sid = quoteIdentifier(names.sid);
+  const value = quoteIdentifier(names.value);
+  const expiry = quoteIdentifier(names.expiry);
+  const type = valueType !== null && VALUE_TYPES.includes(valueType) ? valueType : "json";
+
+  const milliseconds = `(extract(epoch from t.${expiry}::timestamptz) * 1000)::float8`;
+  const at = (parameter: string) => `to_timestamp(${parameter}::float8 / 1000)`;
+  const live = `t.${expiry} > now()`;
+  const named = (name: string, text: string): Statement => ({
+    name: `sessionferry:${name}:${type}`,
+    text: `${MARKER} ${text}`,
+  });
+
+  return {
+    get: named(
+      "get",
+      `SELECT t.${value}::text AS value, ${milliseconds} AS expires_at FROM ${table} t WHERE t.${sid} = $1 AND ${live}`,
+    ),
+
+    getMany: named(
+      "getMany",
+      `SELECT t.${sid} AS sid, t.${value}::text AS value, ${milliseconds} AS expires_at FROM ${table} t ` +
+        `WHERE t.${sid} = ANY($1::text[]) AND ${live}`,
+    ),
+
+    set: named(
+      "set",
+      `INSERT INTO ${table} (${sid}, ${value}, ${expiry}) SELECT $1, $2::${type}, ${at("$3")} WHERE now() <= ${at("$4")} ` +
+        `ON CONFLICT (${sid}) DO UPDATE SET ${value} = excluded.${value}, ${expiry} = excluded.${expiry}`,
+    ),
+
+    touch: named(
+      "touch",
+      `WITH moved AS (UPDATE ${table} AS t SET ${expiry} = ${at("$2")} WHERE t.${sid} = $1 AND ${live} ` +
+        `AND now() <= ${at("$3")} RETURNING 1) ` +
+        `SELECT EXISTS (SELECT FROM moved) AS done, now() <= ${at("$3")} AS timely`,
+    ),
+
+    // An expired row goes too: whoever holds its token is refused and starts again.
+    destroy: named(
+      "destroy",
+      `WITH gone AS (DELETE FROM ${table} AS t WHERE t.${sid} = $1 AND now() <= ${at("$2")} RETURNING ${live} AS live) ` +
+        `SELECT coalesce((SELECT live FROM gone), false) AS done, now() <= ${at("$2")} AS timely`,
+    ),
+
+    // A row's token is the id of the transaction that wrote it. Both halves see the table as it was when the statement
+    // began, so no sid comes twice; one that was inserted meanwhile by somebody else comes not at all. Placeholders lie
+    // two hours back, because a local time without zone is an hour off when summer time ends.
+    tokens: named(
+      "tokens",
+      `WITH wanted AS (SELECT DISTINCT w.sid FROM unnest($1::text[]) AS w(sid)), ` +
+        `placed AS (INSERT INTO ${table} AS t (${sid}, ${value}, ${expiry}) ` +
+        `SELECT w.sid, '${PLACEHOLDER_VALUE}'::${type}, now() - ${PLACEHOLDER_AGE} FROM wanted w ` +
+        `WHERE now() <= ${at("$2")} ORDER BY w.sid ` +
+        `ON CONFLICT (${sid}) DO NOTHING RETURNING t.${sid} AS sid, t.xmin::text AS token) ` +
+        `SELECT sid, token FROM placed ` +
+        `UNION ALL SELECT t.${sid}, t.xmin::text FROM ${table} t JOIN wanted w ON t.${sid} = w.sid`,
+    ),
+
+    // Where another transaction holds a row, PostgreSQL waits for it and looks at xmin again on the newer version. The
+    // rows are locked in the order of their sids, so that two such batches cannot block each other crosswise.
+    applyIf: named(
+      "applyIf",
+      `WITH input AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[]) AS i(sid, token, value, expires_at)), ` +
+        `held AS (SELECT t.${sid} AS sid FROM ${table} t JOIN input i ON t.${sid} = i.sid ` +
+        `WHERE t.xmin::text = i.token AND now() <= ${at("$5")} ORDER BY t.${sid} FOR UPDATE OF t), ` +
+        `updated AS (UPDATE ${table} AS t SET ${value} = i.value::${type}, ${expiry} = ${at("i.expires_at")} ` +
+        `FROM input i JOIN held h ON h.sid = i.sid ` +
+        `WHERE t.${sid} = i.sid AND t.xmin::text = i.token AND i.value IS NOT NULL RETURNING t.${sid} AS sid), ` +
+        `deleted AS (DELETE FROM ${table} AS t USING input i JOIN held h ON h.sid = i.sid ` +
+        `WHERE t.${sid} = i.sid AND t.xmin::text = i.token AND i.value IS NULL RETURNING t.${sid} AS sid) ` +
+        `SELECT sid FROM updated UNION ALL SELECT sid FROM deleted`,
+    ),
+
+    firstPage: named("firstPage", `SELECT t.${sid} AS sid FROM ${table} t WHERE ${live} ORDER BY t.${sid} LIMIT $1`),
+
+    nextPage: named(
+      "nextPage",
+      `SELECT t.${sid} AS sid FROM ${table} t WHERE t.${sid} > $2 AND ${live} ORDER BY t.${sid} LIMIT $1`,
+    ),
+
+    count: named("count", `SELECT count(*)::float8 AS count FROM ${table} t WHERE ${live}`),
+
+    // The age stands in the outer WHERE too: that one is looked at again when a row was renewed meanwhile.
+    prune: named(
+      "prune",
+      `DELETE FROM ${table} AS t WHERE t.${expiry} < now() - ${PRUNE_AGE} AND now() <= ${at("$2")} AND t.${sid} IN ` +
+        `(SELECT t.${sid} FROM ${table} t WHERE t.${expiry} < now() - ${PRUNE_AGE} LIMIT $1 FOR UPDATE SKIP LOCKED)`,
+    ),
+
+    now: named("now", "SELECT (extract(epoch from clock_timestamp()) * 1000)::float8 AS now"),
+  };
+}
