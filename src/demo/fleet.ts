@@ -1,0 +1,91 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import type { AppMessage } from "./app.js";
+import { Target } from "./target.js";
+import type { Truth } from "./truth.js";
+
+/** How long an application process may take to start or to end, in milliseconds. */
+const PATIENCE = 30_000;
+
+interface Member {
+  readonly target: Target;
+  readonly child: ChildProcess;
+  readonly exited: Promise<number | null>;
+}
+
+/** The application processes behind the load balancer. */
+export class Fleet {
+  readonly #members = new Map<string, Member>();
+
+  constructor(
+    readonly truth: Truth,
+    /** What an application process writes on stderr. */
+    readonly onStderr: (name: string, line: string) => void,
+  ) {}
+
+  targets = (): Target[] => [...this.#members.values()].map((member) => member.target);
+
+  pidOf(name: string): number | undefined {
+    return this.#members.get(name)?.child.pid;
+  }
+
+  /** Starts a process and lets it take requests once it listens. */
+  async start(name: string, args: readonly string[], cwd: string): Promise<void> {
+    const child = fork(fileURLToPath(new URL("./app.js", import.meta.url)), args, {
+      cwd,
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+      execArgv: [],
+    });
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      for (const line of text.split("\n")) if (line !== "") this.onStderr(name, line);
+    });
+    const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
+    const port = await new Promise<number>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`${name} did not start within ${PATIENCE / 1000} s`)), PATIENCE);
+      child.on("message", (message: AppMessage) => {
+        if (message.type === "failed") return this.truth.heard(message);
+        clearTimeout(timer);
+        resolve(message.port);
+      });
+      child.once("error", reject);
+      void exited.then((code) => {
+        clearTimeout(timer);
+        reject(new Error(`${name} ended with code ${code} before it listened`));
+      });
+    });
+    this.#members.set(name, { target: new Target(name, port), child, exited });
+  }
+
+  /** Takes it out of the balancer, ends it as a deployment does, and waits; rejects unless it ended in good order. */
+  async stop(name: string): Promise<void> {
+    const member = this.#members.get(name);
+    if (member === undefined) return;
+    await member.target.drain();
+    member.child.kill("SIGTERM");
+    const timer = setTimeout(() => member.child.kill("SIGKILL"), PATIENCE);
+    const code = await member.exited;
+    clearTimeout(timer);
+    this.#members.delete(name);
+    if (code !== 0) throw new Error(`${name} did not end in good order (code ${code})`);
+  }
+
+  /** SIGKILL, in the middle of its requests; how many it had. */
+  async kill(name: string): Promise<number> {
+    const member = this.#members.get(name);
+    if (member === undefined) return 0;
+    const cut = member.target.killed();
+    member.child.kill("SIGKILL");
+    await member.exited;
+    this.#members.delete(name);
+    return cut;
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all([...this.#members.keys()].map((name) => this.stop(name)));
+  }
+
+  /** For the way out of a demo that failed. */
+  async killAll(): Promise<void> {
+    await Promise.all([...this.#members.keys()].map((name) => this.kill(name)));
+  }
+}
