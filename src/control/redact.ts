@@ -3,12 +3,16 @@
  * kind may reach an error that people or logs see.
  */
 
-/** The URL without its password, for messages; a URL that cannot be read is not shown at all. */
+/**
+ * The URL without its password and options, for messages. Where a stray `@` leaves it open which part is the password,
+ * or a login stands alone (some put the password there), nothing of it is shown.
+ */
 export function shownUrl(url: string): string {
-  const match = /^([a-z-]+:\/\/)(?:([^/?#@:]*)(?::[^/?#]*)?@)?([^/?#@]*)(\/[^?#@]*)?/i.exec(url);
+  const match = /^([a-z-]+:\/\/)(?:([^/?#@:]*)(:[^/?#]*)?@)?([^/?#@]*)(\/[^?#@]*)?(?:[?#][^@]*)?$/i.exec(url);
   if (match === null) return "(a URL that cannot be read)";
-  const [, scheme, user, hosts, path] = match;
-  return `${scheme}${user ? `${user}@` : ""}${hosts}${path ?? ""}`;
+  const [, scheme, user, password, hosts, path] = match;
+  const named = user && (password !== undefined || scheme!.toLowerCase().startsWith("postgres"));
+  return `${scheme}${named ? `${user}@` : ""}${hosts}${path ?? ""}`;
 }
 
 /** The secrets in a URL, as written and as decoded. */

@@ -39,6 +39,8 @@ export class RedisLink {
       connectionName: connectionNameOf(options.node),
       connectTimeout: this.#deadline,
       lazyConnect: true,
+      // A server that is loading says so by itself. Only Sentinel may name one that has become a replica meanwhile.
+      enableReadyCheck: server.sentinels !== undefined,
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
@@ -163,7 +165,7 @@ export class RedisLink {
   #forbidden(at: string, cause: Error): FerryError {
     return new FerryError("GUARD_REFUSED", `${at} lacks rights: ${cause.message}`, {
       cause,
-      remedy: `Allow it, then repeat the command: ACL SETUSER ${this.#user} ~{sf:*}:control:* +@read +@write +@scripting +@connection +time +info`,
+      remedy: `Allow it, then repeat the command: ACL SETUSER ${this.#user} ~{sf:*}:control:* +@read +@write +@scripting +@connection +time`,
     });
   }
 }

@@ -3,12 +3,16 @@ import { FerryError } from "../errors.js";
 import { shownUrl } from "./redact.js";
 
 /**
- * ioredis options of a control URL: `redis://`, `rediss://` (both with user, password and database number) and
+ * ioredis options of a URL: `redis://`, `rediss://` (both with user, password and database number) and
  * `redis-sentinel://[user:password@]host:port[,host:port]/name[/database]`.
  */
-export function redisOptionsOf(url: string, tls: Readonly<Record<string, unknown>> = {}): RedisOptions {
+export function redisOptionsOf(
+  url: string,
+  tls: Readonly<Record<string, unknown>> = {},
+  setting = "control.url",
+): RedisOptions {
   const match = /^(redis|rediss|redis-sentinel):\/\/(?:([^/?#]*)@)?([^/?#@]+)(?:\/([^?#]*))?$/i.exec(url);
-  if (match === null) throw unreadable(url);
+  if (match === null) throw unreadable(url, setting);
   const scheme = match[1]!.toLowerCase();
   const hosts = match[3]!.split(",").map((host) => addressOf(host, url, scheme === "redis-sentinel" ? 26379 : 6379));
   const path = (match[4] ?? "").split("/");
