@@ -2,6 +2,12 @@ import type { RedisOptions } from "ioredis";
 import { FerryError } from "../errors.js";
 import { shownUrl } from "./redact.js";
 
+/** A URL and the setting it stands in, for messages. */
+interface Source {
+  readonly url: string;
+  readonly setting: string;
+}
+
 /**
  * ioredis options of a URL: `redis://`, `rediss://` (both with user, password and database number) and
  * `redis-sentinel://[user:password@]host:port[,host:port]/name[/database]`.
@@ -11,31 +17,32 @@ export function redisOptionsOf(
   tls: Readonly<Record<string, unknown>> = {},
   setting = "control.url",
 ): RedisOptions {
+  const source: Source = { url, setting };
   const match = /^(redis|rediss|redis-sentinel):\/\/(?:([^/?#]*)@)?([^/?#@]+)(?:\/([^?#]*))?$/i.exec(url);
-  if (match === null) throw unreadable(url, setting);
+  if (match === null) throw unreadable(source);
   const scheme = match[1]!.toLowerCase();
-  const hosts = match[3]!.split(",").map((host) => addressOf(host, url, scheme === "redis-sentinel" ? 26379 : 6379));
+  const hosts = match[3]!.split(",").map((host) => addressOf(host, source, scheme === "redis-sentinel" ? 26379 : 6379));
   const path = (match[4] ?? "").split("/");
   const login = loginOf(match[2]);
   const secure = scheme === "rediss" || Object.keys(tls).length > 0 ? { tls: { ...tls } } : {};
   if (scheme === "redis-sentinel") {
     const name = path[0];
-    if (!name || path.length > 2) throw unreadable(url);
-    return { sentinels: hosts, name, db: databaseOf(path[1], url), ...login, ...secure };
+    if (!name || path.length > 2) throw unreadable(source);
+    return { sentinels: hosts, name, db: databaseOf(path[1], source), ...login, ...secure };
   }
-  if (hosts.length !== 1 || path.length > 1) throw unreadable(url);
-  return { ...hosts[0]!, db: databaseOf(path[0], url), ...login, ...secure };
+  if (hosts.length !== 1 || path.length > 1) throw unreadable(source);
+  return { ...hosts[0]!, db: databaseOf(path[0], source), ...login, ...secure };
 }
 
-function addressOf(text: string, url: string, defaultPort: number): { host: string; port: number } {
+function addressOf(text: string, source: Source, defaultPort: number): { host: string; port: number } {
   const match = /^(\[[0-9a-f:.]+\]|[^:[\]]+)(?::(\d{1,5}))?$/i.exec(text);
-  if (match === null) throw unreadable(url);
+  if (match === null) throw unreadable(source);
   return { host: match[1]!.replace(/^\[|\]$/g, ""), port: match[2] === undefined ? defaultPort : Number(match[2]) };
 }
 
-function databaseOf(text: string | undefined, url: string): number {
+function databaseOf(text: string | undefined, source: Source): number {
   if (text === undefined || text === "") return 0;
-  if (!/^\d{1,4}$/.test(text)) throw unreadable(url);
+  if (!/^\d{1,4}$/.test(text)) throw unreadable(source);
   return Number(text);
 }
 
@@ -56,6 +63,6 @@ function plain(text: string): string {
   }
 }
 
-function unreadable(url: string): FerryError {
-  return new FerryError("CONFIG_INVALID", `control.url is no Redis URL that can be read: ${shownUrl(url)}`);
+function unreadable({ url, setting }: Source): FerryError {
+  return new FerryError("CONFIG_INVALID", `${setting} is no Redis URL that can be read: ${shownUrl(url)}`);
 }

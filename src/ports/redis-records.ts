@@ -7,12 +7,22 @@ export type ReadAnswer =
   | { readonly from: "R"; readonly session: Session | null }
   | { readonly from: "L"; readonly lease: string | null };
 
+/** As a copier needs it: what R holds is not told, only whether there is anything left to copy. */
+export type LeaseAnswer =
+  | { readonly state: "hit" | "dirty" | "intents" }
+  | { readonly state: "leased"; readonly lease: string };
+
 /** What L holds when an intent ends. */
 export type Outcome =
   | { readonly kind: "value"; readonly session: Session }
   | { readonly kind: "none" }
   /** The hidden value comes back, with this expiry where one is given. */
-  | { readonly kind: "keep"; readonly expiresAt?: number };
+  | { readonly kind: "keep"; readonly expiresAt?: number }
+  /**
+   * As none where the intent stands; where it does not, nothing happens. For an intent that may never have arrived or
+   * may have been closed already: dropping v for it would lose a session in full-redis, where absence is an answer.
+   */
+  | { readonly kind: "withdraw" };
 
 /** A verb whose new value depends on the old one (rule 13). memcached's verbs join this union. */
 export type ConditionalVerb = { readonly verb: "touch"; readonly expiresAt: number };
@@ -94,6 +104,8 @@ export interface RedisRecords {
   /** `lease` is used if none stands. */
   read(sid: Sid, lease: string, limits?: CallLimits): Promise<ReadAnswer>;
   readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]>;
+  /** `readMany` without the values: R decides and leases the same, and nothing that is there already travels. */
+  leaseMany(sids: readonly Sid[], leases: readonly string[]): Promise<LeaseAnswer[]>;
   /** `dirty` is the fresh nonce for answer "R". */
   open(
     sid: Sid,

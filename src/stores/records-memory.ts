@@ -5,6 +5,7 @@ import {
   type ConditionalAnswer,
   type ConditionalVerb,
   type DirtyRecord,
+  type LeaseAnswer,
   type Mode,
   type Outcome,
   type ReadAnswer,
@@ -73,6 +74,14 @@ export class MemoryRedisRecords implements RedisRecords {
     return Promise.all(sids.map((sid, i) => this.read(sid, leases[i]!)));
   }
 
+  async leaseMany(sids: readonly Sid[], leases: readonly string[]): Promise<LeaseAnswer[]> {
+    const answers = await this.readMany(sids, leases);
+    return answers.map((answer) => {
+      if (answer.from === "R") return { state: answer.session === null ? "dirty" : "hit" };
+      return answer.lease === null ? { state: "intents" } : { state: "leased", lease: answer.lease };
+    });
+  }
+
   async open(sid: Sid, intent: string, mode: Mode, session: Session | null, dirty: string): Promise<Mode> {
     this.#checkSeal();
     if (this.#goesToL(sid, mode)) {
@@ -109,6 +118,7 @@ export class MemoryRedisRecords implements RedisRecords {
     this.#checkSeal();
     const record = this.redis.record(sid);
     if (!this.intentStands(sid, intent)) {
+      if (outcome.kind === "withdraw") return;
       this.dropLease(sid);
       if (record.d === null) this.redis.setValue(sid, null);
       return;
@@ -358,7 +368,7 @@ export class MemoryRedisRecords implements RedisRecords {
 
 function valueAfter(outcome: Outcome, hidden: Session | null): Session | null {
   if (outcome.kind === "value") return outcome.session;
-  if (outcome.kind === "none" || hidden === null) return null;
+  if (outcome.kind === "none" || outcome.kind === "withdraw" || hidden === null) return null;
   return outcome.expiresAt === undefined ? hidden : { ...hidden, expiresAt: outcome.expiresAt };
 }
 

@@ -1,0 +1,38 @@
+-- Rule 1, last step: L has been written, the intent ends. If the intent does not stand (it was swept, or R lost it),
+-- nothing is known of what it wrote: drop the lease, and drop v unless R is ahead. Else remove it; when it was the
+-- last, v := what L holds now, unless two intents overlapped, for then nobody knows which of them L took last.
+-- 'withdraw' ends an intent that may never have arrived, or was closed already: where it does not stand it does nothing.
+--
+-- ARGV: intent, kind 'value' | 'none' | 'keep' | 'keep-until' | 'withdraw', value or '', expiry.
+
+local data, side = KEYS[3], KEYS[4]
+local intent, kind, value, expiry = unpack(ARGV, 2)
+
+local mark = redis.call('GET', side)
+local at = has_intents(mark) and place_of(mark, intent)
+if not at then
+  if kind == 'withdraw' then
+    return
+  end
+  if tag_of(mark) == 'L' then
+    redis.call('DEL', side)
+  end
+  if not is_dirty(mark) then
+    redis.call('DEL', data)
+  end
+  return
+end
+
+local left = string.sub(mark, 2, at - 1) .. string.sub(mark, at + ID_LENGTH)
+if left ~= '' then
+  redis.call('SET', side, tag_of(mark) .. left)
+  return
+end
+redis.call('DEL', side)
+if tag_of(mark) == 'J' or kind == 'none' or kind == 'withdraw' then
+  redis.call('DEL', data)
+elseif kind == 'value' then
+  put(data, value, expiry)
+elseif kind == 'keep-until' then
+  move_expiry(data, expiry)
+end

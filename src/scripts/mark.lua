@@ -1,0 +1,13 @@
+-- Rule 7 (a gap is flushed) and rule 3 (a forced repair begins): L was, or may have been, written behind R's back.
+-- Where R is ahead nothing is to be done. Where intents stand their values must not come back, for the unseen write
+-- may be L's last: cont := 1. Otherwise v is dropped. Any lease is dropped, since L may have been read too early.
+
+for i = 1, (#KEYS - 2) / 2 do
+  local data, side = KEYS[1 + 2 * i], KEYS[2 + 2 * i]
+  local mark = redis.call('GET', side)
+  if has_intents(mark) then
+    redis.call('SET', side, 'J' .. string.sub(mark, 2))
+  elseif not is_dirty(mark) then
+    redis.call('DEL', data, side)
+  end
+end

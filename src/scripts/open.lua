@@ -1,0 +1,22 @@
+-- Rule 1, first step. A mode L write unless R is ahead, and a mode R write behind open intents, go to L: leave an
+-- intent, answer 'L'. Otherwise R is the authority: v := the value or none, d := a fresh nonce, answer 'R'.
+--
+-- A mode L caller does not send the value at first, since it is hardly ever needed; where it is, '?' asks for it and
+-- nothing has changed.
+--
+-- ARGV: mode 'L' | 'R', intent, nonce, sid, kind 'value' | 'none' | 'later', value, expiry.
+
+local data, side = KEYS[3], KEYS[4]
+local mode, intent, nonce, sid, kind, value, expiry = unpack(ARGV, 2)
+
+local mark = redis.call('GET', side)
+if (mode == 'L' and not is_dirty(mark)) or (mode == 'R' and has_intents(mark)) then
+  intend(side, mark, intent)
+  return 'L'
+end
+if kind == 'later' then
+  return '?'
+end
+put(data, kind == 'value' and value, expiry)
+become_dirty(data, side, mark, nonce, sid)
+return 'R'

@@ -1,0 +1,12 @@
+-- The push of a descent (rule 8): a record that is present, and neither dirty nor under intents, becomes dirty, so
+-- that a drainer carries it to an L that may have lost it. Its value does not change.
+--
+-- ARGV, two for each session: nonce, sid.
+
+for i = 1, (#ARGV - 1) / 2 do
+  local data, side = KEYS[1 + 2 * i], KEYS[2 + 2 * i]
+  local mark = redis.call('GET', side)
+  if not has_intents(mark) and not is_dirty(mark) and redis.call('EXISTS', data) == 1 then
+    become_dirty(data, side, mark, ARGV[2 * i], ARGV[2 * i + 1])
+  end
+end

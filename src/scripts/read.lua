@@ -1,0 +1,26 @@
+-- Rule 2 and rule 3, first step. For each session: intents stand, so trust L. Else v: a hit. Else dirty: a hit, and
+-- there is no such session. Else L is to be read, and the lease that stands is shared, or the one offered is taken.
+--
+-- ARGV[1 + i]: the lease offered for session i; ARGV[2 + n]: 'values', or 'states' where a hit's value is not wanted.
+-- Answers for each session {'L'} | {'V', value, expiry} | {'D'} | {'T', lease}.
+
+local n = #ARGV - 2
+local values = ARGV[n + 2] == 'values'
+local answers = {}
+for i = 1, n do
+  local data, side = KEYS[1 + 2 * i], KEYS[2 + 2 * i]
+  local mark = redis.call('GET', side)
+  if has_intents(mark) then
+    answers[i] = { 'L' }
+  elseif redis.call('EXISTS', data) == 1 then
+    answers[i] = values and { 'V', redis.call('GET', data), expiry_of(data) } or { 'V' }
+  elseif is_dirty(mark) then
+    answers[i] = { 'D' }
+  elseif mark then
+    answers[i] = { 'T', string.sub(mark, 2) }
+  else
+    redis.call('SET', side, 'L' .. ARGV[1 + i], 'PX', LEASE_LIFETIME)
+    answers[i] = { 'T', ARGV[1 + i] }
+  end
+end
+return answers

@@ -1,0 +1,17 @@
+-- Rule 4, last step, for any number of sessions: L holds what R held when the nonce was read. Only if the nonce still
+-- stands, for otherwise R has moved on: drop the mark and take the session out of the index.
+--
+-- ARGV, two for each session: nonce, sid. Answers 1 or 0 for each.
+
+local cleaned = {}
+for i = 1, (#ARGV - 1) / 2 do
+  local side = KEYS[2 + 2 * i]
+  if redis.call('GET', side) == 'D' .. ARGV[2 * i] then
+    redis.call('DEL', side)
+    redis.call('ZREM', KEYS[2], ARGV[2 * i + 1])
+    cleaned[i] = 1
+  else
+    cleaned[i] = 0
+  end
+end
+return cleaned

@@ -1,0 +1,137 @@
+import { ALL_BUCKETS, type BucketRange, bucketOf, inRange } from "../../core/cohort.js";
+import type { Sid } from "../../core/session.js";
+import { connectionName } from "../../ports/fence.js";
+import type { CallLimits, RedisFacts, SealState } from "../../ports/redis-records.js";
+import type { Argument } from "./connection.js";
+import { factsOf } from "./facts.js";
+import type { KeyNames } from "./key-names.js";
+import type { Link } from "./link.js";
+import { intentsOf } from "./replies.js";
+import { decodeSeal, encodeSeal } from "./seal.js";
+
+/** Keys that one SCAN or UNLINK is about. */
+const PAGE = 1000;
+
+/** What goes over whole keyspaces or is about the server itself. None of it asks for the seal. */
+export class RedisAdministration {
+  constructor(
+    protected readonly names: KeyNames,
+    protected readonly link: Link,
+    protected readonly limits: { readonly call: CallLimits; readonly batch: CallLimits },
+  ) {}
+
+  async *listRecords({ pageSize, signal }: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
+    for await (const keys of this.#scan(this.names.dataPattern, pageSize)) {
+      if (signal?.aborted) return;
+      const sids = keys.map((key) => this.names.sidOfData(key)).filter((sid) => sid !== null);
+      if (sids.length > 0) yield sids;
+    }
+  }
+
+  async *listIntents({ pageSize }: { pageSize: number }): AsyncIterable<{ sid: Sid; intents: string[] }[]> {
+    for await (const keys of this.#scan(this.names.sidePattern, pageSize)) {
+      const marks = (await this.#send("MGET", ...keys)) as (Buffer | null)[];
+      const found: { sid: Sid; intents: string[] }[] = [];
+      keys.forEach((key, i) => {
+        const sid = this.names.sidOfSide(key);
+        const intents = intentsOf(marks[i]?.toString() ?? "");
+        if (sid !== null && intents.length > 0) found.push({ sid, intents });
+      });
+      if (found.length > 0) yield found;
+    }
+  }
+
+  async drop(buckets: BucketRange): Promise<number> {
+    const isIn = (sid: Sid | null): boolean => sid !== null && inRange(bucketOf(sid), buckets);
+    const dropped = await this.#unlink(this.names.dataPattern, (key) => isIn(this.names.sidOfData(key)));
+    await this.#unlink(this.names.sidePattern, (key) => isIn(this.names.sidOfSide(key)));
+    await this.#forgetDirty(buckets);
+    return dropped;
+  }
+
+  async clearMarks(): Promise<void> {
+    await this.#unlink(this.names.sidePattern, (key) => this.names.sidOfSide(key) !== null);
+    await this.#send("UNLINK", this.names.dirtyIndex());
+  }
+
+  async seal(): Promise<{ migration: string; generation: string; state: SealState } | null> {
+    const text = await this.#send("GET", this.names.seal());
+    const seal = text === null ? null : decodeSeal(String(text));
+    return seal === null ? null : { migration: seal.migration, generation: seal.generation, state: seal.state };
+  }
+
+  async arm(generation: string, state: SealState): Promise<void> {
+    const { migration, prefix } = this.names;
+    await this.link.run(this.limits.batch, ({ connection }) =>
+      connection.send(
+        "SET",
+        this.names.seal(),
+        encodeSeal({ generation, run: connection.run, state, migration, prefix }),
+      ),
+    );
+  }
+
+  async removeSeal(): Promise<void> {
+    await this.#send("UNLINK", this.names.seal());
+  }
+
+  facts(): Promise<RedisFacts> {
+    return this.link.run(this.limits.batch, ({ connection }) => factsOf(connection));
+  }
+
+  /** Until none is left: a node that is fenced off makes no new ones. */
+  async disconnectNode(node: string): Promise<void> {
+    const name = ` name=${connectionName(node)} `;
+    for (;;) {
+      const clients = String(await this.#send("CLIENT", "LIST")).split("\n");
+      const ids = clients.filter((client) => client.includes(name)).map((client) => /^id=(\d+) /.exec(client)?.[1]);
+      const killed = await Promise.all(ids.flatMap((id) => (id ? [this.#send("CLIENT", "KILL", "ID", id)] : [])));
+      // R does not end the connection that asks, nor one that is gone already.
+      if (!killed.includes(1)) return;
+    }
+  }
+
+  async end(): Promise<void> {
+    this.link.end();
+  }
+
+  #send(command: string, ...args: Argument[]): Promise<unknown> {
+    return this.link.run(this.limits.batch, ({ connection }) => connection.send(command, ...args));
+  }
+
+  /** Keys that match, each at least once; never an empty page. */
+  async *#scan(pattern: string, pageSize: number): AsyncIterable<Buffer[]> {
+    let cursor = "0";
+    do {
+      const answer = await this.#send("SCAN", cursor, "MATCH", pattern, "COUNT", pageSize);
+      const [next, keys] = answer as [Buffer, Buffer[]];
+      cursor = next.toString();
+      if (keys.length > 0) yield keys;
+    } while (cursor !== "0");
+  }
+
+  async #unlink(pattern: string, isMeant: (key: Buffer) => boolean): Promise<number> {
+    let removed = 0;
+    for await (const keys of this.#scan(pattern, PAGE)) {
+      const meant = keys.filter(isMeant);
+      if (meant.length > 0) removed += (await this.#send("UNLINK", ...meant)) as number;
+    }
+    return removed;
+  }
+
+  async #forgetDirty(buckets: BucketRange): Promise<void> {
+    const index = this.names.dirtyIndex();
+    if (buckets[0] <= ALL_BUCKETS[0] && buckets[1] >= ALL_BUCKETS[1]) {
+      await this.#send("UNLINK", index);
+      return;
+    }
+    let cursor = "0";
+    do {
+      const [next, members] = (await this.#send("ZSCAN", index, cursor, "COUNT", PAGE)) as [Buffer, Buffer[]];
+      cursor = next.toString();
+      // Members and scores take turns.
+      const meant = members.filter((member, i) => i % 2 === 0 && inRange(bucketOf(member.toString()), buckets));
+      if (meant.length > 0) await this.#send("ZREM", index, ...meant);
+    } while (cursor !== "0");
+  }
+}

@@ -1,0 +1,159 @@
+import { Redis, type RedisOptions } from "ioredis";
+import { FerryError } from "../../errors.js";
+import { connectionName, type Fence } from "../../ports/fence.js";
+import { RedisUnreachable } from "../../ports/redis-records.js";
+import { type ScriptName, type Scripts, scriptsFor } from "../../scripts/index.js";
+import { connectionFailure, ScriptUnknown, translate } from "./failures.js";
+import { isAtLeast, parseInfo } from "./info.js";
+
+export interface ConnectionOptions {
+  /** Where and as whom: what the URL says. */
+  readonly server: RedisOptions;
+  /** The server without secrets, for messages. */
+  readonly shown: string;
+  readonly node: string;
+  readonly fence: Fence;
+  /** Milliseconds for making the connection, the fence apart. */
+  readonly connectTimeout: number;
+  /** A connection on which a command waits so long for any answer at all is taken for broken. */
+  readonly stallTimeout: number;
+}
+
+export type Argument = string | Buffer | number;
+
+/**
+ * One connection from its beginning to its end. The driver's own ways of mending a connection (queueing, reconnecting,
+ * sending again) are switched off: a write that is sent twice breaks the protocol, and a re-made connection must be
+ * fenced before it is used. Whatever goes wrong, this connection ends and the link makes another.
+ */
+export class Connection {
+  /** Resolves when the connection has ended; never rejects. */
+  readonly closed: Promise<void>;
+  #corked = false;
+
+  private constructor(
+    private readonly redis: Redis,
+    /** The server's run id: another one after every restart and on every other server. */
+    readonly run: string,
+    readonly version: string,
+    private readonly scripts: Scripts,
+  ) {
+    this.closed = new Promise((resolve) => {
+      if (redis.status === "end") resolve();
+      else redis.once("end", () => resolve());
+    });
+  }
+
+  /**
+   * Connects, names the connection so that an eviction can end it, and asks the fence (rule 11); only then is R spoken
+   * to. Rejects, with nothing left open, with a `FerryError` where no waiting helps.
+   */
+  static async open(options: ConnectionOptions): Promise<Connection> {
+    const redis = new Redis({
+      ...options.server,
+      protocol: 2,
+      lazyConnect: true,
+      enableReadyCheck: false,
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      retryStrategy: () => null,
+      sentinelRetryStrategy: () => null,
+      connectTimeout: options.connectTimeout,
+      socketTimeout: options.stallTimeout,
+      disableClientInfo: true,
+    });
+    let failure: unknown;
+    redis.on("error", (error) => {
+      failure ??= error;
+    });
+    try {
+      await redis.connect();
+      // The driver goes on after a SELECT that failed: it must not work on another database.
+      if (failure !== undefined) throw failure;
+      await redis.client("SETNAME", connectionName(options.node));
+    } catch (error) {
+      redis.disconnect();
+      throw connectionFailure(failure ?? error, options.shown);
+    }
+    try {
+      await options.fence({ store: "redis", endpoint: null });
+    } catch (cause) {
+      redis.disconnect();
+      throw new Error("The fence refused a new connection to Redis.", { cause });
+    }
+    try {
+      return await Connection.#identify(redis, options.shown);
+    } catch (error) {
+      redis.disconnect();
+      throw connectionFailure(failure ?? error, options.shown);
+    }
+  }
+
+  static async #identify(redis: Redis, shown: string): Promise<Connection> {
+    const info = parseInfo(await redis.info());
+    const run = info.get("run_id");
+    const version = info.get("redis_version");
+    if (!run || !version) throw new Error("it does not tell its run id and version (INFO)");
+    if (!isAtLeast(version, 6, 2)) {
+      throw new FerryError("VERSION_UNSUPPORTED", `Redis at ${shown} is ${version}; 6.2 or later is needed.`);
+    }
+    if (info.get("cluster_enabled") === "1") {
+      throw new FerryError("CONFIG_INVALID", `Redis at ${shown} is part of a Redis Cluster, which cannot be used yet.`, {
+        remedy: "Name a standalone Redis or a Sentinel group in `redis.url`.",
+      });
+    }
+    if (info.get("loading") === "1") throw new Error("it is still loading its data");
+    if (info.get("role") === "slave") throw new Error("it is a replica");
+    const scripts = scriptsFor(isAtLeast(version, 7, 0));
+    // A server that refuses this still learns each script when it is first called.
+    await Promise.allSettled(Object.values(scripts).map(({ text }) => redis.script("LOAD", text)));
+    return new Connection(redis, run, version, scripts);
+  }
+
+  /** Whether the server tells the time of expiry itself. */
+  get exactExpiry(): boolean {
+    return isAtLeast(this.version, 7, 0);
+  }
+
+  /** Sends one command. Texts come back as Buffers. */
+  send(command: string, ...args: Argument[]): Promise<unknown> {
+    if (this.redis.status !== "ready") {
+      return Promise.reject(new RedisUnreachable("The connection to Redis is broken.", false));
+    }
+    this.#gather();
+    return this.redis.callBuffer(command, ...args).catch((error) => {
+      throw translate(error, args);
+    });
+  }
+
+  /** Runs a script: one round trip, or two where R has forgotten it. */
+  async script(name: ScriptName, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
+    const { sha, text } = this.scripts[name];
+    try {
+      return await this.send("EVALSHA", sha, keys.length, ...keys, ...args);
+    } catch (error) {
+      if (!(error instanceof ScriptUnknown)) throw error;
+      return this.send("EVAL", text, keys.length, ...keys, ...args);
+    }
+  }
+
+  close(): void {
+    this.redis.disconnect();
+  }
+
+  /**
+   * Everything that is sent in one turn of the event loop leaves in one piece: a system call for each command is what
+   * costs most, on both sides.
+   */
+  #gather(): void {
+    if (this.#corked) return;
+    const { stream } = this.redis;
+    this.#corked = true;
+    stream.cork();
+    process.nextTick(() => {
+      this.#corked = false;
+      stream.uncork();
+    });
+  }
+}

@@ -1,0 +1,69 @@
+import { FerryError } from "../../errors.js";
+import { RedisRefused, RedisUnreachable } from "../../ports/redis-records.js";
+
+/** A script's answer that R does not carry the expected seal: nothing was done. */
+export class SealMismatch extends Error {
+  override readonly name = "SealMismatch";
+}
+
+/** R lost a script (SCRIPT FLUSH, or a restart): nothing was done. */
+export class ScriptUnknown extends Error {
+  override readonly name = "ScriptUnknown";
+}
+
+/** Words by which R says that it takes no such command now, from this user, or on this server. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  OOM: "it has no memory left",
+  READONLY: "it is a read-only replica",
+  NOPERM: "its user lacks a permission",
+  NOAUTH: "it asks for a password",
+  MISCONF: "it cannot save its data to disk",
+  NOREPLICAS: "it has too few replicas",
+};
+
+/** Words by which R says that it will answer later; nothing was done. */
+const BUSY = new Set(["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"]);
+
+/**
+ * What an error of the driver means to the protocol. The driver hangs the command's arguments on its errors, and some
+ * of R's texts repeat them: session ids and values, which must reach no log. So nothing of the error is kept but the
+ * word it begins with, and its text only where that holds none of the arguments.
+ */
+export function translate(error: unknown, args: readonly (string | Buffer | number)[]): Error {
+  if (!isReplyError(error)) {
+    return new RedisUnreachable("The connection to Redis broke before the answer came.", true);
+  }
+  // Redis before 7.0 puts the error of a command that a script called behind a text of its own.
+  const word = /^[A-Z]+$/.exec(error.message.split(" ", 1)[0]!)?.[0] ?? "ERR";
+  const inner = word === "ERR" ? (/-([A-Z]{3,}) /.exec(error.message)?.[1] ?? word) : word;
+  if (inner === "SFLOST") return new SealMismatch();
+  if (inner === "NOSCRIPT") return new ScriptUnknown();
+  if (BUSY.has(inner)) return new RedisUnreachable(`Redis does not answer yet (${inner}).`, false);
+  const meaning = REFUSALS[inner] ?? quotable(error.message, args);
+  return new RedisRefused(`Redis refused a command: ${meaning} (${inner}).`);
+}
+
+function quotable(message: string, args: readonly (string | Buffer | number)[]): string {
+  const tells = args.some((arg) => typeof arg === "string" && arg.length > 3 && message.includes(arg));
+  return tells || /with args beginning with/.test(message) ? "the text is withheld" : message.slice(0, 200);
+}
+
+export function isReplyError(error: unknown): error is Error {
+  return error instanceof Error && error.name === "ReplyError";
+}
+
+/** Why a connection could not be made, without the driver's error, which may hold the arguments of AUTH. */
+export function connectionFailure(error: unknown, shown: string): Error {
+  if (error instanceof FerryError || error instanceof RedisRefused) return error;
+  if (isReplyError(error) && /WRONGPASS|NOAUTH|invalid password|AUTH /.test(error.message)) {
+    return new FerryError("AUTHENTICATION_FAILED", `Redis at ${shown} refused the user or the password.`);
+  }
+  if (isReplyError(error)) return new RedisRefused(`Redis at ${shown} refused the connection: ${error.message}`);
+  const reason = error instanceof Error ? error.message || codeOf(error) : String(error);
+  return new Error(`Redis at ${shown} cannot be reached: ${reason}`);
+}
+
+function codeOf(error: Error): string {
+  const { code } = error as { code?: unknown };
+  return typeof code === "string" ? code : error.name;
+}

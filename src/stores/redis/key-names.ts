@@ -1,0 +1,94 @@
+import { isUtf8 } from "node:buffer";
+import type { Sid } from "../../core/session.js";
+import { FerryError } from "../../errors.js";
+
+/** What begins like this is ours, whatever the prefix of the sessions is: marks and seals, and the control store. */
+const RESERVED = ["sf:", "{sf:"];
+
+/**
+ * How keys are called in R; nothing else knows. A session's own key is the prefix with the sid, exactly as a plain
+ * client of the target format reads it. All of ours begin with `sf:<migration>:`.
+ *
+ * This is the layout of a single server. A Redis Cluster needs one that puts a tag of the session's slot into the
+ * sidecar's name and has a seal and a dirty index for each slot; so every name is asked for with the sid at hand, and
+ * nobody else puts keys together.
+ */
+export class KeyNames {
+  readonly #seal: string;
+  readonly #dirty: string;
+  readonly #sides: string;
+  /** Whether a session's own key might begin as ours do. */
+  readonly #overlaps: boolean;
+
+  constructor(
+    readonly prefix: string,
+    readonly migration: string,
+  ) {
+    if (!/^[A-Za-z0-9_-]+$/.test(migration)) {
+      throw new FerryError("CONFIG_INVALID", "`migration` must be of letters, digits, - and _ only.");
+    }
+    if (RESERVED.some((reserved) => prefix.startsWith(reserved))) {
+      throw new FerryError("CONFIG_INVALID", "`redis.prefix` must not begin as sessionferry's own keys do (sf:).");
+    }
+    this.#overlaps = RESERVED.some((reserved) => reserved.startsWith(prefix));
+    this.#seal = `sf:${migration}:seal`;
+    this.#dirty = `sf:${migration}:dirty`;
+    this.#sides = `sf:${migration}:s:`;
+  }
+
+  seal(): string {
+    return this.#seal;
+  }
+
+  dirtyIndex(): string {
+    return this.#dirty;
+  }
+
+  data(sid: Sid): string {
+    const key = this.prefix + sid;
+    if (this.#overlaps && RESERVED.some((reserved) => key.startsWith(reserved))) {
+      throw new FerryError("GUARD_REFUSED", "A session id must not begin as sessionferry's own keys do (sf:).");
+    }
+    return key;
+  }
+
+  side(sid: Sid): string {
+    return this.#sides + this.data(sid);
+  }
+
+  /** The keys of a script: seal, dirty index, then own key and sidecar of each session. */
+  ofScript(sids: readonly Sid[]): string[] {
+    const keys = [this.seal(), this.dirtyIndex()];
+    for (const sid of sids) keys.push(this.data(sid), this.side(sid));
+    return keys;
+  }
+
+  /** MATCH patterns of SCAN. They may find more than is ours: `sidOfData` and `sidOfSide` decide. */
+  get dataPattern(): string {
+    return `${escapeGlob(this.prefix)}*`;
+  }
+
+  get sidePattern(): string {
+    return `${escapeGlob(this.#sides + this.prefix)}*`;
+  }
+
+  /** The sid of a session's own key, or null for a key that is none. */
+  sidOfData(key: Buffer): Sid | null {
+    if (!isUtf8(key)) return null;
+    const name = key.toString("utf8");
+    if (!name.startsWith(this.prefix)) return null;
+    if (this.#overlaps && RESERVED.some((reserved) => name.startsWith(reserved))) return null;
+    return name.slice(this.prefix.length);
+  }
+
+  /** The sid of a sidecar, or null for a key that is none. */
+  sidOfSide(key: Buffer): Sid | null {
+    const sides = Buffer.from(this.#sides);
+    if (key.length < sides.length || !key.subarray(0, sides.length).equals(sides)) return null;
+    return this.sidOfData(key.subarray(sides.length));
+  }
+}
+
+function escapeGlob(text: string): string {
+  return text.replace(/[*?[\]\\^]/g, "\\$&");
+}

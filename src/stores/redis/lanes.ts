@@ -1,0 +1,85 @@
+import { type CallLimits, RedisUnreachable } from "../../ports/redis-records.js";
+import type { Call, Link } from "./link.js";
+
+/** Writes that may wait for replicas at one time. */
+const LANES = 8;
+
+interface Lane {
+  readonly link: Link;
+  busy: boolean;
+}
+
+/**
+ * Connections for writes that wait until replicas have them. WAIT holds up its own connection, and everything that is
+ * sent behind it would take effect much later than its caller was told; so each lane has one write under way at a time,
+ * and a write that finds no free lane within its deadline is not sent.
+ *
+ * WAIT is not atomic: a write that too few replicas confirm stands all the same, and its outcome counts as unknown.
+ */
+export class Lanes {
+  readonly #lanes: Lane[] = [];
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(readonly open: () => Link) {}
+
+  async run<T>(limits: CallLimits, replicas: number, perform: (call: Call) => Promise<T>): Promise<T> {
+    const until = performance.now() + limits.deadline;
+    const lane = await this.#free(until);
+    let began = false;
+    const deadline = Math.max(1, until - performance.now());
+    try {
+      return await lane.link.run({ ...limits, deadline }, async (call) => {
+        began = true;
+        try {
+          const answer = await perform(call);
+          call.check();
+          const confirmed = (await call.connection.send("WAIT", replicas, call.left)) as number;
+          if (confirmed >= replicas) return answer;
+          throw new RedisUnreachable(`Only ${confirmed} of ${replicas} replicas have the write.`, true);
+        } finally {
+          this.#release(lane);
+        }
+      });
+    } catch (error) {
+      // The lane of a call that ran out of time stays taken until R has answered.
+      if (!began) this.#release(lane);
+      throw error;
+    }
+  }
+
+  end(): void {
+    for (const { link } of this.#lanes) link.end();
+  }
+
+  async #free(until: number): Promise<Lane> {
+    for (;;) {
+      let lane = this.#lanes.find(({ busy }) => !busy);
+      if (lane === undefined && this.#lanes.length < LANES) {
+        lane = { link: this.open(), busy: false };
+        this.#lanes.push(lane);
+      }
+      if (lane !== undefined) {
+        lane.busy = true;
+        return lane;
+      }
+      const left = until - performance.now();
+      if (left <= 0) throw new RedisUnreachable("Too many writes wait for replicas.", false);
+      await this.#change(left);
+    }
+  }
+
+  #change(most: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, most);
+      this.#waiting.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  #release(lane: Lane): void {
+    lane.busy = false;
+    this.#waiting.shift()?.();
+  }
+}

@@ -1,0 +1,166 @@
+import { FerryError } from "../../errors.js";
+import { type CallLimits, RedisRefused, RedisUnreachable } from "../../ports/redis-records.js";
+import type { Connection } from "./connection.js";
+
+/** Milliseconds between two attempts to connect; drawn anew each time, so that a fleet does not come back at once. */
+const RETRY = { least: 100, most: 250 };
+
+/** One call while it is under way. */
+export class Call {
+  /** True once the caller was told that no answer came: nothing more may be sent for it. */
+  expired = false;
+
+  constructor(
+    readonly connection: Connection,
+    private readonly until: number,
+  ) {}
+
+  /** Milliseconds, at least one. */
+  get left(): number {
+    return Math.max(1, Math.floor(this.until - performance.now()));
+  }
+
+  /** To be asked before anything that a call sends after its first answer. */
+  check(): void {
+    if (this.expired) throw new RedisUnreachable("Redis did not answer in time.", true);
+  }
+}
+
+/**
+ * Keeps one connection to R as well as may be, and gives every call its deadline. A call is sent once or not at all:
+ * nothing is queued beyond the deadline and nothing is ever repeated.
+ */
+export class Link {
+  #connection: Connection | null = null;
+  /** Why the last attempt failed, or the connection broke; null before the first attempt has ended. */
+  #failure: Error | null = null;
+  #ended = false;
+  /** A call ran out of time, and not a single answer has come since. */
+  #stalled = false;
+  #wake: () => void = () => {};
+  readonly #waiting = new Set<() => void>();
+  /** Resolves with the first attempt's end: null when it succeeded. */
+  readonly first: Promise<Error | null>;
+
+  constructor(readonly connect: () => Promise<Connection>) {
+    this.first = new Promise((resolve) => {
+      void this.#keepConnected(resolve);
+    });
+  }
+
+  async run<T>(limits: CallLimits, perform: (call: Call) => Promise<T>): Promise<T> {
+    const until = performance.now() + limits.deadline;
+    if (this.#stalled && !limits.hold) throw new RedisUnreachable("Redis does not answer.", false);
+    const connection = this.#connection ?? (await this.#connected(until, limits.hold));
+    return this.#within(new Call(connection, until), perform);
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake();
+    this.#connection?.close();
+    this.#notify();
+  }
+
+  async #connected(until: number, hold: boolean): Promise<Connection> {
+    for (;;) {
+      if (this.#ended) throw new FerryError("CLOSED", "The connection to Redis was closed.");
+      if (this.#connection !== null) return this.#connection;
+      const left = until - performance.now();
+      if (left <= 0 || (this.#failure !== null && !hold)) throw this.#unreachable();
+      await this.#change(left);
+    }
+  }
+
+  #unreachable(): RedisUnreachable {
+    const cause = this.#failure ?? undefined;
+    return new RedisUnreachable(cause?.message ?? "There is no connection to Redis yet.", false, { cause });
+  }
+
+  #change(most: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, most);
+      this.#waiting.add(done);
+    });
+  }
+
+  #notify(): void {
+    for (const done of [...this.#waiting]) done();
+  }
+
+  #within<T>(call: Call, perform: (call: Call) => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const expire = () => {
+        if (call.expired) return;
+        call.expired = true;
+        if (this.#connection === call.connection) this.#stalled = true;
+        reject(new RedisUnreachable("Redis did not answer in time.", true));
+      };
+      // An answer may lie unread while this process was busy: it is looked at before the deadline counts.
+      let immediate: NodeJS.Immediate | undefined;
+      const timer = setTimeout(() => {
+        immediate = setImmediate(expire);
+      }, call.left);
+      const settle = (act: () => void) => {
+        clearTimeout(timer);
+        clearImmediate(immediate);
+        if (!call.expired) act();
+      };
+      // An answer that comes too late is swallowed, but it shows that R answers again.
+      perform(call).then(
+        (answer) => {
+          this.#stalled = false;
+          settle(() => resolve(answer));
+        },
+        (error) => {
+          if (!(error instanceof RedisUnreachable)) this.#stalled = false;
+          // A master that became a replica stays one: the next attempt asks who the master is now.
+          if (error instanceof RedisRefused && error.message.includes("READONLY")) call.connection.close();
+          settle(() => reject(error));
+        },
+      );
+    });
+  }
+
+  async #keepConnected(first: (failure: Error | null) => void): Promise<void> {
+    while (!this.#ended) {
+      try {
+        const connection = await this.connect();
+        if (this.#ended) return connection.close();
+        this.#connection = connection;
+        this.#stalled = false;
+        this.#failure = null;
+        first(null);
+        this.#notify();
+        const since = performance.now();
+        await connection.closed;
+        this.#connection = null;
+        this.#stalled = false;
+        this.#failure = new Error("The connection to Redis broke.");
+        this.#notify();
+        if (performance.now() - since > RETRY.most) continue;
+      } catch (error) {
+        this.#failure = error as Error;
+        first(this.#failure);
+        this.#notify();
+      }
+      await this.#pause();
+    }
+  }
+
+  #pause(): Promise<void> {
+    const { least, most } = RETRY;
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, least + Math.random() * (most - least));
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

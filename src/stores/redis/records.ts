@@ -1,0 +1,312 @@
+import type { Session, Sid } from "../../core/session.js";
+import {
+  type CallLimits,
+  type ConditionalAnswer,
+  type ConditionalVerb,
+  type DirtyRecord,
+  type LeaseAnswer,
+  type Mode,
+  type Outcome,
+  type ReadAnswer,
+  type RecordView,
+  RedisLost,
+  type RedisRecords,
+} from "../../ports/redis-records.js";
+import type { ScriptName } from "../../scripts/index.js";
+import { RedisAdministration } from "./administration.js";
+import type { Argument, Connection } from "./connection.js";
+import { SealMismatch } from "./failures.js";
+import type { KeyNames } from "./key-names.js";
+import type { Lanes } from "./lanes.js";
+import type { Call, Link } from "./link.js";
+import {
+  dirtyNonceOf,
+  expiryArgument,
+  flagsOf,
+  leaseAnswerOf,
+  millisecondsOf,
+  outcomeArguments,
+  type ReadReply,
+  readAnswerOf,
+  sessionArguments,
+  sessionOf,
+  TAG,
+  type ViewReply,
+  viewOf,
+} from "./replies.js";
+import { decodeSeal, encodeSeal, sealBeginning } from "./seal.js";
+
+/** Sessions in one script call: it holds R up for everybody else while it runs. */
+const BATCH = 200;
+
+/** How many replicas must have a write before it is answered; 0 for none. */
+export interface Replication {
+  readonly open: number;
+  readonly destroy: number;
+}
+
+/** The scripts of the protocol over one Redis; the rule of each stands on top of its Lua file. */
+export class RedisScripts extends RedisAdministration implements RedisRecords {
+  generation = "";
+  trustRestarts = false;
+
+  constructor(
+    names: KeyNames,
+    link: Link,
+    limits: { readonly call: CallLimits; readonly batch: CallLimits },
+    private readonly lanes: Lanes,
+    private readonly wait: Replication,
+  ) {
+    super(names, link, limits);
+  }
+
+  /** A hit, a dirty absence and open intents take native commands; only a lease takes the script. */
+  async read(sid: Sid, lease: string, limits = this.limits.call): Promise<ReadAnswer> {
+    return this.#sealed(limits, async (call) => {
+      const { tag, session, torn } = await this.#look(call, sid);
+      if (tag === TAG.I || tag === TAG.J) return { from: "L", lease: null };
+      if (session !== null || (tag === TAG.D && !torn)) return { from: "R", session };
+      call.check();
+      const [reply] = (await this.#script(call, "read", [sid], [lease, "values"])) as ReadReply[];
+      return readAnswerOf(reply!);
+    });
+  }
+
+  async readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]> {
+    const replies = await this.#batch("read", sids, (i) => [leases[i]!], ["values"]);
+    return (replies as ReadReply[]).map(readAnswerOf);
+  }
+
+  async leaseMany(sids: readonly Sid[], leases: readonly string[]): Promise<LeaseAnswer[]> {
+    const replies = await this.#batch("read", sids, (i) => [leases[i]!], ["states"]);
+    return (replies as ReadReply[]).map(leaseAnswerOf);
+  }
+
+  async open(
+    sid: Sid,
+    intent: string,
+    mode: Mode,
+    session: Session | null,
+    dirty: string,
+    limits = this.limits.call,
+  ): Promise<Mode> {
+    const written = sessionArguments(session);
+    return this.#replicating(session === null ? "destroy" : "open", limits, async (call) => {
+      const first = mode === "L" ? ["later", "", ""] : written;
+      let answer = String(await this.#script(call, "open", [sid], [mode, intent, dirty, sid, ...first]));
+      if (answer === "?") {
+        call.check();
+        answer = String(await this.#script(call, "open", [sid], [mode, intent, dirty, sid, ...written]));
+      }
+      return answer as Mode;
+    });
+  }
+
+  async openIf(
+    sid: Sid,
+    intent: string,
+    mode: Mode,
+    verb: ConditionalVerb,
+    lease: string | null,
+    known: boolean,
+    dirty: string,
+    limits = this.limits.call,
+  ): Promise<ConditionalAnswer> {
+    return this.#replicating("open", limits, async (call) => {
+      const args = [mode, intent, dirty, sid, lease ?? "", known ? 1 : 0, verb.verb, expiryArgument(verb.expiresAt)];
+      const answer = String(await this.#script(call, "open-if", [sid], args));
+      if (answer === "L" || answer === "unknown") return { answer };
+      return { answer: "R", applied: answer === "done" };
+    });
+  }
+
+  async close(sid: Sid, intent: string, outcome: Outcome, limits = this.limits.call): Promise<void> {
+    const written = outcomeArguments(outcome);
+    await this.#sealed(limits, (call) => this.#script(call, "close", [sid], [intent, ...written]));
+  }
+
+  async fill(sid: Sid, lease: string, session: Session | null, limits = this.limits.call): Promise<boolean> {
+    const written = sessionArguments(session);
+    const [filled] = (await this.#sealed(limits, (call) =>
+      this.#script(call, "fill", [sid], [lease, ...written]),
+    )) as number[];
+    return filled === 1;
+  }
+
+  async fillMany(fills: readonly { sid: Sid; lease: string; session: Session | null }[]): Promise<boolean[]> {
+    const written = fills.map(({ lease, session }) => [lease, ...sessionArguments(session)]);
+    return flagsOf(await this.#batch("fill", sidsOf(fills), (i) => written[i]!));
+  }
+
+  async mark(sids: readonly Sid[]): Promise<void> {
+    await this.#batch("mark", sids, () => []);
+  }
+
+  async dirtyRecords(sids: readonly Sid[]): Promise<DirtyRecord[]> {
+    const replies = (await this.#batch("view", sids, () => [])) as ViewReply[];
+    return replies.map(([mark, value, expiry], i) => {
+      const nonce = dirtyNonceOf(mark);
+      return { sid: sids[i]!, nonce, session: nonce === null ? null : sessionOf(value, expiry) };
+    });
+  }
+
+  async undirty(records: readonly { sid: Sid; nonce: string }[]): Promise<boolean[]> {
+    return flagsOf(await this.#batch("undirty", sidsOf(records), (i) => [records[i]!.nonce, records[i]!.sid]));
+  }
+
+  async dirtySids(limit: number): Promise<Sid[]> {
+    return this.#sealed(this.limits.batch, async ({ connection }) => {
+      const [seal, found] = await Promise.all([
+        connection.send("GET", this.names.seal()),
+        connection.send("ZRANGE", this.names.dirtyIndex(), 0, limit - 1),
+      ]);
+      this.#expectSeal(connection, seal);
+      return (found as Buffer[]).map(String);
+    });
+  }
+
+  async dirtyState(): Promise<{ count: number; oldestAge: number }> {
+    return this.#sealed(this.limits.batch, async ({ connection }) => {
+      const index = this.names.dirtyIndex();
+      const [seal, count, oldest, time] = await Promise.all([
+        connection.send("GET", this.names.seal()),
+        connection.send("ZCARD", index),
+        // Destroys have scores below zero.
+        connection.send("ZRANGEBYSCORE", index, 0, "+inf", "WITHSCORES", "LIMIT", 0, 1),
+        connection.send("TIME"),
+      ]);
+      this.#expectSeal(connection, seal);
+      const since = (oldest as Buffer[])[1];
+      const oldestAge = since === undefined ? 0 : Math.max(0, millisecondsOf(time) - Number(since));
+      return { count: count as number, oldestAge };
+    });
+  }
+
+  async push(records: readonly { sid: Sid; dirty: string }[]): Promise<void> {
+    await this.#batch("push", sidsOf(records), (i) => [records[i]!.dirty, records[i]!.sid]);
+  }
+
+  async view(sids: readonly Sid[]): Promise<RecordView[]> {
+    return ((await this.#batch("view", sids, () => [])) as ViewReply[]).map(viewOf);
+  }
+
+  async readAlone(sid: Sid, limits = this.limits.call): Promise<Session | null> {
+    return this.#sealed(limits, async (call) => (await this.#look(call, sid)).session);
+  }
+
+  async setAlone(sid: Sid, session: Session, limits = this.limits.call): Promise<void> {
+    const [, value, expiry] = sessionArguments(session);
+    await this.#replicating("open", limits, (call) => this.#script(call, "alone", [sid], ["set", value, expiry]));
+  }
+
+  async touchAlone(sid: Sid, expiresAt: number, limits = this.limits.call): Promise<boolean> {
+    const args = ["touch", "", expiryArgument(expiresAt)];
+    return (await this.#replicating("open", limits, (call) => this.#script(call, "alone", [sid], args))) === 1;
+  }
+
+  async destroyAlone(sid: Sid, limits = this.limits.call): Promise<boolean> {
+    const args = ["destroy", "", ""];
+    return (await this.#replicating("destroy", limits, (call) => this.#script(call, "alone", [sid], args))) === 1;
+  }
+
+  async ping(): Promise<void> {
+    await this.#sealed(this.limits.call, async ({ connection }) => {
+      this.#expectSeal(connection, await connection.send("GET", this.names.seal()));
+    });
+  }
+
+  override async end(): Promise<void> {
+    this.lanes.end();
+    await super.end();
+  }
+
+  /**
+   * The record as native commands tell it, in one round trip. The time of expiry is asked for after the value, so a
+   * write that comes exactly between makes the two of different moments; such a view is right about every one of them,
+   * but where the value has gone meanwhile it is *torn*, and whoever needs to know why asks a script.
+   */
+  async #look({ connection }: Call, sid: Sid): Promise<{ tag: number; session: Session | null; torn: boolean }> {
+    const data = this.names.data(sid);
+    const [[value, mark, seal], expiry] = await Promise.all([
+      connection.send("MGET", data, this.names.side(sid), this.names.seal()) as Promise<(Buffer | null)[]>,
+      expiryOf(connection, data),
+    ]);
+    this.#expectSeal(connection, seal);
+    const session = sessionOf(value ?? null, expiry);
+    return { tag: mark?.[0] ?? 0, session, torn: value !== null && session === null };
+  }
+
+  #script(call: Call, name: ScriptName, sids: readonly Sid[], args: readonly Argument[]): Promise<unknown> {
+    const { connection } = call;
+    const beginning = sealBeginning(this.generation, connection.run);
+    return connection.script(name, this.names.ofScript(sids), [beginning, ...args]);
+  }
+
+  /** Pieces that travel together; what the script answers for each session, in order. */
+  async #batch(
+    name: ScriptName,
+    sids: readonly Sid[],
+    argumentsOf: (i: number) => readonly Argument[],
+    rest: readonly Argument[] = [],
+  ): Promise<unknown[]> {
+    if (sids.length === 0) return [];
+    const answers = await this.#sealed(this.limits.batch, (call) => {
+      const pieces: Promise<unknown>[] = [];
+      for (let from = 0; from < sids.length; from += BATCH) {
+        const piece = sids.slice(from, from + BATCH);
+        pieces.push(this.#script(call, name, piece, [...piece.flatMap((_, i) => argumentsOf(from + i)), ...rest]));
+      }
+      return Promise.all(pieces);
+    });
+    return answers.flatMap((answer) => (answer as unknown[] | null) ?? []);
+  }
+
+  #sealed<T>(limits: CallLimits, perform: (call: Call) => Promise<T>): Promise<T> {
+    return this.link.run(limits, (call) => this.#unlessLost(call, perform));
+  }
+
+  /** A write that may have to be on replicas, too, before it is answered. */
+  #replicating<T>(kind: keyof Replication, limits: CallLimits, perform: (call: Call) => Promise<T>): Promise<T> {
+    const replicas = kind === "destroy" ? Math.max(this.wait.open, this.wait.destroy) : this.wait.open;
+    if (replicas === 0) return this.#sealed(limits, perform);
+    return this.lanes.run(limits, replicas, (call) => this.#unlessLost(call, perform));
+  }
+
+  /** Rule 10. A mismatch of the seal did nothing, so the call may be made again once the run is accepted. */
+  async #unlessLost<T>(call: Call, perform: (call: Call) => Promise<T>): Promise<T> {
+    try {
+      return await perform(call);
+    } catch (error) {
+      if (!(error instanceof SealMismatch)) throw error;
+      call.check();
+      if (!this.trustRestarts || !(await this.#acceptRun(call.connection))) {
+        throw new RedisLost("Redis does not carry the seal of the trusted generation and of its own present run.");
+      }
+      call.check();
+      return perform(call);
+    }
+  }
+
+  async #acceptRun(connection: Connection): Promise<boolean> {
+    const text = await connection.send("GET", this.names.seal());
+    const seal = text === null ? null : decodeSeal(String(text));
+    if (seal === null || seal.generation !== this.generation) return false;
+    const next = encodeSeal({ ...seal, run: connection.run });
+    await connection.script("reseal", [this.names.seal()], [String(text), next]);
+    return true;
+  }
+
+  #expectSeal(connection: Connection, seal: unknown): void {
+    const beginning = sealBeginning(this.generation, connection.run);
+    if (!(seal instanceof Buffer) || !seal.toString().startsWith(beginning)) throw new SealMismatch();
+  }
+}
+
+const sidsOf = (items: readonly { sid: Sid }[]): Sid[] => items.map(({ sid }) => sid);
+
+/** Milliseconds since the epoch, -1 for never, -2 where there is no key. */
+async function expiryOf(connection: Connection, key: string): Promise<number> {
+  if (connection.exactExpiry) return (await connection.send("PEXPIRETIME", key)) as number;
+  const [left, time] = await Promise.all([connection.send("PTTL", key), connection.send("TIME")]);
+  return (left as number) < 0 ? (left as number) : millisecondsOf(time) + (left as number);
+}
