@@ -1,3 +1,6 @@
+import { BUCKETS, bucketsBelow } from "./cohort.js";
+import type { Position, Transition } from "./phase.js";
+
 /** How the copies of a backfill ended, in sids. */
 export interface BackfillCounts {
   readonly copied: number;
@@ -59,4 +62,13 @@ export function isFilled(checkpoint: BackfillCheckpoint | null, generation: stri
     checkpoint.generation === generation &&
     checkpoint.coveredBelow >= below
   );
+}
+
+/** How many buckets, from 0 up, hold copies by this record: those in dual-write or above at both ends of what pends. */
+export function coveredBelow(record: { readonly position: Position; readonly pending: Transition | null }): number {
+  const { position, pending } = record;
+  // A pending entry into dual-write, or a step down from it, counts when it has settled.
+  const settled = pending?.ladder === "dual-write" ? pending.lower : position;
+  if (settled.phase === "legacy") return 0;
+  return settled.phase === "dual-write" ? bucketsBelow(settled.percent) : BUCKETS;
 }

@@ -14,28 +14,44 @@ export interface EvidenceRun {
   readonly authority: { readonly L: number; readonly R: number };
 }
 
-/** All evidence of a migration in one small document: kind `evidence`, id `standing`. */
-export interface Standing {
+/** Document kind of evidence: what the checks say lies under `RUNS_ID`, what voids it under `VOID_ID`. */
+export const EVIDENCE_KIND = "evidence";
+export const RUNS_ID = "runs";
+export const VOID_ID = "void";
+
+/** What all checks so far say; written by checks alone. */
+export interface ChecksSummary {
   /** The last full check that is evidence and was clean. */
   readonly full: EvidenceRun | null;
   /** The last check of either mode that is evidence and was clean. */
   readonly fresh: EvidenceRun | null;
   /** The last run that found more than the gates allow, whether evidence or not. */
   readonly contradicted: { readonly id: string; readonly endedAt: number; readonly findings: readonly string[] } | null;
-  /** The last event that makes everything seen before it worthless. */
-  readonly voided: { readonly at: number; readonly why: string; readonly by: string } | null;
 }
 
-export const NO_EVIDENCE: Standing = { full: null, fresh: null, contradicted: null, voided: null };
+/** The last event that makes everything seen before it worthless. */
+export interface Voiding {
+  readonly at: number;
+  readonly why: string;
+  readonly by: string;
+}
 
-/** The standing after one more run. Runs may end in any order: an older one never replaces a newer one. */
-export function afterCheck(standing: Standing, result: CheckResult): Standing {
+/** All evidence of a migration. */
+export interface Standing extends ChecksSummary {
+  readonly voided: Voiding | null;
+}
+
+export const NO_CHECKS: ChecksSummary = { full: null, fresh: null, contradicted: null };
+export const NO_EVIDENCE: Standing = { ...NO_CHECKS, voided: null };
+
+/** The summary after one more run. Runs may end in any order: an older one never replaces a newer one. */
+export function summarize(summary: ChecksSummary, result: CheckResult): ChecksSummary {
   const { id, endedAt, findings } = result;
   if (!result.clean) {
-    const newer = standing.contradicted === null || standing.contradicted.endedAt <= endedAt;
-    return newer ? { ...standing, contradicted: { id, endedAt, findings } } : standing;
+    const newer = summary.contradicted === null || summary.contradicted.endedAt <= endedAt;
+    return newer ? { ...summary, contradicted: { id, endedAt, findings } } : summary;
   }
-  if (!result.evidence) return standing;
+  if (!result.evidence) return summary;
   const run: EvidenceRun = {
     id,
     mode: result.mode,
@@ -50,9 +66,9 @@ export function afterCheck(standing: Standing, result: CheckResult): Standing {
   };
   const newer = (old: EvidenceRun | null) => (old === null || old.startedAt <= run.startedAt ? run : old);
   return {
-    ...standing,
-    full: run.mode === "full" ? newer(standing.full) : standing.full,
-    fresh: newer(standing.fresh),
+    ...summary,
+    full: run.mode === "full" ? newer(summary.full) : summary.full,
+    fresh: newer(summary.fresh),
   };
 }
 

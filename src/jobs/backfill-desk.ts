@@ -1,0 +1,82 @@
+import type { BackfillCheckpoint, BackfillCounts } from "../core/backfill-state.js";
+import type { Sid } from "../core/session.js";
+import type { ControlStore } from "../ports/control-store.js";
+import type { Secrets } from "./secrets.js";
+
+const KIND = "backfill";
+const CHECKPOINT = "current";
+const WISH = "wish";
+
+/** A running backfill writes its checkpoint at least every few seconds; one older than this has no process. */
+export const STALE_AFTER = 15_000;
+
+/** What somebody wants of the running backfill; it looks every second. */
+export interface BackfillWish {
+  readonly command: "run" | "pause" | "stop";
+  /** Sids a second, 0 for no limit; absent: as it is. */
+  readonly rate?: number;
+}
+
+export interface BackfillStatus {
+  readonly checkpoint: BackfillCheckpoint | null;
+  /** Whether a process is at it. */
+  readonly alive: boolean;
+  readonly done: number;
+  readonly etaSeconds: number | null;
+}
+
+/** The documents by which a backfill, its operators and its successor after a crash speak with each other. */
+export class BackfillDesk {
+  constructor(
+    readonly control: ControlStore,
+    readonly secrets: Secrets,
+  ) {}
+
+  checkpoint(): Promise<BackfillCheckpoint | null> {
+    return readCheckpoint(this.control);
+  }
+
+  /** Where to go on, if the checkpoint tells; null: from the beginning. */
+  cursorOf(checkpoint: BackfillCheckpoint): Sid | null {
+    return checkpoint.cursor === null ? null : this.secrets.unseal(checkpoint.cursor);
+  }
+
+  /** A listing goes on only from a whole sid, and a sid is a credential: it is sealed. */
+  async write(checkpoint: Omit<BackfillCheckpoint, "cursor">, cursor: Sid | undefined): Promise<void> {
+    const sealed = cursor === undefined ? null : this.secrets.seal(cursor);
+    await this.control.putDocument(KIND, CHECKPOINT, { ...checkpoint, cursor: sealed });
+  }
+
+  async wish(): Promise<BackfillWish> {
+    return (await this.control.getDocument<BackfillWish>(KIND, WISH)) ?? { command: "run" };
+  }
+}
+
+export function readCheckpoint(control: ControlStore): Promise<BackfillCheckpoint | null> {
+  return control.getDocument<BackfillCheckpoint>(KIND, CHECKPOINT);
+}
+
+/** `backfill pause|resume|stop`, and a change of the rate, for whichever process is at it. */
+export async function wishOfBackfill(control: ControlStore, wish: BackfillWish): Promise<void> {
+  await control.putDocument(KIND, WISH, wish);
+}
+
+export async function backfillStatus(control: ControlStore): Promise<BackfillStatus> {
+  const checkpoint = await readCheckpoint(control);
+  if (checkpoint === null) return { checkpoint, alive: false, done: 0, etaSeconds: null };
+  const moving = checkpoint.state === "running" || checkpoint.state === "paused";
+  const done = doneOf(checkpoint.counts);
+  const left = Math.max(0, checkpoint.total - done);
+  return {
+    checkpoint,
+    alive: moving && (await control.now()) - checkpoint.updatedAt < STALE_AFTER,
+    done,
+    etaSeconds: checkpoint.state === "running" && checkpoint.rate > 0 ? Math.ceil(left / checkpoint.rate) : null,
+  };
+}
+
+/** Sids that are behind us, however they ended. Refusals are tries, not sids. */
+export function doneOf(counts: BackfillCounts): number {
+  const { refused: _tries, ...ended } = counts;
+  return Object.values(ended).reduce((sum, count) => sum + count, 0);
+}

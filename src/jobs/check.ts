@@ -1,0 +1,224 @@
+import { coveredBelow } from "../core/backfill-state.js";
+import {
+  type CheckLimits,
+  type CheckResult,
+  findingsOf,
+  objectionsTo,
+  type WitnessTally,
+} from "../core/check-result.js";
+import { expiryTolerance } from "../core/compare.js";
+import type { IdSource } from "../core/ids.js";
+import type { Sid } from "../core/session.js";
+import { isSynthetic } from "../core/synthetic.js";
+import type { Clock } from "../ports/clock.js";
+import type { ControlRecord, ControlStore } from "../ports/control-store.js";
+import type { Copier } from "../ports/copier.js";
+import { type DestroyJournal, NO_JOURNAL } from "../ports/destroy-journal.js";
+import type { LegacyStore } from "../ports/legacy-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+import { keepCheck, newCheckId } from "./check-archive.js";
+import { Examiner } from "./examiner.js";
+import { Findings } from "./findings.js";
+import { refuseWithoutCopies } from "./guards.js";
+import { asCatalogued, DEFAULT_PATIENCE, Patience } from "./patience.js";
+import { Planting } from "./plant.js";
+import { type Progress, Pulse } from "./progress.js";
+import { refuseTowardLossy } from "./repair.js";
+import { loadSecrets } from "./secrets.js";
+import { compareAll, compareSample } from "./survey.js";
+import { Tally } from "./tally.js";
+import { Throttle } from "./throttle.js";
+import { hearWitnesses, type Witnesses } from "./witness-check.js";
+
+export interface CheckDeps {
+  readonly legacy: LegacyStore;
+  readonly records: RedisRecords;
+  readonly control: ControlStore;
+  readonly copier: Copier;
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  /** Plain clients of both sides; null makes the run worthless as evidence. */
+  readonly witnesses: Witnesses | null;
+  readonly journal?: DestroyJournal;
+}
+
+export interface CheckOptions {
+  /** Sessions of each side to look at; null for all. */
+  readonly sample: number | null;
+  readonly batch: number;
+  readonly concurrency: number;
+  /** Sids a second; 0 for no limit. */
+  readonly rate?: number;
+  readonly limits: CheckLimits & { readonly ttlTolerance: number };
+  /** Repairs what is found; then the run is no evidence. */
+  readonly repair?: { readonly towardLegacy: boolean };
+  /** Plants nothing and copies nothing: only looks, and is no evidence. */
+  readonly readOnly?: boolean;
+  /** The flags that L's items carry (memcached). */
+  readonly flags?: number;
+  readonly patience?: number;
+  /** Breaks the run off; what was planted is removed and the result tells so. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: CheckProgress) => void;
+  readonly by: string;
+}
+
+export interface CheckProgress extends Progress {
+  readonly equal: number;
+  readonly copied: number;
+  readonly differences: number;
+  readonly busy: number;
+}
+
+/**
+ * Compares both stores under live traffic: every session of L, and every one that only R holds (or a random sample of
+ * both sides). It never raises a false alarm (two looks), proves that it can see (planted faults, coverage, plain
+ * clients), and stores what it found. Where L is the authority, a session that R merely lacks is copied on the way.
+ *
+ * @throws FerryError GUARD_REFUSED, LEGACY_UNREACHABLE, REDIS_UNREACHABLE, REDIS_LOST, CONTROL_UNREACHABLE
+ */
+export async function runCheck(deps: CheckDeps, options: CheckOptions): Promise<CheckResult> {
+  const patience = new Patience(deps.clock, options.patience ?? DEFAULT_PATIENCE, options.signal);
+  const record = await patience.attempt(() => deps.control.read());
+  refuseWithoutCopies(record, "compared");
+  refuseTowardLossy(deps.legacy.lossy, options.repair?.towardLegacy ?? false);
+  const tolerance = expiryTolerance(options.limits.ttlTolerance, deps.legacy.expiryGranularity);
+  const planting = new Planting(deps, { tolerance, flags: options.flags ?? 0 });
+  const check = new Check(deps, options, patience, planting, tolerance);
+  try {
+    return await check.run(record);
+  } catch (error) {
+    throw asCatalogued(error);
+  }
+}
+
+class Check {
+  readonly #pulse: Pulse;
+  #done = 0;
+  #total = 0;
+
+  constructor(
+    readonly deps: CheckDeps,
+    readonly options: CheckOptions,
+    readonly patience: Patience,
+    readonly planting: Planting,
+    readonly tolerance: number,
+  ) {
+    this.#pulse = new Pulse(deps.clock);
+  }
+
+  async run(before: ControlRecord): Promise<CheckResult> {
+    const { control, legacy, clock } = this.deps;
+    const secrets = await this.patience.attempt(() => loadSecrets(control, clock));
+    const tally = new Tally(secrets);
+    const began = await this.#facts(before);
+    let seen: { listed: number; whole: boolean };
+    let witness: WitnessTally | null = null;
+    try {
+      if (!this.options.readOnly) await this.patience.attempt(() => this.planting.plant());
+      seen = await this.#survey(tally, began.counted);
+      if (seen.whole) witness = await this.#witness(tally.forWitness);
+    } finally {
+      await this.planting.remove();
+    }
+    const ended = await this.#facts(await this.patience.attempt(() => control.read()));
+    // Sessions come and go meanwhile: the smaller count is the one that a whole listing must reach.
+    const counted = Math.min(began.counted, ended.counted);
+    const { planted, found, missed } = this.planting;
+    const facts = {
+      id: newCheckId(began.at),
+      mode: this.options.sample === null ? ("full" as const) : ("sample" as const),
+      sample: this.options.sample,
+      startedAt: began.at,
+      endedAt: ended.at,
+      revision: { before: before.revision, after: ended.record.revision },
+      generation: { before: before.generation, after: ended.record.generation },
+      legacyIdentity: { before: began.identity, after: ended.identity },
+      position: { before: before.position, after: ended.record.position },
+      coveredBelow: Math.min(coveredBelow(before), coveredBelow(ended.record)),
+      lossy: legacy.lossy,
+      ...tally.snapshot(),
+      coverage: { counted, listed: seen.listed, share: counted === 0 ? 0 : Math.min(1, seen.listed / counted) },
+      planted: { planted, found, missed },
+      witness,
+      repaired: this.options.repair === undefined ? null : tally.repaired,
+      aborted: !seen.whole,
+    };
+    return this.#conclude(facts);
+  }
+
+  async #conclude(facts: Omit<CheckResult, "clean" | "findings" | "evidence" | "whyNot">): Promise<CheckResult> {
+    const { control, clock } = this.deps;
+    const findings = findingsOf(facts.counts, facts.lossy, this.options.limits);
+    const whyNot = objectionsTo(facts, this.options.limits);
+    const result = { ...facts, clean: findings.length === 0, findings, evidence: whyNot.length === 0, whyNot };
+    await this.patience.attempt(() => keepCheck(control, clock, result));
+    const { id, mode, clean, evidence, repaired } = result;
+    // Samples are many and say the same; the ledger tells only of those that found something.
+    if (mode === "full" || !clean || repaired !== null) {
+      const entry = { by: this.options.by, action: "check", detail: { id, mode, clean, evidence, findings } };
+      await this.patience.attempt(() => control.append(entry));
+    }
+    return result;
+  }
+
+  async #survey(tally: Tally, counted: number): Promise<{ listed: number; whole: boolean }> {
+    const { legacy, records, copier, clock, ids, journal = NO_JOURNAL } = this.deps;
+    const { batch, concurrency, rate = 0, repair, readOnly = false, signal, sample } = this.options;
+    const redisEvicts = repair !== undefined && (await this.patience.attempt(() => records.facts())).evictedKeys > 0;
+    const findings = new Findings({ legacy, records, copier, clock, ids }, this.planting, tally, this.patience, {
+      repair: repair ?? null,
+      readOnly,
+      redisEvicts,
+    });
+    const examiner = new Examiner(
+      { legacy, records, copier, journal, clock, patience: this.patience },
+      { batch, tolerance: this.tolerance },
+      (found) => findings.take(found),
+    );
+    const survey = {
+      legacy,
+      records,
+      patience: this.patience,
+      pace: { batch, concurrency, throttle: new Throttle(rate, clock) },
+      // Planted sessions are always part of a sample: it must find them as it must find any other.
+      chosen: (sid: Sid) => this.planting.owns(sid),
+      ignored: (sid: Sid) => isSynthetic(sid) && !this.planting.owns(sid),
+      look: async (sids: Sid[]) => {
+        const notYet = await examiner.submit(sids);
+        return notYet.length;
+      },
+      goOn: async () => signal?.aborted !== true,
+      progress: (more: number) => this.#tell(more, tally),
+    };
+    // Both sides are listed in either mode; a full run also looks at what it lists.
+    this.#total = 2 * counted;
+    const { listed, notYet, whole } = sample === null ? await compareAll(survey) : await compareSample(survey, sample);
+    tally.counts["not-yet"] += notYet;
+    if (whole) await examiner.finish();
+    this.#tell(0, tally);
+    return { listed, whole: whole && signal?.aborted !== true };
+  }
+
+  async #witness(sids: readonly Sid[]): Promise<WitnessTally | null> {
+    const { witnesses, records, clock } = this.deps;
+    return witnesses === null ? null : this.patience.attempt(() => hearWitnesses(sids, witnesses, records, clock));
+  }
+
+  async #facts(
+    record: ControlRecord,
+  ): Promise<{ record: ControlRecord; at: number; identity: string; counted: number }> {
+    const { control, legacy } = this.deps;
+    const [at, identity, counted] = await this.patience.attempt(() =>
+      Promise.all([control.now(), legacy.identity(), legacy.count()]),
+    );
+    return { record, at, identity, counted };
+  }
+
+  #tell(more: number, tally: Tally): void {
+    this.#done += more;
+    const { equal, copied, busy } = tally.counts;
+    const progress = this.#pulse.measure(this.#done, this.#total);
+    this.options.onProgress?.({ ...progress, equal, copied, busy, differences: tally.differences });
+  }
+}

@@ -1,0 +1,170 @@
+import {
+  type Authority,
+  authorityOf,
+  classify,
+  type DifferenceClass,
+  type Look,
+  type RecordFace,
+  type Sight,
+} from "../core/compare.js";
+import type { Session, Sid } from "../core/session.js";
+import type { Clock } from "../ports/clock.js";
+import type { Copier } from "../ports/copier.js";
+import type { DestroyJournal } from "../ports/destroy-journal.js";
+import type { LegacyStore } from "../ports/legacy-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+import { cut } from "./batches.js";
+import type { Patience } from "./patience.js";
+
+/** A sid that was marked or changed at every one of so many looks is `busy`. */
+const MAX_LOOKS = 7;
+/** Looks at one sid lie at least this far apart, in milliseconds; the last ones further. */
+const PAUSE = 200;
+const LONGEST_PAUSE = 1_600;
+/** When so many sids wait for another look, they get it before anything new is looked at. */
+const MAX_WAITING = 2_000;
+
+export interface ExaminerDeps {
+  readonly legacy: LegacyStore;
+  readonly records: RedisRecords;
+  readonly copier: Copier;
+  readonly journal: DestroyJournal;
+  readonly clock: Clock;
+  readonly patience: Patience;
+}
+
+export interface Finding {
+  readonly sid: Sid;
+  readonly authority: Authority;
+  readonly class: "equal" | "skipped" | "busy" | DifferenceClass;
+  /** What the last look saw, where it saw a difference. */
+  readonly paths: readonly string[];
+  readonly later: number;
+}
+
+interface Suspect {
+  readonly sid: Sid;
+  looks: number;
+  /** Looks at two stores that stood still and differed, since they were last seen equal. */
+  differences: number;
+}
+
+/**
+ * Looks at sessions until it knows what to say about them.
+ *
+ * The two-look rule: a difference is believed only when R's record stood unmarked and unchanged around the read of L
+ * (see `classify`), and stood so, still differing, at another look after a pause. One look could be deceived by a write
+ * that came and went between its two views of R; two in a row could not, short of the same accident twice.
+ * Findings are handed on in batches, each sid once.
+ */
+export class Examiner {
+  #waiting: Suspect[] = [];
+  #round: Promise<void> | null = null;
+
+  constructor(
+    readonly deps: ExaminerDeps,
+    readonly options: { readonly batch: number; readonly tolerance: number },
+    readonly found: (findings: Finding[]) => Promise<void>,
+  ) {}
+
+  /** First looks. Sids whose bucket is not compared yet are given back. */
+  async submit(sids: readonly Sid[]): Promise<Sid[]> {
+    const notYet: Sid[] = [];
+    const fresh: Suspect[] = [];
+    for (const sid of sids) {
+      if (authorityOf(this.deps.copier.placement(sid)) === null) notYet.push(sid);
+      else fresh.push({ sid, looks: 0, differences: 0 });
+    }
+    await this.#look(fresh);
+    while (this.#waiting.length > MAX_WAITING) await this.#again(PAUSE);
+    return notYet;
+  }
+
+  /** Further looks until nothing is left to find out. */
+  async finish(): Promise<void> {
+    for (let pause = PAUSE; this.#waiting.length > 0; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+      await this.#again(pause);
+    }
+  }
+
+  /** One more look at all that wait; callers that come together share it. */
+  #again(pause: number): Promise<void> {
+    this.#round ??= (async () => {
+      await this.deps.clock.sleep(pause);
+      const suspects = this.#waiting;
+      this.#waiting = [];
+      for (const part of cut(suspects, () => this.options.batch)) await this.#look(part);
+    })().finally(() => {
+      this.#round = null;
+    });
+    return this.#round;
+  }
+
+  async #look(suspects: readonly Suspect[]): Promise<void> {
+    if (suspects.length === 0) return;
+    const sids = suspects.map(({ sid }) => sid);
+    const sights = await this.deps.patience.attempt(() => this.#see(sids));
+    const findings: Finding[] = [];
+    suspects.forEach((suspect, i) => {
+      const finding = this.#judge(suspect, sights[i]!);
+      if (finding === null) this.#waiting.push(suspect);
+      else findings.push(finding);
+    });
+    if (findings.length > 0) await this.found(findings);
+  }
+
+  #judge(suspect: Suspect, { sight, authority }: Seen): Finding | null {
+    const { sid } = suspect;
+    suspect.looks++;
+    const plain = { sid, authority, paths: [], later: 0 };
+    if (sight.kind === "equal") return { ...plain, class: "equal" };
+    if (sight.kind === "gone") return { ...plain, class: "skipped" };
+    if (sight.kind === "difference") {
+      suspect.differences++;
+      if (suspect.differences >= 2) return { ...plain, class: sight.class, paths: sight.paths, later: sight.later };
+    }
+    return suspect.looks >= MAX_LOOKS ? { ...plain, class: "busy" } : null;
+  }
+
+  /** One look at each: R, then L, then R again where they differ. */
+  async #see(sids: readonly Sid[]): Promise<Seen[]> {
+    const { legacy, records, clock, copier } = this.deps;
+    const before = await records.view(sids);
+    const sessions = await legacy.getMany(sids);
+    const seen = sids.map((sid, i): Seen & { look: Look } => {
+      const look: Look = { legacy: sessions[i] ?? null, before: before[i]!, now: clock.now() };
+      const authority = authorityOf(copier.placement(sid)) ?? "L";
+      return { look, authority, sight: this.#classify(look, authority, false) };
+    });
+    const unproven = sids.flatMap((_, i) => (seen[i]!.sight.kind === "unproven" ? [i] : []));
+    if (unproven.length === 0) return seen;
+
+    const after = await records.view(unproven.map((i) => sids[i]!));
+    const destroyed = await this.#destroyed(unproven.map((i) => ({ sid: sids[i]!, legacy: sessions[i] ?? null })));
+    unproven.forEach((i, n) => {
+      const { look, authority } = seen[i]!;
+      const whole = { ...look, after: after[n]! as RecordFace };
+      seen[i] = { look: whole, authority, sight: this.#classify(whole, authority, destroyed[n]!) };
+    });
+    return seen;
+  }
+
+  #classify(look: Look, authority: Authority, destroyed: boolean): Sight {
+    const { lossy } = this.deps.legacy;
+    return classify(look, { authority, lossy, tolerance: this.options.tolerance, destroyed });
+  }
+
+  /** The journal is asked only where its answer matters: L, which loses sessions by itself, has none. */
+  async #destroyed(cases: readonly { sid: Sid; legacy: Session | null }[]): Promise<boolean[]> {
+    if (!this.deps.legacy.lossy) return cases.map(() => false);
+    const absent = cases.filter(({ legacy }) => legacy === null).map(({ sid }) => sid);
+    const remembered = absent.length === 0 ? [] : await this.deps.journal.remembers(absent);
+    const known = new Set(absent.filter((_, i) => remembered[i]));
+    return cases.map(({ sid }) => known.has(sid));
+  }
+}
+
+interface Seen {
+  readonly sight: Sight;
+  readonly authority: Authority;
+}

@@ -1,0 +1,85 @@
+import { FerryError } from "../errors.js";
+import type { Clock } from "../ports/clock.js";
+import { ControlUnreachable, NotSetUp } from "../ports/control-store.js";
+import { LegacyUnreachable } from "../ports/legacy-store.js";
+import { RedisLost, RedisRefused, RedisUnreachable } from "../ports/redis-records.js";
+
+export const DEFAULT_PATIENCE = 60_000;
+const FIRST_PAUSE = 100;
+const LONGEST_PAUSE = 5_000;
+
+/**
+ * Waits for a store that goes away in the middle of a job. A failure that may pass is endured with growing pauses
+ * until it has lasted for `limit` milliseconds; then, and at once for any other failure, the job ends with an error of
+ * the catalogue. Everything that jobs repeat is harmless to repeat: looks, copies by rule 3, documents.
+ */
+export class Patience {
+  constructor(
+    readonly clock: Clock,
+    readonly limit: number,
+    readonly signal?: AbortSignal,
+  ) {}
+
+  async attempt<T>(work: () => Promise<T>): Promise<T> {
+    const strain = this.strain();
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        await strain.endure(error);
+      }
+    }
+  }
+
+  /** For work that is not one call: `endure` after each failure, `relieve` after each success. */
+  strain(): Strain {
+    return new Strain(this);
+  }
+}
+
+export class Strain {
+  #since: number | null = null;
+  #pause = FIRST_PAUSE;
+
+  constructor(readonly patience: Patience) {}
+
+  relieve(): void {
+    this.#since = null;
+    this.#pause = FIRST_PAUSE;
+  }
+
+  /** Resolves when it is worth trying again; rejects with an error of the catalogue when it is not. */
+  async endure(error: unknown): Promise<void> {
+    const { clock, limit, signal } = this.patience;
+    this.#since ??= clock.now();
+    if (!mayPass(error) || signal?.aborted || clock.now() - this.#since >= limit) throw asCatalogued(error);
+    await clock.sleep(this.#pause, signal);
+    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
+  }
+}
+
+function mayPass(error: unknown): boolean {
+  if (error instanceof FerryError) return error.exit === 5 && error.retryable;
+  return error instanceof RedisUnreachable || error instanceof LegacyUnreachable || error instanceof ControlUnreachable;
+}
+
+export function asCatalogued(error: unknown): unknown {
+  const options = { cause: error };
+  if (error instanceof LegacyUnreachable) {
+    return new FerryError("LEGACY_UNREACHABLE", "The legacy store cannot be reached.", options);
+  }
+  if (error instanceof RedisUnreachable) {
+    return new FerryError("REDIS_UNREACHABLE", "Redis cannot be reached.", options);
+  }
+  if (error instanceof RedisLost) {
+    return new FerryError("REDIS_LOST", "Redis is not the one that was armed for this migration.", options);
+  }
+  if (error instanceof RedisRefused) {
+    return new FerryError("REDIS_REFUSED", `Redis refused the command: ${error.message}`, options);
+  }
+  if (error instanceof ControlUnreachable) {
+    return new FerryError("CONTROL_UNREACHABLE", "The control store cannot be reached.", options);
+  }
+  if (error instanceof NotSetUp) return new FerryError("NOT_SET_UP", "This migration has no control record.", options);
+  return error;
+}

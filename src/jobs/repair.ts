@@ -1,0 +1,141 @@
+import type { DifferenceClass } from "../core/compare.js";
+import type { IdSource } from "../core/ids.js";
+import type { Sid } from "../core/session.js";
+import { FerryError } from "../errors.js";
+import type { Clock } from "../ports/clock.js";
+import type { Copier, CopyOutcome } from "../ports/copier.js";
+import type { LegacyStore } from "../ports/legacy-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+import type { Finding } from "./examiner.js";
+
+const MAX_TRIES = 6;
+const PAUSE = 100;
+
+export interface RepairDeps {
+  readonly legacy: LegacyStore;
+  readonly records: RedisRecords;
+  readonly copier: Copier;
+  readonly clock: Clock;
+  readonly ids: IdSource;
+}
+
+/** What is done about a fault; `leave`: nothing that could not also destroy a living session. */
+export type Remedy = "copy" | "replace" | "push" | "destroy" | "leave";
+
+/**
+ * How faults are repaired, always with the verbs of the protocol and always towards the authority:
+ *
+ * | class                    | L is authority                                  | R is authority                      |
+ * | ------------------------ | ----------------------------------------------- | ----------------------------------- |
+ * | `missing`                | copied by rule 3 (in every run)                 | –                                   |
+ * | `mismatched`, `expiry`   | forced copy: `mark`, then rule 3                | marked dirty, drained by rule 4     |
+ * | `behind`                 | –                                               | marked dirty, drained by rule 4     |
+ * | `resurrected`            | only `--toward legacy`: forced copy of nothing  | –                                   |
+ * | `extra`                  | left: memcached merely lost it                  | –                                   |
+ * | `leftover`, redis-first  | –                                               | copied by rule 3, as a read would   |
+ * | `leftover`, full-redis   | –                                               | destroyed in mode R and drained, unless R evicts; with `--toward legacy` copied to R |
+ */
+export function remedyFor(
+  finding: Pick<Finding, "class" | "authority">,
+  how: { readonly towardLegacy: boolean; readonly readsRedisAlone: boolean; readonly redisEvicts: boolean },
+): Remedy {
+  switch (finding.class) {
+    case "missing":
+      return "copy";
+    case "mismatched":
+    case "expiry":
+      return finding.authority === "L" ? "replace" : "push";
+    case "behind":
+      return "push";
+    case "resurrected":
+      return how.towardLegacy ? "replace" : "leave";
+    case "leftover":
+      if (!how.readsRedisAlone || how.towardLegacy) return "copy";
+      return how.redisEvicts ? "leave" : "destroy";
+    default:
+      return "leave";
+  }
+}
+
+export class Repairer {
+  constructor(readonly deps: RepairDeps) {}
+
+  /** In the order of the sids: whether it is repaired now. `remedy` is not `leave`. */
+  async apply(remedy: Exclude<Remedy, "leave">, sids: readonly Sid[]): Promise<boolean[]> {
+    switch (remedy) {
+      case "copy":
+        return (await this.copy(sids, false)).map(isCopied);
+      case "replace":
+        // `absent`: L holds nothing, and neither does R now, which is what was wanted of a resurrected session.
+        return (await this.copy(sids, true)).map((outcome) => isCopied(outcome) || outcome === "absent");
+      case "push":
+        await this.deps.records.push(sids.map((sid) => ({ sid, dirty: this.deps.ids.next() })));
+        return this.#drain(sids);
+      case "destroy":
+        return this.#destroy(sids);
+    }
+  }
+
+  /** Rule 3, with refused copies repeated; those refused to the end stay `refused`. */
+  async copy(sids: readonly Sid[], force: boolean): Promise<CopyOutcome[]> {
+    const { copier, clock } = this.deps;
+    const outcomes = await copier.copy(sids, { force });
+    for (let tries = 2; tries <= MAX_TRIES; tries++) {
+      const refused = outcomes.flatMap((outcome, i) => (outcome === "refused" ? [i] : []));
+      if (refused.length === 0) break;
+      await clock.sleep(PAUSE * tries);
+      const again = await copier.copy(refused.map((i) => sids[i]!));
+      refused.forEach((i, n) => {
+        outcomes[i] = again[n]!;
+      });
+    }
+    return outcomes;
+  }
+
+  /** Rule 1 in mode R with no value, then rule 4: as if the user had logged out once more. */
+  async #destroy(sids: readonly Sid[]): Promise<boolean[]> {
+    const { records, ids } = this.deps;
+    const opened: boolean[] = [];
+    for (const sid of sids) {
+      const intent = ids.next();
+      const answer = await records.open(sid, intent, "R", null, ids.next());
+      // "L": somebody is writing it in mode L this moment, so it is no leftover. The intent ends as it came.
+      if (answer === "L") await records.close(sid, intent, { kind: "none" });
+      opened.push(answer === "R");
+    }
+    const drained = await this.#drain(sids.filter((_, i) => opened[i]));
+    return opened.map((open) => open && drained.shift() === true);
+  }
+
+  async #drain(sids: readonly Sid[]): Promise<boolean[]> {
+    const { copier, records, clock } = this.deps;
+    let left: readonly Sid[] = sids;
+    for (let tries = 1; tries <= MAX_TRIES && left.length > 0; tries++) {
+      if (tries > 1) await clock.sleep(PAUSE * tries);
+      await copier.drain(left);
+      const views = await records.view(left);
+      left = left.filter((_, i) => views[i]!.mark === "dirty");
+    }
+    const dirty = new Set(left);
+    return sids.map((sid) => !dirty.has(sid));
+  }
+}
+
+/** Rule 3: what counts as copied. */
+export function isCopied(outcome: CopyOutcome): boolean {
+  return outcome === "hit" || outcome === "dirty" || outcome === "filled";
+}
+
+/** `--toward legacy` is refused where L forgets by itself: what it lost would be taken for what users logged out. */
+export function refuseTowardLossy(lossy: boolean, towardLegacy: boolean): void {
+  if (lossy && towardLegacy) {
+    throw new FerryError(
+      "GUARD_REFUSED",
+      "memcached loses sessions by itself, so nothing is removed from Redis for it.",
+      {
+        remedy: "Run the repair without --toward legacy.",
+        next: "sessionferry check --repair",
+      },
+    );
+  }
+}

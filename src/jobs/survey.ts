@@ -1,0 +1,125 @@
+import type { Sid } from "../core/session.js";
+import type { LegacyStore } from "../ports/legacy-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+import { inBatches, type Pace, pageSizeOf, patiently } from "./batches.js";
+import type { Patience } from "./patience.js";
+import { Reservoir } from "./reservoir.js";
+
+/** Which sessions a check looks at, and in which order; what it sees in them is the business of `look`. */
+export interface Survey {
+  readonly legacy: LegacyStore;
+  readonly records: RedisRecords;
+  readonly patience: Patience;
+  readonly pace: Pace;
+  /** Always in a sample. */
+  readonly chosen: (sid: Sid) => boolean;
+  /** Neither looked at nor counted. */
+  readonly ignored: (sid: Sid) => boolean;
+  /** Returns how many of them are in buckets that are not compared yet. */
+  readonly look: (sids: Sid[]) => Promise<number>;
+  readonly goOn: () => Promise<boolean>;
+  /** So many more sids of either listing are behind us. */
+  readonly progress: (more: number) => void;
+}
+
+export interface Surveyed {
+  /** Sessions that L listed, but for those chosen and ignored. */
+  readonly listed: number;
+  readonly notYet: number;
+  /** False when it was broken off. */
+  readonly whole: boolean;
+}
+
+/**
+ * All of L, compared with R; then of R whatever L does not hold. What is in R and in L was listed by L, or was written
+ * while L was listed, by a write that is mirrored anyway.
+ */
+export async function compareAll(survey: Survey): Promise<Surveyed> {
+  const { legacy, patience, pace, look, goOn, progress } = survey;
+  let listed = 0;
+  let notYet = 0;
+  const fromLegacy = await inBatches(legacyPages(survey), pace, {
+    goOn,
+    run: async (batch) => {
+      listed += batch.filter((sid) => !survey.chosen(sid)).length;
+      notYet += await look(batch);
+      progress(batch.length);
+      return true;
+    },
+  });
+  if (!fromLegacy) return { listed, notYet, whole: false };
+  const whole = await inBatches(redisPages(survey), pace, {
+    goOn,
+    run: async (batch) => {
+      const held = await patience.attempt(() => legacy.getMany(batch));
+      // Records of buckets in legacy are nobody's copies, and no session of L: they are not counted.
+      await look(batch.filter((_, i) => held[i] === null));
+      progress(batch.length);
+      return true;
+    },
+  });
+  return { listed, notYet, whole };
+}
+
+/** `size` random sessions of each side. Both listings are read whole, so the sample is uniform and the count honest. */
+export async function compareSample(survey: Survey, size: number): Promise<Surveyed> {
+  const { pace, look, goOn } = survey;
+  const legacy = await draw(legacyPages(survey), survey, size);
+  const redis = legacy.whole ? await draw(redisPages(survey), survey, size) : legacy;
+  if (!redis.whole) return { listed: legacy.listed, notYet: 0, whole: false };
+  let notYet = 0;
+  const fromLegacy = new Set(legacy.sids);
+  const sids = [...fromLegacy, ...redis.sids.filter((sid) => !fromLegacy.has(sid))];
+  const whole = await inBatches(once(sids), pace, {
+    goOn,
+    run: async (batch) => {
+      notYet += await look(batch);
+      return true;
+    },
+  });
+  return { listed: legacy.listed, notYet, whole };
+}
+
+async function draw(
+  pages: AsyncIterable<Sid[]>,
+  survey: Survey,
+  size: number,
+): Promise<{ sids: Sid[]; listed: number; whole: boolean }> {
+  const sample = new Reservoir<Sid>(size);
+  const chosen: Sid[] = [];
+  let listed = 0;
+  for await (const page of pages) {
+    if (!(await survey.goOn())) return { sids: [], listed, whole: false };
+    for (const sid of page) {
+      if (survey.chosen(sid)) chosen.push(sid);
+      else {
+        listed++;
+        sample.add(sid);
+      }
+    }
+    survey.progress(page.length);
+  }
+  return { sids: [...new Set([...chosen, ...sample.items])], listed, whole: true };
+}
+
+function legacyPages(survey: Survey): AsyncIterable<Sid[]> {
+  const { legacy, patience, pace } = survey;
+  const pageSize = pageSizeOf(pace);
+  const list = (after: Sid | undefined) => legacy.list(after === undefined ? { pageSize } : { pageSize, after });
+  return without(patiently(list, undefined, patience), survey.ignored);
+}
+
+function redisPages(survey: Survey): AsyncIterable<Sid[]> {
+  const { records, patience, pace } = survey;
+  // R's listing has no place to go on from: after an outage it begins anew, and repetitions are told by their findings.
+  const list = () => records.listRecords({ pageSize: pageSizeOf(pace) });
+  return without(patiently(list, undefined, patience), survey.ignored);
+}
+
+async function* without(pages: AsyncIterable<Sid[]>, ignored: (sid: Sid) => boolean): AsyncIterable<Sid[]> {
+  for await (const page of pages) yield page.filter((sid) => !ignored(sid));
+}
+
+async function* once(sids: Sid[]): AsyncIterable<Sid[]> {
+  yield sids;
+}

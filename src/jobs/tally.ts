@@ -1,0 +1,71 @@
+import { type CheckCounts, type CheckExample, type CheckResult, emptyCounts } from "../core/check-result.js";
+import type { Authority, CheckClass, DifferenceClass } from "../core/compare.js";
+import type { Sid } from "../core/session.js";
+import type { Finding } from "./examiner.js";
+import { Reservoir } from "./reservoir.js";
+import type { Secrets } from "./secrets.js";
+
+const EXAMPLES = 10;
+const WITNESSED = 200;
+/** Beyond so many sessions that only R holds, one that R's listing gives twice may be counted twice. */
+const MAX_REMEMBERED = 100_000;
+
+/** What a check has found so far, in memory that does not grow with the number of sessions. */
+export class Tally {
+  readonly counts: Record<CheckClass, number> = emptyCounts();
+  readonly authority = { L: 0, R: 0 };
+  readonly examples: Partial<Record<DifferenceClass | "busy", CheckExample[]>> = {};
+  readonly repaired: Partial<Record<DifferenceClass, { done: number; failed: number }>> = {};
+  /** Sessions found equal, for the plain clients. */
+  readonly #equal = new Reservoir<Sid>(WITNESSED);
+  readonly #onlyInRedis = new Set<Sid>();
+
+  constructor(readonly secrets: Secrets) {}
+
+  get differences(): number {
+    const { equal: _e, copied: _c, busy: _b, skipped: _s, "not-yet": _n, ...different } = this.counts;
+    return Object.values(different).reduce((sum, count) => sum + count, 0);
+  }
+
+  get forWitness(): readonly Sid[] {
+    return this.#equal.items;
+  }
+
+  /** Counts a finding under its own class, or another's. */
+  count(finding: Finding, as: CheckClass = finding.class): void {
+    this.counts[as]++;
+    if (as === "skipped" || as === "not-yet") return;
+    if (as === "equal") this.#equal.add(finding.sid);
+    if (as !== "busy") this.authority[finding.authority]++;
+    if (as !== "equal" && as !== "copied") this.#exemplify(finding, as);
+  }
+
+  /** True for a session that only R holds and that was counted already: R's listing may give one more than once. */
+  isRepetition(finding: Finding): boolean {
+    const kinds: readonly string[] = ["extra", "resurrected", "behind"];
+    if (!kinds.includes(finding.class)) return false;
+    if (this.#onlyInRedis.has(finding.sid)) return true;
+    if (this.#onlyInRedis.size < MAX_REMEMBERED) this.#onlyInRedis.add(finding.sid);
+    return false;
+  }
+
+  countRepair(name: DifferenceClass, done: boolean): void {
+    this.repaired[name] ??= { done: 0, failed: 0 };
+    this.repaired[name][done ? "done" : "failed"]++;
+  }
+
+  snapshot(): { counts: CheckCounts; authority: Record<Authority, number>; examples: CheckResult["examples"] } {
+    return { counts: { ...this.counts }, authority: { ...this.authority }, examples: { ...this.examples } };
+  }
+
+  #exemplify(finding: Finding, as: DifferenceClass | "busy"): void {
+    this.examples[as] ??= [];
+    const examples = this.examples[as];
+    if (examples.length >= EXAMPLES) return;
+    const digest = this.secrets.digest(finding.sid);
+    if (as === "mismatched") examples.push({ digest, paths: finding.paths });
+    else if (as === "expiry") {
+      examples.push({ digest, laterBy: Number.isFinite(finding.later) ? Math.round(finding.later) : null });
+    } else examples.push({ digest });
+  }
+}

@@ -1,0 +1,52 @@
+import {
+  type ChecksSummary,
+  EVIDENCE_KIND,
+  type EvidenceAnswer,
+  type EvidenceQuestion,
+  NO_CHECKS,
+  RUNS_ID,
+  type Standing,
+  VOID_ID,
+  type Voiding,
+  weigh,
+} from "../core/evidence.js";
+import type { ControlRecord, ControlStore } from "../ports/control-store.js";
+
+/**
+ * Evidence is what the checks have seen and nothing has made worthless since. `weigh` in core/evidence.ts tells which
+ * runs stand; what voids them, and who says so:
+ *
+ * | event                                                | kept by                                                     |
+ * | ---------------------------------------------------- | ----------------------------------------------------------- |
+ * | a gap that could not be flushed                      | `voidEvidence`, by the node that gives it up                |
+ * | a node lost that may have held a gap                 | `voidEvidence`, by who evicts it                            |
+ * | a fleet that was away as a whole (rule 11)           | `voidEvidence`, by the node that sets the position back     |
+ * | R records dropped (a ramp of dual-write taken back)  | `voidEvidence`, by the coordinator                          |
+ * | R emptied, lost, or armed anew                       | the generation in the control record differs from the run's |
+ * | L replaced, failed over, restarted (memcached)       | L's identity differs from the run's                         |
+ * | any run that found faults beyond the gates           | the run itself, when it ends                                |
+ * | age                                                  | never a full check; the youngest clean run must be fresh    |
+ */
+export async function readStanding(control: ControlStore): Promise<Standing> {
+  const [runs, voided] = await Promise.all([
+    control.getDocument<ChecksSummary>(EVIDENCE_KIND, RUNS_ID),
+    control.getDocument<Voiding>(EVIDENCE_KIND, VOID_ID),
+  ]);
+  return { ...(runs ?? NO_CHECKS), voided };
+}
+
+/** What the evidence is worth for moving the buckets below `question.below`, now. */
+export async function evidenceFor(
+  control: ControlStore,
+  record: Pick<ControlRecord, "generation">,
+  question: Omit<EvidenceQuestion, "generation">,
+): Promise<EvidenceAnswer> {
+  return weigh(await readStanding(control), { ...question, generation: record.generation });
+}
+
+/** From now on nothing that began before this moment is evidence. `why` is a sentence for people. */
+export async function voidEvidence(control: ControlStore, why: string, by: string): Promise<void> {
+  const voiding: Voiding = { at: await control.now(), why, by };
+  await control.putDocument(EVIDENCE_KIND, VOID_ID, voiding);
+  await control.append({ by, action: "void", detail: { why } });
+}
