@@ -175,3 +175,8 @@ export function operatorName(env: Environment = process.env): string {
     return "unknown";
   }
 }
+
+/** The environment for child processes of the demo: ours, without what would point them at somebody's migration. */
+export function demoEnvironment(env: Environment = process.env): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith("SESSIONFERRY_")));
+}

@@ -1,6 +1,9 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { demoEnvironment } from "../config.js";
 import type { AppMessage } from "./app.js";
+import { byLine } from "./shell.js";
 import { Target } from "./target.js";
 import type { Truth } from "./truth.js";
 
@@ -33,12 +36,11 @@ export class Fleet {
   async start(name: string, args: readonly string[], cwd: string): Promise<void> {
     const child = fork(fileURLToPath(new URL("./app.js", import.meta.url)), args, {
       cwd,
+      env: demoEnvironment(),
       stdio: ["ignore", "ignore", "pipe", "ipc"],
       execArgv: [],
     });
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      for (const line of text.split("\n")) if (line !== "") this.onStderr(name, line);
-    });
+    if (child.stderr !== null) byLine(child.stderr, (line) => this.onStderr(name, line));
     const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
     const port = await new Promise<number>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`${name} did not start within ${PATIENCE / 1000} s`)), PATIENCE);
@@ -70,9 +72,11 @@ export class Fleet {
   }
 
   /** SIGKILL, in the middle of its requests; how many it had. */
-  async kill(name: string): Promise<number> {
+  async kill(name: string, patient = true): Promise<number> {
     const member = this.#members.get(name);
     if (member === undefined) return 0;
+    // At a moment when it works on something, or its death would prove little.
+    for (let turn = 0; patient && turn < 200 && member.target.inFlight < 2; turn++) await sleep(5);
     const cut = member.target.killed();
     member.child.kill("SIGKILL");
     await member.exited;
@@ -86,6 +90,6 @@ export class Fleet {
 
   /** For the way out of a demo that failed. */
   async killAll(): Promise<void> {
-    await Promise.all([...this.#members.keys()].map((name) => this.kill(name)));
+    await Promise.all([...this.#members.keys()].map((name) => this.kill(name, false)));
   }
 }

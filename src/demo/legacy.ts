@@ -1,3 +1,4 @@
+import { FerryError } from "../errors.js";
 import { loadPeer, type PlainStore, type SessionModule } from "./peers.js";
 import type { QuietSession } from "./quiet.js";
 
@@ -27,6 +28,7 @@ interface PgPool {
 }
 interface MemcachedClient {
   set(key: string, value: unknown, seconds: number, callback: (error?: unknown) => void): void;
+  stats(callback: (error: unknown, servers: Record<string, unknown>[]) => void): void;
   end(): void;
 }
 
@@ -54,7 +56,10 @@ export async function openPlainStore(
   return { store: new Store({ client }), close: async () => client.end() };
 }
 
-/** Writes sessions as the old application would have, a long time before the migration. */
+/**
+ * Writes sessions as the old application would have, a long time before the migration.
+ * @throws FerryError GUARD_REFUSED where the store holds anything already: it is not a store for demos
+ */
 export async function seed(legacy: LegacyName, url: string, sessions: readonly QuietSession[]): Promise<void> {
   if (legacy === "postgres") await seedPostgres(url, sessions);
   else await seedMemcached(url, sessions);
@@ -68,6 +73,8 @@ async function seedPostgres(url: string, sessions: readonly QuietSession[]): Pro
   const { Pool } = await loadPeer<{ Pool: new (options: unknown) => PgPool }>("pg", "postgres");
   const pool = new Pool({ connectionString: url });
   try {
+    const { rows } = await pool.query('SELECT 1 FROM "session" LIMIT 1');
+    if (rows.length > 0) throw notEmpty("The table session of this PostgreSQL holds rows.");
     for (const page of pages(sessions, 5000)) {
       await pool.query(
         `INSERT INTO "session" (sid, sess, expire)
@@ -83,6 +90,10 @@ async function seedPostgres(url: string, sessions: readonly QuietSession[]): Pro
 async function seedMemcached(url: string, sessions: readonly QuietSession[]): Promise<void> {
   const client = await openMemcached(url);
   try {
+    const [stats] = await new Promise<Record<string, unknown>[]>((resolve, reject) => {
+      client.stats((error, servers) => (error ? reject(error) : resolve(servers)));
+    });
+    if (Number(stats?.curr_items) !== 0) throw notEmpty("This memcached holds items.");
     for (const page of pages(sessions, 500)) {
       await Promise.all(
         page.map(
@@ -98,6 +109,10 @@ async function seedMemcached(url: string, sessions: readonly QuietSession[]): Pr
   } finally {
     client.end();
   }
+}
+
+function notEmpty(message: string): FerryError {
+  return new FerryError("GUARD_REFUSED", message, { remedy: "Give the demo servers that nobody uses." });
 }
 
 async function openMemcached(url: string): Promise<MemcachedClient> {

@@ -39,6 +39,11 @@ export class Target {
     readonly port: number,
   ) {}
 
+  /** Requests under way. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
   /** Rejects with `CutOff` when the process was killed, else with what went wrong. */
   async send(request: HttpRequest): Promise<HttpAnswer> {
     this.#inFlight++;

@@ -10,6 +10,9 @@ export interface TrafficOptions {
   readonly users: number;
 }
 
+/** The traffic ends, and no process is left to send to. */
+class NobodyThere extends Error {}
+
 /** After a request was cut off its user waits this long: what the dead process had sent may still be carried out. */
 const SETTLE = 2_000;
 /** Items in a cart before its user goes away. */
@@ -86,6 +89,7 @@ export class Traffic {
           account = next;
         }
       } catch (error) {
+        if (error instanceof NobodyThere) return;
         if (!(error instanceof CutOff)) throw error;
         await pause(SETTLE);
       }
@@ -235,6 +239,7 @@ export class Traffic {
     for (;;) {
       const open = this.targets().filter((target) => target.open);
       if (open.length > 0) return oneOf(open);
+      if (!this.#running) throw new NobodyThere();
       await pause(20);
     }
   }

@@ -187,6 +187,7 @@ for (const name of LEGACY_NAMES) {
       expect(JSON.stringify(found)).toBe(value);
     }
     await close();
+    await expect(seed(name, server.url, quiet)).rejects.toMatchObject({ code: "GUARD_REFUSED" });
     if (server !== legacyServer) await server.stop();
   });
 }

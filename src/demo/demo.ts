@@ -1,0 +1,223 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Fleet } from "./fleet.js";
+import { Latency } from "./latency.js";
+import { LEGACY, openPlainStore, seed } from "./legacy.js";
+import { openPlainRedis } from "./plain-redis.js";
+import { formatProof, prove } from "./proof.js";
+import { quietSessions } from "./quiet.js";
+import { DemoFailed, Shell } from "./shell.js";
+import { MIGRATION, type Stage, type StageOptions, setStage } from "./stage.js";
+import { formatLatency, Timeline } from "./timeline.js";
+import { Traffic } from "./traffic.js";
+import { Truth } from "./truth.js";
+
+export interface DemoOptions extends StageOptions {
+  /** Requests a second in all; default 180. */
+  readonly rate?: number | undefined;
+  /** Sessions that no traffic touches; default 20,000. */
+  readonly quiet?: number | undefined;
+  readonly print: (line: string) => void;
+  readonly colours?: boolean;
+  /** Ends the demo early; everything it started ends too. */
+  readonly signal?: AbortSignal;
+}
+
+const PROCESSES = ["app-1", "app-2", "app-3"];
+
+/**
+ * The whole migration of a shop under live traffic, by the commands that a team types, with an outage of Redis, the
+ * death of a process and a change of mind on the way; then the proof. True when every line of the proof holds.
+ * @throws FerryError SERVER_MISSING where servers or packages are not there
+ */
+export async function runDemo(options: DemoOptions): Promise<boolean> {
+  const timeline = new Timeline(options.print, options.colours ?? false);
+  timeline.step(`From ${LEGACY[options.legacy].title} to Redis: the servers start`);
+  const stage = await setStage(options, (line) => timeline.say(line));
+  const demo = new Demo(options, timeline, stage);
+  try {
+    return await demo.run();
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    if (!(error instanceof DemoFailed)) throw error;
+    demo.explain();
+    timeline.step(`The demo failed: ${error.message}`);
+    return false;
+  } finally {
+    await demo.end();
+    await stage.close();
+  }
+}
+
+class Demo {
+  readonly truth = new Truth();
+  readonly latency = new Latency();
+  readonly fleet: Fleet;
+  readonly traffic: Traffic;
+  readonly shell: Shell;
+  readonly signal: AbortSignal;
+
+  constructor(
+    readonly options: DemoOptions,
+    readonly timeline: Timeline,
+    readonly stage: Stage,
+  ) {
+    this.signal = options.signal ?? new AbortController().signal;
+    this.fleet = new Fleet(this.truth, (name, line) => timeline.output(`${name}: ${line}`));
+    this.traffic = new Traffic(this.truth, this.latency, this.fleet.targets, { rate: options.rate ?? 180, users: 120 });
+    this.shell = new Shell(stage.folder, timeline, this.signal);
+  }
+
+  async run(): Promise<boolean> {
+    const { timeline, options, stage } = this;
+    const title = LEGACY[options.legacy].title;
+
+    const quiet = quietSessions(options.quiet ?? 20_000);
+    await seed(options.legacy, stage.legacyUrl, quiet);
+    timeline.say(`${quiet.length.toLocaleString("en")} sessions lie in ${title}, written by its plain client`);
+
+    timeline.step(`An ordinary shop: three processes on ${LEGACY[options.legacy].preset}, and its users`);
+    for (const name of PROCESSES) await this.start(name, "plain");
+    this.traffic.parallel = LEGACY[options.legacy].touches;
+    this.traffic.start();
+    await this.pause(3);
+
+    timeline.step("The library is deployed, process by process; nothing changes yet");
+    await this.command("doctor");
+    await this.command("setup --yes");
+    for (const name of PROCESSES) {
+      await this.fleet.stop(name);
+      await this.start(name, "ferry");
+    }
+    this.traffic.parallel = true;
+    await this.command("status");
+
+    timeline.step("dual-write: Redis learns what is written");
+    await this.command("phase advance --to dual-write --percent 10");
+    await this.command("phase advance --to dual-write --percent 100");
+    await this.outage();
+
+    timeline.step("What was written before is copied, and compared");
+    await this.command("phase advance --to read-through --percent 10", 3);
+    await this.command("backfill");
+    await this.command("check");
+
+    timeline.step("read-through: Redis answers reads");
+    await this.command("phase advance --to read-through --percent 10");
+    await this.command("phase advance --to read-through --percent 50");
+    await this.command("phase advance --to read-through --percent 100");
+    await this.death("app-2");
+
+    timeline.step("redis-first: Redis is the authority");
+    await this.command("check");
+    await this.command("phase advance --to redis-first --percent 50");
+    await this.command("phase advance --to redis-first --percent 100");
+    await this.pause(2);
+
+    timeline.step("A change of mind: back, and forward again");
+    await this.command("phase rollback --to read-through");
+    await this.pause(2);
+    await this.command("check");
+    await this.command("phase advance --to redis-first --percent 100");
+
+    timeline.step(`full-redis: ${title} is a backup`);
+    await this.command("check");
+    await this.command("phase advance --to full-redis");
+    await this.command("check");
+    await this.pause(2);
+
+    timeline.step("complete: the one step that cannot be undone");
+    const handedOverAt = Date.now();
+    await this.command("phase advance --to complete", 0, MIGRATION);
+    await this.pause(3);
+
+    timeline.step("The users go home, and the processes end");
+    await this.traffic.stop();
+    await this.fleet.stopAll();
+    this.explain();
+    timeline.say(`${this.traffic.requests.toLocaleString("en")} requests were answered`);
+    options.print("");
+    options.print(formatLatency(this.latency.report()));
+
+    timeline.step("The proof, read by connect-redis, node-redis and the old store alone");
+    const redis = await openPlainRedis(stage.redisUrl);
+    const legacy = await openPlainStore(options.legacy, stage.legacyUrl);
+    const lines = await prove({
+      truth: this.truth,
+      quiet,
+      redis,
+      legacy: { name: options.legacy, store: legacy.store },
+      handedOverAt,
+    });
+    await Promise.all([redis.close(), legacy.close()]);
+    options.print("");
+    options.print(formatProof(lines));
+    return lines.every((line) => line.ok);
+  }
+
+  /** What the users complained of so far. */
+  explain(): void {
+    for (const fault of this.truth.faults.slice(0, 10)) this.timeline.say(`${fault.kind}: ${fault.detail}`);
+    if (this.truth.faults.length > 10) this.timeline.say(`... ${this.truth.faults.length - 10} more`);
+  }
+
+  /** For every way out. */
+  async end(): Promise<void> {
+    const stopped = this.traffic.stop();
+    await this.fleet.killAll();
+    await stopped;
+  }
+
+  async start(name: string, store: "plain" | "ferry"): Promise<void> {
+    const { legacy } = this.options;
+    const plain = ["--store", "plain", "--legacy", legacy, "--legacy-url", this.stage.legacyUrl];
+    const args = store === "plain" ? plain : ["--store", "ferry"];
+    await this.fleet.start(name, args, this.stage.folder);
+    const what = store === "plain" ? LEGACY[legacy].preset : "sessionferry";
+    this.timeline.say(`${name} serves, on ${what}`);
+  }
+
+  /** Types a command; the requests meanwhile make a line of the table. */
+  async command(line: string, expected = 0, typed?: string): Promise<void> {
+    const end = this.latency.begin(line);
+    try {
+      await this.shell.run(line.split(" "), expected, typed);
+    } finally {
+      end();
+    }
+  }
+
+  async outage(): Promise<void> {
+    const { redis } = this.stage;
+    this.timeline.step("Redis dies, for ten seconds");
+    if (redis === null) return this.timeline.say("This Redis is not ours: it is left alive.");
+    const end = this.latency.begin("Redis away");
+    const began = Date.now();
+    await redis.kill();
+    this.timeline.say("Redis was killed (SIGKILL)");
+    await this.pause(4);
+    await this.shell.run(["status"]);
+    await this.pause(10 - (Date.now() - began) / 1000);
+    await redis.restart();
+    end();
+    this.timeline.say("Redis is back, and empty");
+    await this.pause(3);
+    await this.shell.run(["status"]);
+  }
+
+  async death(name: string): Promise<void> {
+    this.timeline.step(`${name} dies, and is replaced later`);
+    const end = this.latency.begin(`${name} killed`);
+    const pid = this.fleet.pidOf(name);
+    const cut = await this.fleet.kill(name);
+    this.timeline.say(`${name} (pid ${pid}) was killed (SIGKILL) with ${cut} requests under way`);
+    await this.pause(3);
+    await this.shell.run(["nodes"]);
+    await this.start("app-4", "ferry");
+    end();
+  }
+
+  async pause(seconds: number): Promise<void> {
+    await sleep(Math.max(0, seconds * 1000), undefined, { signal: this.signal });
+    this.signal.throwIfAborted();
+  }
+}

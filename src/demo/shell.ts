@@ -1,0 +1,89 @@
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { demoEnvironment } from "../config.js";
+import type { Timeline } from "./timeline.js";
+
+/** The demo cannot go on: a command did not end as it should have, or a process failed. */
+export class DemoFailed extends Error {
+  override readonly name = "DemoFailed";
+}
+
+export interface CommandOutcome {
+  readonly code: number | null;
+  readonly stdout: string;
+}
+
+/** Lines of one command that are shown; the rest is counted. */
+const SHOWN = 16;
+
+/** Types commands in the folder of the configuration, in processes of their own, and shows what they print. */
+export class Shell {
+  constructor(
+    readonly folder: string,
+    readonly timeline: Timeline,
+    readonly signal: AbortSignal,
+  ) {}
+
+  /**
+   * Shows and runs a command; rejects with `DemoFailed` unless it exits with `expected`.
+   * @param typed what the team types when it is asked to
+   */
+  async run(words: readonly string[], expected = 0, typed?: string): Promise<CommandOutcome> {
+    this.timeline.command(words);
+    let shown = 0;
+    const outcome = await this.#spawn(words, typed, (line) => {
+      if (++shown <= SHOWN) this.timeline.output(line);
+    });
+    if (shown > SHOWN) this.timeline.output(`... ${shown - SHOWN} more lines`);
+    if (outcome.code !== expected) {
+      throw new DemoFailed(`sessionferry ${words.join(" ")} exited with ${outcome.code} instead of ${expected}`);
+    }
+    if (expected !== 0) this.timeline.output(`(exit ${expected}, as it should)`);
+    return outcome;
+  }
+
+  /** Asks with --json and shows nothing; null where the command failed. */
+  async ask<T>(words: readonly string[]): Promise<T | null> {
+    const { code, stdout } = await this.#spawn([...words, "--json"], undefined, () => {});
+    return code === 0 ? (JSON.parse(stdout) as T) : null;
+  }
+
+  #spawn(words: readonly string[], typed: string | undefined, show: (line: string) => void): Promise<CommandOutcome> {
+    const main = fileURLToPath(new URL("../cli/main.js", import.meta.url));
+    return new Promise((resolve, reject) => {
+      const child = spawn(process.execPath, [main, ...words], {
+        cwd: this.folder,
+        env: demoEnvironment(),
+        stdio: ["pipe", "pipe", "pipe"],
+      });
+      const abort = () => child.kill("SIGKILL");
+      this.signal.addEventListener("abort", abort, { once: true });
+      let stdout = "";
+      child.stdout.setEncoding("utf8").on("data", (text: string) => {
+        stdout += text;
+      });
+      for (const stream of [child.stdout, child.stderr]) byLine(stream, show);
+      child.stdin.on("error", () => {});
+      child.stdin.end(typed === undefined ? "" : `${typed}\n`);
+      child.on("error", reject);
+      child.on("close", (code) => {
+        this.signal.removeEventListener("abort", abort);
+        resolve({ code, stdout });
+      });
+    });
+  }
+}
+
+/** Calls `take` with every whole line, and with the rest at the end. */
+export function byLine(stream: NodeJS.ReadableStream, take: (line: string) => void): void {
+  let rest = "";
+  stream.setEncoding("utf8");
+  stream.on("data", (text: string) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) if (line.trim() !== "") take(line);
+  });
+  stream.on("end", () => {
+    if (rest.trim() !== "") take(rest);
+  });
+}

@@ -1,0 +1,76 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { ensureServers } from "../servers/ensure.js";
+import { type RunningServer, startMemcached, startPostgres, startRedis } from "../servers/index.js";
+import { LEGACY, type LegacyName } from "./legacy.js";
+
+export const MIGRATION = "demo-shop";
+
+export interface StageOptions {
+  readonly legacy: LegacyName;
+  /** Whether missing servers may be installed. */
+  readonly install: boolean;
+  /** Servers that run already are used instead of our own; they must be empty, and the demo cannot kill them. */
+  readonly redisUrl?: string | undefined;
+  readonly legacyUrl?: string | undefined;
+  readonly controlUrl?: string | undefined;
+}
+
+/** The servers of a demo, and a folder with the configuration, as a team has it in its repository. */
+export interface Stage {
+  readonly folder: string;
+  readonly redisUrl: string;
+  readonly legacyUrl: string;
+  /** Null where it is somebody else's, which we do not kill. */
+  readonly redis: RunningServer | null;
+  readonly legacy: RunningServer | null;
+  close(): Promise<void>;
+}
+
+export async function setStage(options: StageOptions, log: (line: string) => void): Promise<Stage> {
+  await ensureServers({ install: options.install, log });
+  const own: RunningServer[] = [];
+  const start = async (starting: Promise<RunningServer>) => {
+    const server = await starting;
+    own.push(server);
+    return server;
+  };
+  const folder = await mkdtemp(join(tmpdir(), "sessionferry-demo-"));
+  const close = async () => {
+    await Promise.all(own.map((server) => server.stop()));
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    const redis = options.redisUrl === undefined ? await start(startRedis()) : null;
+    // A time zone far from UTC: `expire` of connect-pg-simple has none of its own, which is a trap for every copier.
+    const postgres = { settings: { timezone: "America/New_York" } };
+    const legacy =
+      options.legacyUrl === undefined
+        ? await start(options.legacy === "postgres" ? startPostgres(postgres) : startMemcached())
+        : null;
+    // A memcached site has no database to steer from; a Redis of its own, so that the other one may die.
+    const control = options.legacy === "postgres" ? undefined : (options.controlUrl ?? (await start(startRedis())).url);
+    const redisUrl = options.redisUrl ?? redis!.url;
+    const legacyUrl = options.legacyUrl ?? legacy!.url;
+    const config = {
+      migration: MIGRATION,
+      legacy: { preset: LEGACY[options.legacy].preset, url: legacyUrl },
+      redis: { preset: "connect-redis", url: redisUrl },
+      ...(control === undefined ? {} : { control: { url: control } }),
+      ramps: { "dual-write": [10, 100], "read-through": [10, 50, 100], "redis-first": [50, 100], "full-redis": [100] },
+      gates: {
+        // Three application processes, both stores, the users and every command share this one machine.
+        maxP95: "250ms",
+        // A month at home; nobody would watch a demo that long.
+        minStay: { "full-redis": "0s" },
+      },
+    };
+    await writeFile(join(folder, "sessionferry.yaml"), stringify(config));
+    return { folder, redisUrl, legacyUrl, redis, legacy, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
