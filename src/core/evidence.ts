@@ -1,5 +1,8 @@
 import { type CheckCounts, type CheckLimits, type CheckResult, findingsOf } from "./check-result.js";
 
+export const EVIDENCE_KIND = "evidence";
+export const RUNS_ID = "runs";
+
 /** A check that counts, as far as later decisions need it. */
 export interface EvidenceRun {
   readonly id: string;
@@ -14,12 +17,7 @@ export interface EvidenceRun {
   readonly authority: { readonly L: number; readonly R: number };
 }
 
-/** Document kind of evidence: what the checks say lies under `RUNS_ID`, what voids it under `VOID_ID`. */
-export const EVIDENCE_KIND = "evidence";
-export const RUNS_ID = "runs";
-export const VOID_ID = "void";
-
-/** What all checks so far say; written by checks alone. */
+/** What all checks so far say: document kind `EVIDENCE_KIND`, id `RUNS_ID`, written by checks alone. */
 export interface ChecksSummary {
   /** The last full check that is evidence and was clean. */
   readonly full: EvidenceRun | null;
@@ -29,16 +27,10 @@ export interface ChecksSummary {
   readonly contradicted: { readonly id: string; readonly endedAt: number; readonly findings: readonly string[] } | null;
 }
 
-/** The last event that makes everything seen before it worthless. */
-export interface Voiding {
-  readonly at: number;
-  readonly why: string;
-  readonly by: string;
-}
-
 /** All evidence of a migration. */
 export interface Standing extends ChecksSummary {
-  readonly voided: Voiding | null;
+  /** The last event that makes everything seen before it worthless; milliseconds by the control store's clock. */
+  readonly voided: { readonly at: number; readonly why: string } | null;
 }
 
 export const NO_CHECKS: ChecksSummary = { full: null, fresh: null, contradicted: null };
@@ -75,7 +67,7 @@ export function summarize(summary: ChecksSummary, result: CheckResult): ChecksSu
 export interface EvidenceQuestion {
   /** Of the control record, now. */
   readonly generation: string;
-  /** L's identity now; null where it could not be asked, then it is not compared. */
+  /** L's identity now; null where it could not be asked. */
   readonly legacyIdentity: string | null;
   /** The buckets below this are the ones to be moved. */
   readonly below: number;
@@ -125,7 +117,8 @@ function objection(run: EvidenceRun, standing: Standing, question: EvidenceQuest
     return `check ${contradicted.id} found faults after it began: ${contradicted.findings.join(" ")}`;
   }
   if (run.generation !== question.generation) return "Redis was armed anew since";
-  if (question.legacyIdentity !== null && run.legacyIdentity !== question.legacyIdentity) {
+  if (question.legacyIdentity === null) return "the legacy store cannot be asked whether it still is the same";
+  if (run.legacyIdentity !== question.legacyIdentity) {
     return "the legacy store was replaced or restarted since";
   }
   if (run.coveredBelow < question.below) {

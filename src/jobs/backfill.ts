@@ -6,11 +6,11 @@ import {
   coveredBelow,
   NO_COUNTS,
 } from "../core/backfill-state.js";
-import { PHASE_NAMES, type PhaseName } from "../core/phase.js";
+import { PHASE_NAMES, type PhaseName, type Position } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import type { Clock } from "../ports/clock.js";
-import type { ControlRecord, ControlStore } from "../ports/control-store.js";
+import type { ControlRecord, ControlStore, LedgerEntry } from "../ports/control-store.js";
 import type { Copier } from "../ports/copier.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import { BackfillDesk, doneOf, wishOfBackfill } from "./backfill-desk.js";
@@ -106,6 +106,13 @@ export async function countForBackfill(
   return { byPhase, wouldCopy: all - notYet, notYet };
 }
 
+/** Whether records may have been dropped then, so that they are missing again though the listing has passed them. */
+function mayHaveDropped({ action, detail }: LedgerEntry): boolean {
+  if (["reverse", "interrupted", "rearm", "redis-lost"].includes(action)) return true;
+  const to = detail.to as Position | undefined;
+  return action === "begin" && (to?.phase === "legacy" || to?.phase === "dual-write");
+}
+
 class Backfill {
   readonly #patience: Patience;
   readonly #throttle: Throttle;
@@ -178,10 +185,9 @@ class Backfill {
 
   /** Whether a checkpoint may be taken up: it has an unfinished listing, and R still holds what it says. */
   async #isGood(old: BackfillCheckpoint, record: ControlRecord): Promise<boolean> {
-    if (old.state === "complete" || old.state === "incomplete") return false;
-    if (this.#isOutdated(old, record)) return false;
-    const since = (await this.deps.control.ledger(200)).filter((entry) => entry.at >= old.startedAt);
-    return !since.some((entry) => ["rollback", "reverse", "interrupted", "rearm"].includes(entry.action));
+    if (old.state === "complete" || old.state === "incomplete" || this.#isOutdated(old, record)) return false;
+    const since = (await this.deps.control.ledger(500)).filter(({ at }) => at >= old.startedAt);
+    return !since.some(mayHaveDropped);
   }
 
   #isOutdated(checkpoint: Pick<BackfillCheckpoint, "generation" | "coveredBelow">, record: ControlRecord): boolean {

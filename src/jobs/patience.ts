@@ -1,8 +1,9 @@
-import { FerryError } from "../errors.js";
+import { EXIT, FerryError } from "../errors.js";
+import { asFerryError } from "../ferry/failures.js";
 import type { Clock } from "../ports/clock.js";
-import { ControlUnreachable, NotSetUp } from "../ports/control-store.js";
+import { ControlUnreachable } from "../ports/control-store.js";
 import { LegacyUnreachable } from "../ports/legacy-store.js";
-import { RedisLost, RedisRefused, RedisUnreachable } from "../ports/redis-records.js";
+import { RedisUnreachable } from "../ports/redis-records.js";
 
 export const DEFAULT_PATIENCE = 60_000;
 const FIRST_PAUSE = 100;
@@ -59,27 +60,14 @@ export class Strain {
 }
 
 function mayPass(error: unknown): boolean {
-  if (error instanceof FerryError) return error.exit === 5 && error.retryable;
+  if (error instanceof FerryError) return error.exit === EXIT.unreachable && error.retryable;
   return error instanceof RedisUnreachable || error instanceof LegacyUnreachable || error instanceof ControlUnreachable;
 }
 
+/** For a job it does not matter whether the command went out: everything it does may be repeated. */
 export function asCatalogued(error: unknown): unknown {
-  const options = { cause: error };
-  if (error instanceof LegacyUnreachable) {
-    return new FerryError("LEGACY_UNREACHABLE", "The legacy store cannot be reached.", options);
-  }
   if (error instanceof RedisUnreachable) {
-    return new FerryError("REDIS_UNREACHABLE", "Redis cannot be reached.", options);
+    return new FerryError("REDIS_UNREACHABLE", "Redis cannot be reached.", { cause: error });
   }
-  if (error instanceof RedisLost) {
-    return new FerryError("REDIS_LOST", "Redis is not the one that was armed for this migration.", options);
-  }
-  if (error instanceof RedisRefused) {
-    return new FerryError("REDIS_REFUSED", `Redis refused the command: ${error.message}`, options);
-  }
-  if (error instanceof ControlUnreachable) {
-    return new FerryError("CONTROL_UNREACHABLE", "The control store cannot be reached.", options);
-  }
-  if (error instanceof NotSetUp) return new FerryError("NOT_SET_UP", "This migration has no control record.", options);
-  return error;
+  return asFerryError(error);
 }

@@ -6,11 +6,12 @@ import {
   NO_CHECKS,
   RUNS_ID,
   type Standing,
-  VOID_ID,
-  type Voiding,
   weigh,
 } from "../core/evidence.js";
+import { lastVoiding } from "../ferry/void.js";
 import type { ControlRecord, ControlStore } from "../ports/control-store.js";
+
+export { voidEvidence } from "../ferry/void.js";
 
 /**
  * Evidence is what the checks have seen and nothing has made worthless since. `weigh` in core/evidence.ts tells which
@@ -30,7 +31,7 @@ import type { ControlRecord, ControlStore } from "../ports/control-store.js";
 export async function readStanding(control: ControlStore): Promise<Standing> {
   const [runs, voided] = await Promise.all([
     control.getDocument<ChecksSummary>(EVIDENCE_KIND, RUNS_ID),
-    control.getDocument<Voiding>(EVIDENCE_KIND, VOID_ID),
+    lastVoiding(control),
   ]);
   return { ...(runs ?? NO_CHECKS), voided };
 }
@@ -42,11 +43,4 @@ export async function evidenceFor(
   question: Omit<EvidenceQuestion, "generation">,
 ): Promise<EvidenceAnswer> {
   return weigh(await readStanding(control), { ...question, generation: record.generation });
-}
-
-/** From now on nothing that began before this moment is evidence. `why` is a sentence for people. */
-export async function voidEvidence(control: ControlStore, why: string, by: string): Promise<void> {
-  const voiding: Voiding = { at: await control.now(), why, by };
-  await control.putDocument(EVIDENCE_KIND, VOID_ID, voiding);
-  await control.append({ by, action: "void", detail: { why } });
 }

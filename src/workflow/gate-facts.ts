@@ -1,0 +1,84 @@
+import { BUCKETS, bucketsBelow } from "../core/cohort.js";
+import type { Config } from "../core/config.js";
+import { type GateFacts, type GateResult, judgeStep } from "../core/gates.js";
+import { type Position, phaseBelow } from "../core/phase.js";
+import { comparePositions } from "../core/transition.js";
+import { readCheckpoint } from "../jobs/backfill-desk.js";
+import type { ControlStore, LedgerEntry } from "../ports/control-store.js";
+import type { LegacyStore } from "../ports/legacy-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+import { readStanding } from "./evidence.js";
+
+export interface GateSources {
+  readonly control: ControlStore;
+  readonly legacy: Pick<LegacyStore, "identity">;
+  readonly records: Pick<RedisRecords, "facts" | "dirtyState">;
+  readonly config: Pick<Config, "gates" | "accept">;
+}
+
+/** Enough of the ledger to find when a phase was entered; the entries of checks and backfills are among them. */
+const LEDGER = 2_000;
+
+/** Judges a step from the present position to `target`. Rejects only when the control store cannot be reached. */
+export async function judge(sources: GateSources, target: Position): Promise<GateResult[]> {
+  const record = await sources.control.read();
+  const direction = comparePositions(target, record.position) > 0 ? "up" : "down";
+  return judgeStep(await gateFacts(sources, target), direction);
+}
+
+/** A store that cannot be asked yields null, which no gate passes. */
+export async function gateFacts(
+  { control, legacy, records, config }: GateSources,
+  target: Position,
+): Promise<GateFacts> {
+  const [record, now, standing, backfill, nodes, ledger, legacyIdentity, redis, dirty] = await Promise.all([
+    control.read(),
+    control.now(),
+    readStanding(control),
+    readCheckpoint(control),
+    control.nodes(),
+    control.ledger(LEDGER),
+    legacy.identity().catch(() => null),
+    records.facts().catch(() => null),
+    records.dirtyState().catch(() => null),
+  ]);
+  return {
+    target,
+    below: target.phase === "complete" ? BUCKETS : bucketsBelow(target.percent),
+    limits: config.gates,
+    accept: config.accept,
+    now,
+    generation: record.generation,
+    legacyIdentity,
+    standing,
+    backfill,
+    nodes,
+    redis,
+    dirty,
+    below100Since:
+      target.phase === "legacy" ? null : heldSince(ledger, { phase: phaseBelow(target.phase), percent: 100 }),
+  };
+}
+
+/** Where the fleet went, by one entry of the ledger; null for entries that tell of no move. */
+function arrival({ action, detail }: LedgerEntry): Position | "away" | null {
+  if (action === "settled") return detail.position as Position;
+  if (action === "interrupted") return detail.to as Position;
+  // Redis was left behind: whatever was held before is over, wherever the walk down ends.
+  return action === "demote" || action === "redis-lost" ? "away" : null;
+}
+
+/**
+ * Since when the migration has stood at `position` or above without a break, by the ledger (newest entry first);
+ * milliseconds by the control store's clock. Null: not now, or since before the ledger begins.
+ */
+export function heldSince(ledger: readonly LedgerEntry[], position: Position): number | null {
+  let since: number | null = null;
+  for (const entry of ledger) {
+    const at = arrival(entry);
+    if (at === null) continue;
+    if (at === "away" || comparePositions(at, position) < 0) break;
+    since = entry.at;
+  }
+  return since;
+}
