@@ -62,12 +62,10 @@ export class MemoryRedis {
   /** Sets the dirty mark and its place in the index: the first write keeps its place, a destroy comes forward. */
   setDirty(sid: Sid, nonce: string | null): void {
     const before = this.#live(sid);
-    const fresh = before.d === null;
-    this.#change(sid, {
-      d: nonce,
-      since: fresh ? this.#clock.now() : before.since,
-      destroyed: before.v === null || (!fresh && before.destroyed),
-    });
+    const stands = before.d !== null;
+    const destroyed = before.v === null || (stands && before.destroyed);
+    const staysWhereItIs = stands && destroyed === before.destroyed;
+    this.#change(sid, { d: nonce, since: staysWhereItIs ? before.since : this.#clock.now(), destroyed });
   }
 
   /** Destroys first, then the oldest. */
