@@ -18,6 +18,7 @@ export interface Routes {
 /** Work that the coordinator does between two rungs, while every node stands on the same one. */
 export type WorkName =
   | "drop-records" // every R record of the changing buckets goes; all their nodes are in legacy
+  | "evidence-stands" // refuse, and walk back, if evidence was voided since the transition began
   | "no-intents" // wait until no intent stands in R
   | "full-copy" // copy every live session of L until each ended as hit, dirty or filled
   | "push-missing" // make dirty every R record that L has lost

@@ -1,11 +1,23 @@
+import type { Routes } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 
+/**
+ * `gap`: a write that L got without R. `closed`: an intent whose close got no reply. `opened`: an intent whose open got
+ * none, and L was not written.
+ */
+type Kind = "gap" | "closed" | "opened";
+
 interface Entry {
-  /** True for a write that L got without R (a gap), false for an intent that only has to be closed. */
-  readonly gap: boolean;
+  readonly kind: Kind;
   /** Whether the write can no longer take effect on L. */
   settled: boolean;
+}
+
+interface Owed {
+  readonly sid: Sid;
+  readonly intent: string;
+  readonly kind: Kind;
 }
 
 /** How many sids one flush step tells R about at once. */
@@ -15,7 +27,8 @@ const FLUSH_BATCH = 200;
  * What this node still owes R. A *gap* entry (rule 7) is made before L is written without R: R may hold an older
  * value, so once the write has ended its intent is closed with none (its open may have arrived after all) and the sid
  * is marked. A *stray intent* is one whose open or close got no reply: nobody but this node knows whether it stands,
- * so the node closes it with none (rule 6).
+ * so the node closes it (rule 6). Where L was not written the intent is withdrawn, and so it is in mode R: there an
+ * intent that does not stand was closed properly, and v may be a copy that full-redis counts on.
  *
  * An entry is flushed only after its own L write ended: a mark that overtakes the write would be undone by a later
  * write whose close brings a value back while the first is still on its way to L.
@@ -35,7 +48,7 @@ export class Arrears {
 
   /** Must be called before L is written. */
   openGap(sid: Sid, intent: string): void {
-    this.#add(sid, intent, { gap: true, settled: false });
+    this.#add(sid, intent, { kind: "gap", settled: false });
     this.#gaps++;
   }
 
@@ -45,44 +58,47 @@ export class Arrears {
     if (entry !== undefined) entry.settled = true;
   }
 
-  strayIntent(sid: Sid, intent: string): void {
-    this.#add(sid, intent, { gap: false, settled: true });
+  strayIntent(sid: Sid, intent: string, kind: "opened" | "closed"): void {
+    this.#add(sid, intent, { kind, settled: true });
   }
 
-  /** True while a gap entry is left of a sid that the predicate names. */
-  hasGapWhere(forbidden: (sid: Sid) => boolean): boolean {
-    if (this.#gaps === 0) return false;
+  /**
+   * True while the node owes R what a sid's routes do not allow: a gap entry without the gap liberty, or anything at
+   * all once R is read.
+   */
+  owesAgainst(routesOf: (sid: Sid) => Routes): boolean {
     for (const [sid, intents] of this.#entries) {
-      for (const entry of intents.values()) {
-        if (entry.gap && forbidden(sid)) return true;
-      }
+      const { liberty, read } = routesOf(sid);
+      if (read !== "L") return true;
+      if (liberty !== "gap" && [...intents.values()].some(({ kind }) => kind === "gap")) return true;
     }
     return false;
   }
 
   /** Tells R of everything that has settled. Rejects when R is away; what was not told stays owed. */
-  async flush(records: RedisRecords): Promise<number> {
+  async flush(records: RedisRecords, routesOf: (sid: Sid) => Routes): Promise<number> {
     let flushed = 0;
     for (;;) {
       const batch = this.#settledBatch();
       if (batch.length === 0) return flushed;
       await Promise.all(
-        batch.flatMap(({ sid, intents }) => intents.map((intent) => records.close(sid, intent, { kind: "none" }))),
+        batch.map(({ sid, intent, kind }) => {
+          const inModeL = routesOf(sid).write === "L";
+          return records.close(sid, intent, { kind: kind === "opened" || !inModeL ? "withdraw" : "none" });
+        }),
       );
-      const gaps = batch.filter((owed) => owed.gap).map((owed) => owed.sid);
-      if (gaps.length > 0) await records.mark(gaps);
-      for (const { sid, intents } of batch) this.#remove(sid, intents);
+      const gaps = batch.filter(({ kind }) => kind === "gap").map(({ sid }) => sid);
+      if (gaps.length > 0) await records.mark([...new Set(gaps)]);
+      for (const owed of batch) this.#remove(owed);
       flushed += batch.length;
     }
   }
 
-  #settledBatch(): { sid: Sid; intents: string[]; gap: boolean }[] {
-    const batch: { sid: Sid; intents: string[]; gap: boolean }[] = [];
-    for (const [sid, entries] of this.#entries) {
-      const settled = [...entries].filter(([, entry]) => entry.settled);
-      if (settled.length === 0) continue;
-      batch.push({ sid, intents: settled.map(([id]) => id), gap: settled.some(([, entry]) => entry.gap) });
-      if (batch.length === FLUSH_BATCH) break;
+  #settledBatch(): Owed[] {
+    const batch: Owed[] = [];
+    for (const [sid, intents] of this.#entries) {
+      for (const [intent, { kind, settled }] of intents) if (settled) batch.push({ sid, intent, kind });
+      if (batch.length >= FLUSH_BATCH) break;
     }
     return batch;
   }
@@ -96,13 +112,10 @@ export class Arrears {
     intents.set(intent, entry);
   }
 
-  #remove(sid: Sid, intents: readonly string[]): void {
-    const entries = this.#entries.get(sid);
-    if (entries === undefined) return;
-    for (const intent of intents) {
-      if (entries.get(intent)?.gap) this.#gaps--;
-      entries.delete(intent);
-    }
-    if (entries.size === 0) this.#entries.delete(sid);
+  #remove({ sid, intent, kind }: Owed): void {
+    const intents = this.#entries.get(sid);
+    if (!intents?.delete(intent)) return;
+    if (kind === "gap") this.#gaps--;
+    if (intents.size === 0) this.#entries.delete(sid);
   }
 }

@@ -50,7 +50,21 @@ export async function closeIntent(ctx: FerryContext, sid: Sid, intent: string, o
   try {
     await ctx.records.close(sid, intent, outcome);
   } catch (error) {
-    ctx.arrears.strayIntent(sid, intent);
+    ctx.arrears.strayIntent(sid, intent, "closed");
     ctx.observer.event({ type: "mirror-failure", failedOn: "redis", verb: "close", error });
+  }
+}
+
+/**
+ * Tells R what this node owes it. The flush counts as an operation: one begun under earlier routes must not land after
+ * a barrier that relies on it.
+ */
+export async function flushArrears(ctx: FerryContext): Promise<number> {
+  if (ctx.arrears.size === 0) return 0;
+  const end = ctx.routing.enter();
+  try {
+    return await ctx.arrears.flush(ctx.records, (sid) => ctx.routing.placement(sid).routes);
+  } finally {
+    end();
   }
 }

@@ -11,7 +11,8 @@ function takesCopies(routes: Routes): boolean {
 /**
  * Rule 3. The lease is taken before L is read, so that any write that begins meanwhile makes the fill refuse. A copy
  * is done only when the read said hit, or `d` stands, or the fill was accepted; a refused one is for the caller to
- * repeat. A forced copy marks first, which drops what R holds unless R is ahead.
+ * repeat. A forced copy marks first, which drops what R holds unless R is ahead; only where L is the authority, because
+ * in full-redis a reader would take the moment's absence for an answer.
  */
 export async function copy(
   ctx: FerryContext,
@@ -25,7 +26,10 @@ export async function copy(
     if (places.length === 0) return outcomes;
     const eligible = places.map((at) => sids[at]!);
 
-    if (force) await ctx.records.mark(eligible);
+    if (force) {
+      const marked = eligible.filter((sid) => ctx.routing.placement(sid).routes.write === "L");
+      if (marked.length > 0) await ctx.records.mark(marked);
+    }
     const answers = await ctx.records.readMany(
       eligible,
       eligible.map(() => ctx.ids.next()),

@@ -1,8 +1,10 @@
+import type { Phases } from "../core/phase.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { Observer } from "../ports/observer.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import { sweep } from "./sweep.js";
+import { gapMayBeLost, voidEvidence } from "./void.js";
 
 /** Milliseconds that one attempt may take before another node may try. */
 const ATTEMPT = 15_000;
@@ -11,6 +13,7 @@ export interface EvictionStores {
   readonly control: ControlStore;
   readonly legacy: LegacyStore;
   readonly records: RedisRecords;
+  readonly phases: Phases;
   readonly observer: Observer;
 }
 
@@ -29,12 +32,29 @@ export async function evict(
   by: string,
   { word = false }: { word?: boolean } = {},
 ): Promise<boolean> {
-  const { control, legacy, records, observer } = stores;
+  const { control } = stores;
   if (!(await control.lock(`evict:${node}`, by, ATTEMPT))) return false;
+  try {
+    return await evictHolding(stores, node, by, word);
+  } finally {
+    await control.unlock(`evict:${node}`, by);
+  }
+}
+
+async function evictHolding(
+  { control, legacy, records, phases, observer }: EvictionStores,
+  node: string,
+  by: string,
+  word: boolean,
+): Promise<boolean> {
   const info = (await control.nodes()).find(({ id }) => id === node);
   if (info === undefined) return true;
   if (info.state === "live") {
     await control.evict(node);
+    // Before anything relies on the node being gone: its gap, if it had one, is gone with it.
+    if (info.role !== "job" && gapMayBeLost(await control.read(), phases)) {
+      await voidEvidence(control, `node ${node} was lost, possibly with a gap`, by);
+    }
     await control.append({ by, action: "evict", detail: { node, host: info.host, pid: info.pid, role: info.role } });
   }
   const gone = (await legacy.disconnectNode(node, info.report.endpoints)) || word;
@@ -43,6 +63,5 @@ export async function evict(
   const count = await sweep(records, node);
   observer.event({ type: "swept", count });
   await control.forget(node);
-  await control.unlock(`evict:${node}`, by);
   return true;
 }

@@ -1,3 +1,4 @@
+import { redisMayBeAhead } from "../core/transition.js";
 import type { NodeReport } from "../ports/control-store.js";
 import type { FerryContext } from "./context.js";
 import type { Membership } from "./membership.js";
@@ -8,7 +9,8 @@ export type Figures = Pick<NodeReport, "operations" | "errors" | "p95">;
 /**
  * Keeps one node on the fleet's routes: a poll renews the registration, takes the newest record, and reports which
  * revision the node can vouch for. It acknowledges a revision only when nothing is left of what that revision's routes
- * forbid: no operation begun under earlier ones, and no gap entry where they give no gap liberty (rule 8).
+ * forbid: no operation begun under earlier ones, no gap entry where they give no gap liberty (rule 8), and nothing at
+ * all owed to R where R is read.
  */
 export class Follower {
   #acknowledged: number;
@@ -32,6 +34,7 @@ export class Follower {
     });
     if (accepted && ctx.routing.follow(record)) {
       ctx.records.generation = record.generation;
+      ctx.records.trustRestarts = redisMayBeAhead(record);
       const { phase, percent } = record.position;
       ctx.observer.event({ type: "routes", revision: record.revision, phase, percent });
     }
@@ -47,10 +50,7 @@ export class Follower {
   acknowledged(): number {
     const { routing, arrears, observer } = this.ctx;
     const drained = routing.drainedRevision();
-    if (
-      drained > this.#acknowledged &&
-      !arrears.hasGapWhere((sid) => routing.placement(sid).routes.liberty !== "gap")
-    ) {
+    if (drained > this.#acknowledged && !arrears.owesAgainst((sid) => routing.placement(sid).routes)) {
       this.#acknowledged = drained;
       observer.event({ type: "acknowledged", revision: drained });
     }

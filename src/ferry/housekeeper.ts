@@ -1,5 +1,5 @@
 import { someBucket } from "../core/transition.js";
-import type { FerryContext } from "./context.js";
+import { type FerryContext, flushArrears } from "./context.js";
 import { type EvictionStores, evict } from "./eviction.js";
 import { isRedisFailure } from "./failures.js";
 import { assistOneWay, demote, isDemotable, rearm, type Steerage } from "./recovery.js";
@@ -35,7 +35,7 @@ export class Housekeeper {
     try {
       await ctx.records.ping();
       ctx.health.succeeded();
-      if (ctx.arrears.size > 0) await ctx.arrears.flush(ctx.records);
+      await flushArrears(ctx);
     } catch (error) {
       if (!isRedisFailure(error)) throw error;
       ctx.health.failed(error);

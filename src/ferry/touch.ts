@@ -48,7 +48,7 @@ export async function touch(ctx: FerryContext, sid: Sid, expiresAt: number): Pro
       ctx.health.failed(error);
       ctx.observer.event({ type: "mirror-failure", failedOn: "redis", verb: "openIf", error });
       if (routes.liberty === "gap") return writeInGap(ctx, operation, sid, intent, touchLegacy);
-      if (error instanceof RedisUnreachable && error.sent) ctx.arrears.strayIntent(sid, intent);
+      if (error instanceof RedisUnreachable && error.sent) ctx.arrears.strayIntent(sid, intent, "opened");
       operation.end();
       await hold.after(error, isRepeatable(error, routes));
       continue;

@@ -39,7 +39,7 @@ export async function write(ctx: FerryContext, sid: Sid, session: Session | null
       ctx.observer.event({ type: "mirror-failure", failedOn: "redis", verb: "open", error });
       if (routes.liberty === "gap")
         return writeInGap(ctx, operation, sid, intent, () => changeLegacy(ctx, sid, session));
-      if (error instanceof RedisUnreachable && error.sent) ctx.arrears.strayIntent(sid, intent);
+      if (error instanceof RedisUnreachable && error.sent) ctx.arrears.strayIntent(sid, intent, "opened");
       operation.end();
       await hold.after(error, isRepeatable(error, routes));
       continue;

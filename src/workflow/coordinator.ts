@@ -114,7 +114,16 @@ export class Coordinator {
       const { pending } = record;
       if (pending === null) return record;
       await this.#barrier(record, pending);
-      await this.#work(pending);
+      try {
+        await this.#work(pending);
+      } catch (error) {
+        // A gate that closed on the way: back to where the walk began, and tell.
+        if (!(error instanceof FerryError && error.code === "GATE_REFUSED")) throw error;
+        const author = { by: this.by, reason: error.message, at: await this.control.now() };
+        await this.#publish(record, reverse(record, this.phases, author), "reverse", { reason: error.message });
+        await this.#walk();
+        throw error;
+      }
       // Somebody may have changed the record meanwhile (R armed anew, another node finishing a demotion): look again.
       const next = await this.control.compareAndSet(record.revision, proceed(record, this.phases));
       if (next === null) continue;
@@ -160,6 +169,7 @@ export class Coordinator {
       try {
         await WORKS[name](this.works, {
           buckets,
+          startedAt: transition.startedAt,
           patience: this.times.drain,
           progress: (work, count) => this.onProgress({ transition, step: { work, count } }),
           ...(this.signal && { signal: this.signal }),

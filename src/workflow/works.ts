@@ -2,7 +2,9 @@ import { type BucketRange, bucketOf, inRange } from "../core/cohort.js";
 import type { WorkName } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
+import { lastVoiding } from "../ferry/void.js";
 import type { Clock } from "../ports/clock.js";
+import type { ControlStore } from "../ports/control-store.js";
 import type { Copier } from "../ports/copier.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
@@ -12,11 +14,14 @@ export interface WorkStores {
   readonly records: RedisRecords;
   readonly copier: Copier;
   readonly clock: Clock;
+  readonly control: ControlStore;
   /** Fresh nonces for pushes. */
   readonly nonce: () => string;
 }
 
 export interface WorkRequest {
+  /** When the transition began, by the control store's clock. */
+  readonly startedAt: number;
   readonly buckets: BucketRange;
   /** Milliseconds for each wait. */
   readonly patience: number;
@@ -34,6 +39,16 @@ const PASSES = 10;
 export const WORKS: Readonly<Record<WorkName, Work>> = {
   "drop-records": async ({ records }, { buckets, progress }) => {
     progress("drop-records", await records.drop(buckets));
+  },
+
+  // A node lost since the gates were passed may have taken a gap with it; no gap can be taken any more from here on.
+  "evidence-stands": async ({ control }, { startedAt }) => {
+    const voiding = await lastVoiding(control);
+    if (voiding === null || voiding.at < startedAt) return;
+    throw new FerryError("GATE_REFUSED", `Evidence was voided while the transition was under way: ${voiding.why}.`, {
+      changed: "the transition was begun and walked back",
+      next: "sessionferry check --repair",
+    });
   },
 
   "no-intents": async (stores, request) => {

@@ -1,0 +1,5 @@
+import type { Phases } from "./phase.js";
+
+export function checkPhases(phases: Record<string, unknown>): Phases {
+  return phases as unknown as Phases;
+}

@@ -1,0 +1,162 @@
+import fc, { type Scheduler } from "fast-check";
+import { PHASE_NAMES, type PhaseName, type Position } from "../../src/core/phase.js";
+import { nextPosition, positionBelow } from "../../src/core/transition.js";
+import { loadPhases } from "../../src/phases.js";
+import { SIDS, World, type WorldOptions } from "./world.js";
+
+export const PHASES = loadPhases();
+const RAMPS = Object.fromEntries(PHASE_NAMES.map((name) => [name, PHASES[name].ramp])) as Record<PhaseName, number[]>;
+
+export type Move = "up" | "down" | "reverse";
+export type Action =
+  | { readonly do: "get" | "set" | "touch" | "destroy"; readonly node: number; readonly sid: number }
+  | { readonly do: "copy"; readonly node: number; readonly force: boolean }
+  | { readonly do: "drain" | "crash" | "poll"; readonly node: number }
+  | { readonly do: "redis"; readonly down: boolean }
+  | { readonly do: "legacy"; readonly vague: boolean };
+
+export interface Script {
+  readonly start: Position;
+  readonly moves: readonly Move[];
+  readonly actions: readonly Action[];
+}
+
+const node = fc.nat(2);
+const sid = fc.nat(SIDS.length - 1);
+
+const operation = fc.record({
+  do: fc.constantFrom("get" as const, "set" as const, "touch" as const, "destroy" as const),
+  node,
+  sid,
+});
+const trouble: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ do: fc.constant("copy" as const), node, force: fc.boolean() }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant("drain" as const), node }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("poll" as const), node }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("crash" as const), node }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("redis" as const), down: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("legacy" as const), vague: fc.boolean() }) },
+);
+
+export const POSITIONS: readonly Position[] = [
+  { phase: "legacy", percent: 100 },
+  ...PHASE_NAMES.filter((name) => name !== "legacy" && name !== "complete").flatMap((phase) =>
+    RAMPS[phase].map((percent) => ({ phase, percent })),
+  ),
+];
+
+export const script = (bounds: { operations?: number; moves?: number; actions?: fc.Arbitrary<Action> } = {}) =>
+  fc.record<Script>({
+    start: fc.constantFrom(...POSITIONS),
+    moves: fc.array(fc.constantFrom<Move>("up", "up", "down", "reverse"), { maxLength: bounds.moves ?? 4 }),
+    actions: fc.array(
+      fc.oneof(
+        { weight: 3, arbitrary: operation as fc.Arbitrary<Action> },
+        { weight: 1, arbitrary: bounds.actions ?? trouble },
+      ),
+      { minLength: 2, maxLength: bounds.operations ?? 14 },
+    ),
+  });
+
+/** Plays a script to its end under the scheduler's order and brings the world to rest; throws what it finds wrong. */
+export async function play(
+  { start, moves, actions }: Script,
+  scheduler: Scheduler,
+  variant: Partial<WorldOptions> = {},
+): Promise<World> {
+  const world = await World.create({ sids: SIDS, nodes: 3, phases: PHASES, start, ...variant }, scheduler);
+  void walk(world, moves);
+  for (const action of actions) void perform(world, action);
+  await settle(world);
+
+  world.redisDown = false;
+  world.legacyVague = false;
+  await bringToRest(world);
+  const difference = world.differenceAtRest();
+  if (difference !== null) throw new Error(difference);
+  for (const node of world.live) {
+    for (const id of SIDS) await done(world, world.operateOn(node, "get", id));
+  }
+  const stale = world.staleHistory();
+  if (stale !== null) throw new Error(`the history of ${stale} is not linearizable: ${describe(world, stale)}`);
+  return world;
+}
+
+function perform(world: World, action: Action): Promise<void> {
+  switch (action.do) {
+    case "copy":
+      return world.copy(action.node, action.force);
+    case "drain":
+      return world.drain(action.node);
+    case "crash":
+      return world.crash(action.node);
+    case "poll":
+      return world.pollOne(action.node);
+    case "redis":
+      return world.setRedisDown(action.down);
+    case "legacy":
+      return world.setLegacyVague(action.vague);
+    default:
+      return world.operate(action.node, action.do, SIDS[action.sid]!);
+  }
+}
+
+async function walk(world: World, moves: readonly Move[]): Promise<void> {
+  for (const move of moves) {
+    await world.step(`move ${move}`);
+    const { position, pending } = await world.control.read();
+    if (move === "reverse") await world.reverse();
+    else if (pending !== null) await world.finish();
+    else {
+      const to = move === "up" ? nextPosition(position, RAMPS) : positionBelow(position);
+      if (to?.phase === "read-through" && move === "up") await world.repairIfVoid().catch(() => {});
+      if (to?.phase === "read-through" && move === "up" && (await world.isVoid())) continue;
+      if (to !== null && to.phase !== "complete") await world.moveTo(to);
+    }
+  }
+}
+
+/** Lets the scheduler run until nothing is left to run, with a look at the invariants after every step. */
+async function settle(world: World, until: () => boolean = () => false): Promise<void> {
+  for (;;) {
+    if (until()) return;
+    if (world.scheduler.count() === 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (world.scheduler.count() === 0) return;
+    }
+    await world.scheduler.waitNext(1);
+    const violated = world.violatedInvariant();
+    if (violated !== null) throw new Error(violated);
+  }
+}
+
+async function done<T>(world: World, work: Promise<T>): Promise<T> {
+  let finished = false;
+  const watched = work.finally(() => {
+    finished = true;
+  });
+  watched.catch(() => {});
+  await settle(world, () => finished);
+  if (!finished) {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (!finished) throw new Error("something never ends");
+  }
+  return watched;
+}
+
+async function bringToRest(world: World): Promise<void> {
+  await done(world, world.evictSilent());
+  for (let tries = 0; (await world.control.read()).pending !== null; tries++) {
+    if (tries === 3) throw new Error("the pending transition cannot be finished");
+    await done(world, world.finish());
+  }
+  for (let round = 0; round < 3; round++) {
+    for (const node of world.live) await done(world, world.poll(node));
+    await done(world, world.drain(0));
+  }
+  await done(world, world.repairIfVoid());
+}
+
+function describe(world: World, id: string): string {
+  return JSON.stringify(world.history.get(id));
+}

@@ -1,0 +1,477 @@
+import type { Scheduler } from "fast-check";
+import { MemoryControlStore } from "../../src/control/memory.js";
+import { bucketOf } from "../../src/core/cohort.js";
+import { IdSource } from "../../src/core/ids.js";
+import { type Phases, type Position, placementOf } from "../../src/core/phase.js";
+import type { Session, Sid } from "../../src/core/session.js";
+import { someBucket } from "../../src/core/transition.js";
+import { Arrears } from "../../src/ferry/arrears.js";
+import { type FerryContext, flushArrears } from "../../src/ferry/context.js";
+import { type EvictionStores, evict } from "../../src/ferry/eviction.js";
+import { Ferry } from "../../src/ferry/ferry.js";
+import { Follower } from "../../src/ferry/follower.js";
+import { Membership } from "../../src/ferry/membership.js";
+import { read } from "../../src/ferry/read.js";
+import { RedisHealth } from "../../src/ferry/redis-health.js";
+import { Routing } from "../../src/ferry/routing.js";
+import { touch } from "../../src/ferry/touch.js";
+import { lastVoiding } from "../../src/ferry/void.js";
+import { write } from "../../src/ferry/write.js";
+import type { Clock } from "../../src/ports/clock.js";
+import { type ControlRecord, type ControlStore, PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
+import { type LegacyStore, OutcomeUnknown } from "../../src/ports/legacy-store.js";
+import { SILENT } from "../../src/ports/observer.js";
+import { type RedisRecords, RedisUnreachable } from "../../src/ports/redis-records.js";
+import { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
+import { MemoryRedisRecords } from "../../src/stores/records-memory.js";
+import { Coordinator } from "../../src/workflow/coordinator.js";
+import { type Call, isLinearizable, type Recorded, type State } from "../support/linearizability.js";
+
+/** Far away: these tests leave real time to others. */
+const FAR = 10_000_000;
+const OVERDUE_AFTER = 5_000;
+
+export interface WorldOptions {
+  readonly sids: readonly Sid[];
+  readonly nodes: number;
+  readonly start: Position;
+  readonly phases: Phases;
+  readonly lossy?: boolean;
+  /** Subclasses that leave out one rule. */
+  readonly records?: typeof MemoryRedisRecords;
+  readonly legacy?: typeof MemoryLegacyStore;
+}
+
+interface WorldNode {
+  readonly id: string;
+  readonly ferry: Ferry;
+  readonly ctx: FerryContext;
+  readonly follower: Follower;
+  readonly line: Line;
+  polling: boolean;
+}
+
+/** The connections of one node: once they were ended, nothing it sent lands any more and no answer comes back. */
+interface Line {
+  crashed: boolean;
+  readonly cut: Set<"legacy" | "redis" | "control">;
+}
+
+const NEVER_ANSWERED = new Promise<never>(() => {});
+
+/** Everything of a small migration in memory, where a scheduler decides in which order commands and replies pass. */
+export class World {
+  #now = 1_000_000;
+  readonly clock: Clock;
+  readonly legacy: MemoryLegacyStore;
+  readonly records: MemoryRedisRecords;
+  readonly control: MemoryControlStore;
+  readonly nodes: WorldNode[] = [];
+  readonly history = new Map<Sid, Recorded[]>();
+  /** While true no command reaches R. */
+  redisDown = false;
+  /** While true, writes on L lose their replies, and some land late. */
+  legacyVague = false;
+  #repairedAt = -1;
+  #lostReplies = 0;
+  #names = 0;
+  #values = 0;
+
+  private constructor(
+    readonly options: WorldOptions,
+    readonly scheduler: Scheduler,
+  ) {
+    this.clock = {
+      now: () => this.#now,
+      sleep: async (ms) => {
+        await this.step("sleep");
+        this.#now += ms;
+      },
+    };
+    this.legacy = new (options.legacy ?? MemoryLegacyStore)({ clock: this.clock, lossy: options.lossy ?? false });
+    this.records = new (options.records ?? MemoryRedisRecords)({ clock: this.clock, migration: "world" });
+    this.control = new MemoryControlStore({ clock: this.clock });
+    for (const sid of options.sids) this.history.set(sid, []);
+  }
+
+  static async create(options: WorldOptions, scheduler: Scheduler): Promise<World> {
+    const world = new World(options, scheduler);
+    await world.control.setup({
+      position: options.start,
+      pending: null,
+      generation: "g0",
+      interrupted: false,
+    });
+    await world.records.arm("g0", "active");
+    for (let i = 0; i < options.nodes; i++) await world.join("app");
+    await world.#seedSessions();
+    return world;
+  }
+
+  /** The first two sids have a session, as the start position wants it: in L, and where R is written in R too. */
+  async #seedSessions(): Promise<void> {
+    const position = this.options.start;
+    this.records.generation = "g0";
+    for (const sid of this.options.sids.slice(0, 2)) {
+      const session: Session = { value: Buffer.from(`first-${sid}`), flags: 0, expiresAt: this.#now + FAR };
+      await this.legacy.set(sid, session);
+      const { routes } = placementOf(this.options.phases, { position, pending: null }, bucketOf(sid));
+      if (routes.write !== "legacy") await this.records.setAlone(sid, session);
+      const call: Call = { kind: "set", state: stateOf(session) };
+      this.history.get(sid)!.push({ call, begun: 0, ended: 1 });
+    }
+  }
+
+  /** One point at which the scheduler may let somebody else go first. */
+  step(label: string): Promise<void> {
+    this.#now++;
+    return this.scheduler.schedule(Promise.resolve(), label);
+  }
+
+  async join(role: "app" | "job"): Promise<WorldNode> {
+    const id = `node${String(this.#names++).padStart(4, "0")}`;
+    const line: Line = { crashed: false, cut: new Set() };
+    const control = this.#wired(this.control, "control", line);
+    const legacy = this.#wired<LegacyStore>(this.legacy, "legacy", line);
+    const records = this.#wired<RedisRecords>(this.records.another(), "redis", line);
+    const registration = { id, role, protocol: PROTOCOL_NUMBER, host: "world", pid: 1, version: "0" };
+    const times = { presence: OVERDUE_AFTER, overdueAfter: OVERDUE_AFTER };
+    const membership = await Membership.join(this.control, registration, times, () => {});
+    Object.assign(membership, { control });
+    const routing = new Routing(this.options.phases, membership.joined);
+    records.generation = membership.joined.generation;
+    const ctx: FerryContext = {
+      legacy,
+      records,
+      routing,
+      arrears: new Arrears(),
+      health: new RedisHealth(this.clock, SILENT),
+      ids: new IdSource(id),
+      clock: this.clock,
+      observer: SILENT,
+      limits: { redis: 50, request: 1_000 },
+    };
+    const node: WorldNode = {
+      id,
+      ctx,
+      line,
+      ferry: new Ferry(ctx),
+      follower: new Follower(ctx, membership, () => ({ operations: 0, errors: 0, p95: null })),
+      polling: false,
+    };
+    this.nodes.push(node);
+    return node;
+  }
+
+  get live(): WorldNode[] {
+    return this.nodes.filter(({ line }) => !line.crashed);
+  }
+
+  // --- What happens in this world ---
+
+  /** A client's operation on one node, recorded. */
+  async operate(at: number, kind: "get" | "set" | "touch" | "destroy", sid: Sid): Promise<void> {
+    await this.step(`begin ${kind}`);
+    const apps = this.live.filter(({ id }) => id < "node9000");
+    const node = apps[at % apps.length];
+    if (node === undefined) return;
+    await this.operateOn(node, kind, sid);
+  }
+
+  async operateOn(node: WorldNode, kind: "get" | "set" | "touch" | "destroy", sid: Sid): Promise<void> {
+    const session: Session = {
+      value: Buffer.from(`v${this.#values++}`),
+      flags: 0,
+      expiresAt: this.#now + FAR,
+    };
+    const call: Call =
+      kind === "get"
+        ? { kind }
+        : kind === "touch"
+          ? { kind, expiresAt: session.expiresAt }
+          : { kind: "set", state: kind === "set" ? stateOf(session) : null };
+    const recorded: Recorded = { call, begun: this.#now++, ended: Number.POSITIVE_INFINITY };
+    this.history.get(sid)!.push(recorded);
+    try {
+      if (kind === "get") Object.assign(call, { result: stateOf(await read(node.ctx, sid)) });
+      else if (kind === "touch") Object.assign(call, { result: await touch(node.ctx, sid, session.expiresAt) });
+      else await write(node.ctx, sid, kind === "set" ? session : null);
+    } catch {
+      return; // The outcome is unknown: it stays open.
+    }
+    if (!node.line.crashed) recorded.ended = this.#now++;
+  }
+
+  async copy(at: number, force: boolean): Promise<void> {
+    await this.step("begin copy");
+    const node = this.live[at % this.live.length];
+    await node?.ferry.copy(this.options.sids, { force }).catch(() => {});
+  }
+
+  async drain(at: number): Promise<void> {
+    await this.step("begin drain");
+    const node = this.live[at % this.live.length];
+    if (node === undefined) return;
+    const dirty = await node.ctx.records.dirtySids(10).catch(() => []);
+    await node.ferry.drain(dirty).catch(() => {});
+  }
+
+  /** kill -9: what it has sent may still land until its connections are ended. */
+  async crash(at: number): Promise<void> {
+    await this.step("crash");
+    const node = this.live[at % this.live.length];
+    if (node !== undefined && this.live.length > 1) node.line.crashed = true;
+  }
+
+  /** A full cache forgets a session that no one may count on then. */
+  async setRedisDown(down: boolean): Promise<void> {
+    await this.step(down ? "redis goes" : "redis comes");
+    this.redisDown = down;
+  }
+
+  async setLegacyVague(vague: boolean): Promise<void> {
+    await this.step("legacy replies");
+    this.legacyVague = vague;
+  }
+
+  async pollOne(at: number): Promise<void> {
+    await this.step("begin poll");
+    const node = this.live[at % this.live.length];
+    if (node !== undefined) await this.poll(node);
+  }
+
+  async poll(node: WorldNode): Promise<void> {
+    if (node.polling || node.line.crashed) return;
+    node.polling = true;
+    try {
+      await node.follower.poll();
+      await flushArrears(node.ctx).catch(() => {});
+      await node.ctx.records.ping().then(
+        () => node.ctx.health.succeeded(),
+        (error) => node.ctx.health.failed(error),
+      );
+    } catch {
+      // The control store answers always here; an evicted node just stops.
+    } finally {
+      node.polling = false;
+    }
+  }
+
+  // --- Transitions ---
+
+  async moveTo(to: Position): Promise<ControlRecord | null> {
+    return this.#coordinate((coordinator) => coordinator.moveTo(to, "test"));
+  }
+
+  async finish(): Promise<ControlRecord | null> {
+    return this.#coordinate((coordinator) => coordinator.finish());
+  }
+
+  async reverse(): Promise<ControlRecord | null> {
+    return this.#coordinate((coordinator) => coordinator.reverse("test"));
+  }
+
+  async isVoid(): Promise<boolean> {
+    const voiding = await lastVoiding(this.control);
+    return voiding !== null && voiding.at >= this.#repairedAt;
+  }
+
+  /** What a check with --repair does once evidence is void: a forced copy of everything, until it is done. */
+  async repairIfVoid(): Promise<void> {
+    if (!(await this.isVoid())) return;
+    const startedAt = this.#now;
+    for (let left = this.options.sids, tries = 0; left.length > 0 && tries < 50; tries++) {
+      const outcomes = await this.live[0]!.ferry.copy(left, { force: true });
+      left = left.filter((_, i) => outcomes[i] === "refused");
+      if (left.length === 0) this.#repairedAt = startedAt;
+    }
+  }
+
+  async evictSilent(): Promise<void> {
+    for (const node of this.nodes.filter(({ line }) => line.crashed)) {
+      await evict(await this.#eviction(), node.id, "test");
+    }
+  }
+
+  async #coordinate(perform: (coordinator: Coordinator) => Promise<ControlRecord>): Promise<ControlRecord | null> {
+    const job = await this.join("job");
+    const clock: Clock = {
+      now: this.clock.now,
+      sleep: async (ms) => {
+        // The polls of the fleet are what a waiting coordinator waits for.
+        for (const node of this.live) void this.poll(node);
+        await this.clock.sleep(ms);
+      },
+    };
+    const works = {
+      control: this.control,
+      legacy: job.ctx.legacy,
+      records: job.ctx.records,
+      copier: job.ferry,
+      clock,
+      nonce: () => job.ctx.ids.next(),
+    };
+    const times = { acknowledge: 30_000, drain: 30_000, overdueAfter: OVERDUE_AFTER };
+    const coordinator = new Coordinator(
+      this.#wired<ControlStore>(this.control, "control", job.line),
+      this.options.phases,
+      works,
+      await this.#eviction(),
+      times,
+      clock,
+      SILENT,
+      job.id,
+    );
+    try {
+      return await perform(coordinator);
+    } catch (error) {
+      if (error instanceof Error && ["FerryError", "RedisUnreachable", "RedisLost"].includes(error.name)) return null;
+      throw error;
+    } finally {
+      await this.control.leave(job.id);
+      this.nodes.splice(this.nodes.indexOf(job), 1);
+    }
+  }
+
+  /** Ends a node's connections, store by store, as an eviction does. */
+  async #eviction(): Promise<EvictionStores> {
+    const end = (store: "legacy" | "redis", id: string) => {
+      const node = this.nodes.find((candidate) => candidate.id === id);
+      if (node === undefined) return;
+      node.line.cut.add(store);
+      node.line.crashed = true;
+    };
+    const wired = this.#wired<RedisRecords>(this.records.another(), "redis", { crashed: false, cut: new Set() });
+    wired.generation = (await this.control.read()).generation;
+    const disconnectNode = async (id: string) => {
+      if (this.redisDown) throw new RedisUnreachable("down", false);
+      end("redis", id);
+    };
+    return {
+      control: this.control,
+      phases: this.options.phases,
+      legacy: {
+        disconnectNode: async (id: string) => {
+          end("legacy", id);
+          return true;
+        },
+      } as Partial<LegacyStore> as LegacyStore,
+      records: new Proxy(wired, {
+        get: (target, key) => (key === "disconnectNode" ? disconnectNode : Reflect.get(target, key)),
+      }),
+      observer: SILENT,
+    };
+  }
+
+  // --- Wires ---
+
+  /** A store at the end of a connection: each call passes the scheduler on its way there and on its way back. */
+  #wired<T extends object>(store: T, name: "legacy" | "redis" | "control", line: Line): T {
+    const send = async (method: string, perform: () => unknown) => {
+      await this.step(`${name}.${method}`);
+      if (line.cut.has(name)) return NEVER_ANSWERED;
+      if (name === "redis" && this.redisDown) throw new RedisUnreachable("down", this.#lostReplies++ % 2 === 0);
+      const vague = name === "legacy" && this.legacyVague && ["set", "touch", "destroy"].includes(method);
+      if (vague) return this.#vaguely(line, perform);
+      const result = await perform();
+      await this.step(`${name}.${method} answers`);
+      if (line.crashed) return NEVER_ANSWERED;
+      if (name === "redis" && this.redisDown) throw new RedisUnreachable("reply lost", true);
+      return result;
+    };
+    return new Proxy(store, {
+      get(target, key) {
+        const member = Reflect.get(target, key, target);
+        if (typeof member !== "function") return member;
+        if (["list", "listRecords", "listIntents"].includes(String(key))) {
+          return async function* (...args: unknown[]) {
+            for await (const page of (member as (...a: unknown[]) => AsyncIterable<unknown>).apply(target, args)) {
+              yield await send(String(key), () => page);
+            }
+          };
+        }
+        return (...args: unknown[]) =>
+          send(String(key), () => (member as (...a: unknown[]) => unknown).apply(target, args));
+      },
+      set(target, key, value) {
+        return Reflect.set(target, key, value, target);
+      },
+    });
+  }
+
+  /** The reply is lost; the command lands later, unless the connection is ended before. */
+  async #vaguely(line: Line, perform: () => unknown): Promise<never> {
+    const settled = (async () => {
+      await this.step("late write");
+      if (!line.cut.has("legacy")) await perform();
+      await this.step("its end is known");
+      if (line.crashed) await NEVER_ANSWERED;
+    })();
+    throw new OutcomeUnknown("reply lost", settled);
+  }
+
+  // --- What must hold ---
+
+  /** The two invariants, wherever some node may read R. */
+  violatedInvariant(): string | null {
+    for (const sid of this.options.sids) {
+      const { v, intents, d } = this.records.snapshot(sid);
+      if (intents.length > 0 && d !== null) return "an intent and a dirty mark stand together";
+      const read = this.live.some((node) => node.ctx.routing.placement(sid).routes.read !== "L");
+      const alone = this.live.some((node) => node.ctx.routing.placement(sid).routes.write === "alone");
+      if (!read || alone || intents.length > 0 || d !== null || v === null) continue;
+      if (!equal(v, this.legacy.peek(sid))) return "an unmarked record differs from the legacy store";
+    }
+    return null;
+  }
+
+  staleHistory(): Sid | null {
+    for (const [sid, history] of this.history) if (!isLinearizable(history, null)) return sid;
+    return null;
+  }
+
+  /** Both stores, when everything has come to rest: after the drains, and with R's marks gone. */
+  differenceAtRest(): string | null {
+    const record = this.live[0]!.ctx.routing;
+    for (const sid of this.options.sids) {
+      const { routes } = record.placement(sid);
+      if (routes.write === "legacy" || routes.write === "alone") continue;
+      const { v, intents, d } = this.records.snapshot(sid);
+      if (intents.length > 0 || d !== null) return "a mark is left at rest";
+      const held = this.legacy.peek(sid);
+      if (v !== null && !equal(v, held)) return "the stores differ at rest";
+      if (routes.read === "R" && v === null && held !== null) return "full Redis lacks a session at rest";
+    }
+    return null;
+  }
+
+  get readsRedis(): boolean {
+    const { record, phases } = this.live[0]!.ctx.routing;
+    return someBucket(record, phases, ({ read }) => read !== "L");
+  }
+}
+
+function stateOf(session: Session | null): State {
+  return session === null ? null : { value: session.value.toString(), expiresAt: session.expiresAt };
+}
+
+function equal(a: Session | null, b: Session | null): boolean {
+  const [x, y] = [stateOf(a), stateOf(b)];
+  return x === y || (x !== null && y !== null && x.value === y.value && x.expiresAt === y.expiresAt);
+}
+
+/** Sids on either side of the usual ramp steps: below 10 %, between 10 and 50 %, above. */
+export const SIDS: readonly Sid[] = pickSids([
+  [0, 1000],
+  [1000, 5000],
+  [5000, 10_000],
+]);
+
+function pickSids(ranges: [number, number][]): Sid[] {
+  return ranges.map(([from, to]) => {
+    for (let i = 0; ; i++) {
+      const bucket = bucketOf(`s${i}`);
+      if (bucket >= from && bucket < to) return `s${i}`;
+    }
+  });
+}
