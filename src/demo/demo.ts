@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { FerryError } from "../errors.js";
 import { Fleet } from "./fleet.js";
-import { Latency } from "./latency.js";
+import { type IntervalReport, Latency } from "./latency.js";
 import { LEGACY, openPlainStore, seed } from "./legacy.js";
 import { openPlainRedis } from "./plain-redis.js";
-import { formatProof, prove } from "./proof.js";
+import { formatProof, type ProofLine, prove } from "./proof.js";
 import { quietSessions } from "./quiet.js";
 import { DemoFailed, Shell } from "./shell.js";
 import { MIGRATION, type Stage, type StageOptions, setStage } from "./stage.js";
@@ -24,24 +25,41 @@ export interface DemoOptions extends StageOptions {
 
 const PROCESSES = ["app-1", "app-2", "app-3"];
 
+export interface DemoResult {
+  /** Whether every line of the proof holds. */
+  readonly ok: boolean;
+  readonly seconds: number;
+  readonly proof: readonly ProofLine[];
+  readonly transitions: readonly IntervalReport[];
+  /** Why it ended before the proof; null where it came to it. */
+  readonly failure: string | null;
+}
+
 /**
  * The whole migration of a shop under live traffic, by the commands that a team types, with an outage of Redis, the
- * death of a process and a change of mind on the way; then the proof. True when every line of the proof holds.
- * @throws FerryError SERVER_MISSING where servers or packages are not there
+ * death of a process and a change of mind on the way; then the proof.
+ * @throws FerryError SERVER_MISSING where servers or packages are not there, INTERRUPTED after Ctrl-C
  */
-export async function runDemo(options: DemoOptions): Promise<boolean> {
+export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const timeline = new Timeline(options.print, options.colours ?? false);
   timeline.step(`From ${LEGACY[options.legacy].title} to Redis: the servers start`);
   const stage = await setStage(options, (line) => timeline.say(line));
   const demo = new Demo(options, timeline, stage);
+  const result = (proof: readonly ProofLine[], failure: string | null): DemoResult => ({
+    ok: failure === null && proof.length > 0 && proof.every((line) => line.ok),
+    seconds: timeline.seconds,
+    proof,
+    transitions: demo.latency.report(),
+    failure,
+  });
   try {
-    return await demo.run();
+    return result(await demo.run(), null);
   } catch (error) {
-    if (options.signal?.aborted) throw error;
+    if (options.signal?.aborted) throw new FerryError("INTERRUPTED", "the demo was interrupted");
     if (!(error instanceof DemoFailed)) throw error;
     demo.explain();
     timeline.step(`The demo failed: ${error.message}`);
-    return false;
+    return result([], error.message);
   } finally {
     await demo.end();
     await stage.close();
@@ -67,7 +85,7 @@ class Demo {
     this.shell = new Shell(stage.folder, timeline, this.signal);
   }
 
-  async run(): Promise<boolean> {
+  async run(): Promise<readonly ProofLine[]> {
     const { timeline, options, stage } = this;
     const title = LEGACY[options.legacy].title;
 
@@ -151,7 +169,7 @@ class Demo {
     await Promise.all([redis.close(), legacy.close()]);
     options.print("");
     options.print(formatProof(lines));
-    return lines.every((line) => line.ok);
+    return lines;
   }
 
   /** What the users complained of so far. */

@@ -10,6 +10,10 @@ export class Timeline {
     readonly colours = false,
   ) {}
 
+  get seconds(): number {
+    return (Date.now() - this.#began) / 1000;
+  }
+
   /** A chapter. */
   step(text: string): void {
     this.print("");
@@ -33,7 +37,7 @@ export class Timeline {
   }
 
   #clock(): string {
-    return `${((Date.now() - this.#began) / 1000).toFixed(1).padStart(6)} s`;
+    return `${this.seconds.toFixed(1).padStart(6)} s`;
   }
 
   #style(code: number, text: string): string {
