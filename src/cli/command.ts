@@ -16,6 +16,12 @@ export interface Question {
 export interface Context {
   /** Loads the configuration at the first call. @throws FerryError CONFIG_INVALID, CONFIG_NOT_FOUND */
   config(): Config;
+  /** The URLs that were given as flags, for the one command that has no configuration of its own to put them over. */
+  readonly urls: {
+    readonly legacy?: string | undefined;
+    readonly redis?: string | undefined;
+    readonly control?: string | undefined;
+  };
   readonly output: Output;
   /** Aborted by the first Ctrl-C. */
   readonly signal: AbortSignal;

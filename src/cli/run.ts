@@ -41,6 +41,7 @@ export async function runCli(input: CliInput): Promise<ExitCode> {
         config ??= loadConfig({ config: path, flags: { legacyUrl, redisUrl, controlUrl } });
         return config;
       },
+      urls: { legacy: global.legacyUrl, redis: global.redisUrl, control: global.controlUrl },
       output,
       signal: input.signal,
       confirm: (question) => confirm(question, input),

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { demoEnvironment } from "../config.js";
 import type { AppMessage } from "./app.js";
-import { byLine } from "./shell.js";
+import { byLine, DemoFailed } from "./shell.js";
 import { Target } from "./target.js";
 import type { Truth } from "./truth.js";
 
@@ -43,7 +43,10 @@ export class Fleet {
     if (child.stderr !== null) byLine(child.stderr, (line) => this.onStderr(name, line));
     const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
     const port = await new Promise<number>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`${name} did not start within ${PATIENCE / 1000} s`)), PATIENCE);
+      const timer = setTimeout(
+        () => reject(new DemoFailed(`${name} did not start within ${PATIENCE / 1000} s`)),
+        PATIENCE,
+      );
       child.on("message", (message: AppMessage) => {
         if (message.type === "failed") return this.truth.heard(message);
         clearTimeout(timer);
@@ -52,7 +55,7 @@ export class Fleet {
       child.once("error", reject);
       void exited.then((code) => {
         clearTimeout(timer);
-        reject(new Error(`${name} ended with code ${code} before it listened`));
+        reject(new DemoFailed(`${name} ended with code ${code} before it listened`));
       });
     });
     this.#members.set(name, { target: new Target(name, port), child, exited });
@@ -68,7 +71,7 @@ export class Fleet {
     const code = await member.exited;
     clearTimeout(timer);
     this.#members.delete(name);
-    if (code !== 0) throw new Error(`${name} did not end in good order (code ${code})`);
+    if (code !== 0) throw new DemoFailed(`${name} did not end in good order (code ${code})`);
   }
 
   /** SIGKILL, in the middle of its requests; how many it had. */

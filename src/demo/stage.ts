@@ -1,7 +1,6 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { stringify } from "yaml";
 import { ensureServers } from "../servers/ensure.js";
 import { type RunningServer, startMemcached, startPostgres, startRedis } from "../servers/index.js";
 import { LEGACY, type LegacyName } from "./legacy.js";
@@ -54,23 +53,25 @@ export async function setStage(options: StageOptions, log: (line: string) => voi
     const control = options.legacy === "postgres" ? undefined : (options.controlUrl ?? (await start(startRedis())).url);
     const redisUrl = options.redisUrl ?? redis!.url;
     const legacyUrl = options.legacyUrl ?? legacy!.url;
-    const config = {
-      migration: MIGRATION,
-      legacy: { preset: LEGACY[options.legacy].preset, url: legacyUrl },
-      redis: { preset: "connect-redis", url: redisUrl },
-      ...(control === undefined ? {} : { control: { url: control } }),
-      ramps: { "dual-write": [10, 100], "read-through": [10, 50, 100], "redis-first": [50, 100], "full-redis": [100] },
-      gates: {
-        // Three application processes, both stores, the users and every command share this one machine.
-        maxP95: "250ms",
-        // A month at home; nobody would watch a demo that long.
-        minStay: { "full-redis": "0s" },
-      },
-    };
-    await writeFile(join(folder, "sessionferry.yaml"), stringify(config));
+    await writeFile(join(folder, "sessionferry.yaml"), configuration(options.legacy, legacyUrl, redisUrl, control));
     return { folder, redisUrl, legacyUrl, redis, legacy, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** What the team has in its repository. */
+function configuration(legacy: LegacyName, legacyUrl: string, redisUrl: string, controlUrl?: string): string {
+  const quoted = JSON.stringify;
+  return `migration: ${MIGRATION}
+legacy: { preset: ${LEGACY[legacy].preset}, url: ${quoted(legacyUrl)} }
+redis: { preset: connect-redis, url: ${quoted(redisUrl)} }
+${controlUrl === undefined ? "" : `control: { url: ${quoted(controlUrl)} }\n`}ramps: { dual-write: [10, 100], read-through: [10, 50, 100], redis-first: [50, 100], full-redis: [100] }
+gates:
+  # Three application processes, both stores, all users and every command share this one machine.
+  maxP95: 250ms
+  # A month at home; nobody would watch a demo that long.
+  minStay: { full-redis: 0s }
+`;
 }
