@@ -309,6 +309,21 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         expect(await look()).toEqual({ session, mark: "dirty", intents: [], state: `D${nonce}` });
       });
 
+      it("withdraws an intent, and leaves everything alone where it does not stand", async () => {
+        await store(later("old"));
+        const session = await v();
+        await r.close(sid, ids.next(), { kind: "withdraw" });
+        expect(await v()).toEqual(session);
+        const id = await intend();
+        await r.close(sid, ids.next(), { kind: "withdraw" });
+        expect(await look()).toMatchObject({ session, intents: [id] });
+        await r.close(sid, id, { kind: "withdraw" });
+        expect(await look()).toEqual({ session: null, mark: "none", intents: [], state: "" });
+        const standing = await lease();
+        await r.close(sid, ids.next(), { kind: "withdraw" });
+        expect((await look()).state).toBe(`L${standing}`);
+      });
+
       it("compares ids at their own places only", async () => {
         const [a, b] = [await intend(), await intend()];
         const across = (a + b).slice(5, 5 + a.length);

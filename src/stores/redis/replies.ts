@@ -17,8 +17,14 @@ export function sessionArguments(session: Session | null): [kind: string, value:
 
 /** The kind, value and expiry that `close` takes. */
 export function outcomeArguments(outcome: Outcome): [kind: string, value: Buffer | string, expiry: string] {
-  if (outcome.kind !== "keep") return sessionArguments(outcome.kind === "value" ? outcome.session : null);
-  return outcome.expiresAt === undefined ? ["keep", "", ""] : ["keep-until", "", expiryArgument(outcome.expiresAt)];
+  switch (outcome.kind) {
+    case "value":
+      return sessionArguments(outcome.session);
+    case "keep":
+      return outcome.expiresAt === undefined ? ["keep", "", ""] : ["keep-until", "", expiryArgument(outcome.expiresAt)];
+    default:
+      return [outcome.kind, "", ""];
+  }
 }
 
 /** Milliseconds since the epoch, "" for never. R takes no time before the epoch: any that has passed does as well. */
