@@ -23,6 +23,8 @@ export type FerryEvent =
   | {
       readonly type: "operation";
       readonly verb: VerbName;
+      /** The authority that the routes name for it; absent where nobody tells. */
+      readonly store?: StoreName;
       readonly milliseconds: number;
       readonly result: "ok" | "error";
     }
