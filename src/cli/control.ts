@@ -1,7 +1,7 @@
 import { newNodeId } from "../core/ids.js";
 import { FerryError } from "../errors.js";
 import type { ControlStore } from "../ports/control-store.js";
-import { openControlOf } from "../stores/open.js";
+import { openControlOf } from "../runtime/open.js";
 import type { Context } from "./command.js";
 
 /** For commands that need nothing but the control store: opens it, and closes it however the work ends. */

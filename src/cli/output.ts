@@ -1,7 +1,6 @@
 import type { TerminalEnvironment } from "../config.js";
 import type { FerryError } from "../errors.js";
 import { isTerminal, type Paint, paintFor } from "./terminal.js";
-import { ProgressView } from "./terminal-progress.js";
 
 export interface Streams {
   readonly stdout: NodeJS.WritableStream;
@@ -58,10 +57,6 @@ export class Output {
 
   warn(text: string): void {
     this.streams.stderr.write(`${this.#paintError("yellow", "warning")}: ${text}\n`);
-  }
-
-  progress(label: string): ProgressView {
-    return new ProgressView(label, this.streams.stderr, (text) => void this.streams.stderr.write(text));
   }
 
   failure(error: FerryError): void {

@@ -68,14 +68,68 @@ export const serversDocument = z.strictObject({
 });
 export type Servers = z.infer<typeof serversDocument>;
 
-export { position };
+const routes = z.strictObject({
+  write: z.enum(["legacy", "L", "R", "alone"]),
+  close: z.enum(["none", "value"]),
+  read: z.enum(["L", "through", "R"]),
+  liberty: z.enum(["none", "gap", "fallback"]),
+});
+const ramp = z.array(z.int().min(1).max(100));
+
+export const phaseListDocument = z.strictObject({
+  phases: z.array(z.strictObject({ name: phase, title: z.string(), ramp, reversible: z.boolean() })),
+});
+export type PhaseList = z.infer<typeof phaseListDocument>;
+
+export const phaseShowDocument = z.strictObject({
+  name: phase,
+  title: z.string(),
+  reversible: z.boolean(),
+  ramp,
+  below: phase.nullable(),
+  above: phase.nullable(),
+  routes: routes.describe("Of the phase once it is reached."),
+  rungs: z.array(z.strictObject({ name: z.string(), routes, enter: z.array(z.string()), leave: z.array(z.string()) })),
+  settle: z.array(z.string()),
+  gates: z.array(z.strictObject({ gate: z.string(), asks: z.string() })),
+});
+export type PhaseShow = z.infer<typeof phaseShowDocument>;
+
+export const doctorDocument = z.strictObject({
+  migration: z.string(),
+  ready: z.boolean().describe("Nothing forbids to go on, and every store was reached."),
+  checks: z.array(
+    z.strictObject({
+      name: z.string(),
+      ok: z.enum(["ok", "warn", "refused", "unreachable"]),
+      detail: z.string(),
+      remedy: z.string().nullable(),
+      code: z.string().nullable().describe("The error code that a command would refuse with."),
+    }),
+  ),
+});
+export type Doctor = z.infer<typeof doctorDocument>;
+
+export const setupDocument = z.strictObject({
+  migration: z.string(),
+  dryRun: z.boolean(),
+  plan: z.array(z.strictObject({ step: z.enum(["install-control", "adopt-prefix", "seal-redis"]), what: z.string() })),
+  created: z.boolean().describe("Whether this run made the control record."),
+  position: position.nullable(),
+  next: z.string(),
+});
+export type Setup = z.infer<typeof setupDocument>;
 
 /** By the name of the command whose document it is; `error` is what any of them prints instead when it fails. */
 export const DOCUMENTS = {
+  doctor: doctorDocument,
   error: errorDocument,
   nodes: nodesDocument,
   "phase-history": historyDocument,
+  "phase-list": phaseListDocument,
+  "phase-show": phaseShowDocument,
   servers: serversDocument,
+  setup: setupDocument,
 } as const satisfies Record<string, z.ZodType>;
 
 /** Every JSON schema that is made from code, by the name of its file in schemas/. */

@@ -75,7 +75,8 @@ export function urlProblem(url: string, role: StoreUrlRole): string | null {
     return "must have the form memcached://host:port[,host:port], without user, path or options";
   }
   if (scheme === "redis-sentinel") {
-    if (/^[^/]+\/[^/?#\s]+/.test(url.slice("redis-sentinel://".length)) && serversOf(url).length > 0) return null;
+    if (/^[^/?#]+\/[^/?#\s]+(\/\d{1,4})?$/.test(url.slice("redis-sentinel://".length)) && serversOf(url).length > 0)
+      return null;
     return "must have the form redis-sentinel://host:port,host:port/name";
   }
   if (!URL.canParse(url)) {
@@ -83,6 +84,8 @@ export function urlProblem(url: string, role: StoreUrlRole): string | null {
   }
   const parsed = new URL(url);
   if (scheme.startsWith("redis") && parsed.hostname === "") return "names no host";
+  if (scheme.startsWith("redis") && `${parsed.search}${parsed.hash}` !== "")
+    return "must not have options after ? or #";
   if (scheme.startsWith("redis") && !/^\/?\d*$/.test(parsed.pathname))
     return "must end with nothing or a database number";
   try {

@@ -3,6 +3,7 @@ import { redisOptionsOf } from "../../control/redis-url.js";
 import { FerryError } from "../../errors.js";
 import type { Fence } from "../../ports/fence.js";
 import type { RedisRecords } from "../../ports/redis-records.js";
+import type { RedisRights } from "../../ports/survey.js";
 import { Connection, type ConnectionOptions } from "./connection.js";
 import { KeyNames } from "./key-names.js";
 import { Lanes } from "./lanes.js";
@@ -44,17 +45,9 @@ export interface RedisRecordsOptions {
  *   within the time that opening waits.
  */
 export async function openRedisRecords(options: RedisRecordsOptions): Promise<RedisRecords> {
-  const { call = 5_000, batch = 10_000, connect = 2_000, stall = 3_000, open = 1_000 } = options.deadlines ?? {};
+  const { call = 5_000, batch = 10_000, open = 1_000 } = options.deadlines ?? {};
   const names = new KeyNames(options.prefix, options.migration);
-  const server = serverOf(options);
-  const connection: ConnectionOptions = {
-    server,
-    shown: shownServer(server),
-    node: options.node,
-    fence: options.fence,
-    connectTimeout: connect,
-    stallTimeout: stall,
-  };
+  const connection = connectionOf(options);
   const openLink = () => new Link(() => Connection.open(connection));
   const link = openLink();
   const limits = { call: { deadline: call, hold: true }, batch: { deadline: batch, hold: true } };
@@ -67,6 +60,21 @@ export async function openRedisRecords(options: RedisRecordsOptions): Promise<Re
     throw failure;
   }
   return records;
+}
+
+/** For the doctor: what our user may do in R, and who else has sealed it. Opens one connection and closes it. */
+export async function surveyRedis(options: RedisRecordsOptions): Promise<RedisRights> {
+  const { rightsIn } = await import("./rights.js");
+  const { migration, prefix, wait } = options;
+  const waits = wait !== undefined && Math.max(wait.open, wait.destroy) > 0;
+  return rightsIn({ connection: connectionOf(options), migration, prefix, waits });
+}
+
+function connectionOf(options: RedisRecordsOptions): ConnectionOptions {
+  const { connect = 2_000, stall = 3_000 } = options.deadlines ?? {};
+  const server = serverOf(options);
+  const { node, fence } = options;
+  return { server, shown: shownServer(server), node, fence, connectTimeout: connect, stallTimeout: stall };
 }
 
 function serverOf({ url, tls }: RedisRecordsOptions): RedisOptions {

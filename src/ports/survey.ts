@@ -1,0 +1,67 @@
+import type { SealState } from "./redis-records.js";
+
+/**
+ * What the doctor asks of the stores beyond the ports that serve sessions: facts about servers, rights and sizes. A
+ * survey only looks; it holds no session id and no value.
+ */
+
+export interface PostgresSurvey {
+  readonly kind: "postgres";
+  readonly version: string;
+  readonly role: string;
+  /** In which a column without zone is read and written by this role's connections. */
+  readonly timeZone: string;
+  /** Quoted, with its schema: ready to stand in a GRANT. */
+  readonly table: string;
+  /** False: the expiry's meaning depends on `timeZone`. */
+  readonly zoned: boolean;
+  /** Of SELECT, INSERT, UPDATE and DELETE, those that the role lacks. */
+  readonly missingRights: readonly string[];
+  readonly withoutExpiry: number;
+  /** A pooler stands between us and the server. */
+  readonly pooled: boolean;
+  /** Mean bytes of a session's value and id, over a sample; null where nothing could be read. */
+  readonly averageBytes: number | null;
+  /** Sessions that Redis cannot take, because their value is larger than 512 MB. */
+  readonly tooLarge: number;
+  /** Connections to this database that are not ours, by application_name. */
+  readonly others: readonly { readonly name: string; readonly role: string; readonly connections: number }[];
+  /** Other roles that may write the table. */
+  readonly otherWriters: readonly string[];
+}
+
+export interface MemcachedSurvey {
+  readonly kind: "memcached";
+  readonly servers: readonly {
+    readonly address: string;
+    readonly version: string;
+    /** Null where the server does not tell. */
+    readonly casEnabled: boolean | null;
+    /** Whether it lists its keys (`lru_crawler metadump`). */
+    readonly lists: boolean;
+    readonly items: number;
+    readonly bytes: number;
+    /** Items thrown out for want of memory since it started. */
+    readonly evictions: number;
+    readonly maxItemSize: number | null;
+  }[];
+}
+
+export type LegacySurvey = PostgresSurvey | MemcachedSurvey;
+
+export interface RedisRights {
+  /** The user we are; null where Redis has no users or does not tell. */
+  readonly user: string | null;
+  /** What it may not do, as words of an ACL rule: `+eval`, `~sess:*`. */
+  readonly missing: readonly string[];
+  /** Seals of other migrations in the same Redis, with the prefix that each holds. */
+  readonly strangers: readonly { readonly migration: string; readonly prefix: string; readonly state: SealState }[];
+}
+
+export interface ControlRights {
+  readonly version: string;
+  readonly role: string;
+  readonly database: string;
+  /** Whether the schema `sessionferry` is there, or may be made. */
+  readonly mayInstall: boolean;
+}

@@ -1,0 +1,66 @@
+import { isPostgres } from "../config/urls.js";
+import type { Config } from "../core/config.js";
+import type { FerryError } from "../errors.js";
+import type { ControlStore } from "../ports/control-store.js";
+import type { Fence } from "../ports/fence.js";
+import type { LegacyStore } from "../ports/legacy-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+import { legacyPreset, redisPreset } from "../presets/index.js";
+import type { RedisRecordsOptions } from "../stores/redis/index.js";
+
+/** Who opens a store: the node its connections are named after, and what fences them. */
+export interface Opener {
+  readonly node: string;
+  readonly fence: Fence;
+  /** Told of a value that the legacy store refused while it was drained. */
+  readonly report?: (error: FerryError) => void;
+}
+
+/** L by the scheme of its URL; it connects with the first call. Only the driver in use is loaded. */
+export async function openLegacy(config: Config, { node, fence, report }: Opener): Promise<LegacyStore> {
+  const { url, table, connections, preparedStatements } = config.legacy;
+  const preset = legacyPreset(config.legacy.preset);
+  const deadline = config.timeouts.legacy;
+  if (isPostgres(url)) {
+    const { openPostgresLegacy } = await import("../stores/postgres.js");
+    const named = table === undefined ? {} : { table };
+    const reported = report === undefined ? {} : { report };
+    return openPostgresLegacy({
+      url,
+      preset,
+      ...named,
+      node,
+      fence,
+      connections,
+      deadline,
+      preparedStatements,
+      ...reported,
+    });
+  }
+  throw new Error("memcached is not built yet");
+}
+
+/** R; resolves with or without a connection. @throws FerryError AUTHENTICATION_FAILED, VERSION_UNSUPPORTED */
+export async function openRecords(config: Config, opener: Pick<Opener, "node" | "fence">): Promise<RedisRecords> {
+  const { openRedisRecords } = await import("../stores/redis/index.js");
+  return openRedisRecords(recordsOptions(config, opener));
+}
+
+export function recordsOptions(config: Config, { node, fence }: Pick<Opener, "node" | "fence">): RedisRecordsOptions {
+  const { url, tls, wait } = config.redis;
+  return { url, tls, wait, prefix: redisPrefix(config), migration: config.migration, node, fence };
+}
+
+/** What stands before a session id in Redis. */
+export function redisPrefix({ redis }: Config): string {
+  return redis.prefix ?? redisPreset(redis.preset).prefix;
+}
+
+/** The control store; it connects with the first call. Only the driver in use is loaded. */
+export async function openControlOf(config: Config, node: string): Promise<ControlStore> {
+  const { openControl } = await import("../control/open.js");
+  const { migration, control, redis } = config;
+  // The TLS options belong to the Redis of the migration; a Redis elsewhere has its own in its URL's scheme.
+  const tls = control.url === redis.url ? redis.tls : {};
+  return openControl(control.url, { migration, node, tls });
+}
