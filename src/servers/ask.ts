@@ -1,19 +1,24 @@
 /** Small talk with a server over a plain socket: enough to learn whether it serves. Drivers are none of our business. */
 import { connect } from "node:net";
 
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
 /**
  * Sends `question` and collects the answer until `enough` says so.
  * @returns the answer, or null when the server cannot be reached, hangs up early or takes longer than `timeoutMs`.
  */
 export function ask(
-  port: number,
+  where: Address,
   question: Uint8Array | string,
   enough: (answer: Buffer) => boolean,
   timeoutMs = 1_000,
 ): Promise<Buffer | null> {
   return new Promise((resolve) => {
     let answer: Buffer = Buffer.alloc(0);
-    const socket = connect({ host: "127.0.0.1", port });
+    const socket = connect({ host: where.host, port: where.port });
     const finish = (result: Buffer | null) => {
       clearTimeout(timer);
       socket.destroy();

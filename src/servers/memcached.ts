@@ -1,7 +1,7 @@
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { unprivileged } from "./account.js";
-import { ask } from "./ask.js";
+import { type Address, ask } from "./ask.js";
 import { startContainer } from "./docker.js";
 import { findMemcached } from "./find.js";
 import { missing } from "./missing.js";
@@ -18,14 +18,14 @@ export interface MemcachedOptions {
 /** A memcached with room for the demo and CAS on, which is its default (`-C` would turn it off). */
 export async function startMemcached(options: MemcachedOptions = {}): Promise<RunningServer> {
   const settings = ["-U", "0", "-m", "256", "-c", "2048", ...(options.args ?? [])];
-  const url = (port: number) => `memcached://127.0.0.1:${port}`;
+  const url = ({ host, port }: Address) => `memcached://${host}:${port}`;
   const command = findMemcached();
   if (command === null) {
     const container = await startContainer("memcached", {
       command: ["memcached", ...settings],
       url,
       port: options.port,
-      ready: (port) => memcachedServes(port, 1),
+      ready: (where) => memcachedServes(where, 1),
     });
     if (container === null) throw missing(["memcached"]);
     return container;
@@ -46,7 +46,7 @@ export async function startMemcached(options: MemcachedOptions = {}): Promise<Ru
   );
 }
 
-async function memcachedServes(port: number, pid: number): Promise<boolean> {
-  const answer = await ask(port, "stats\r\n", (text) => text.includes("END\r\n") || text.includes("ERROR"));
+async function memcachedServes(where: Address, pid: number): Promise<boolean> {
+  const answer = await ask(where, "stats\r\n", (text) => text.includes("END\r\n") || text.includes("ERROR"));
   return answer?.includes(`STAT pid ${pid}\r\n`) ?? false;
 }

@@ -11,8 +11,9 @@ export const PACKAGES: Readonly<Record<ServerName, string>> = {
 /** The error for servers that are neither installed nor to be had from Docker. */
 export function missing(names: readonly ServerName[]): FerryError {
   const packages = names.map((name) => PACKAGES[name]);
-  const list = packages.length > 1 ? `${packages.slice(0, -1).join(", ")} and ${packages.at(-1)}` : packages[0];
-  return new FerryError("SERVER_MISSING", `Found neither ${list} on this machine nor a Docker engine to run it.`, {
+  const list = [packages.slice(0, -1).join(", "), packages.at(-1)].filter(Boolean).join(" and ");
+  const are = packages.length === 1 ? "is" : "are";
+  return new FerryError("SERVER_MISSING", `${list} ${are} not on this machine, and no Docker engine answers.`, {
     remedy: `Install ${list} (Debian or Ubuntu: apt-get install ${packages.join(" ")}, or run with --install), or start Docker.`,
   });
 }

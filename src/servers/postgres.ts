@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { FerryError } from "../errors.js";
 import { unprivileged } from "./account.js";
-import { ask } from "./ask.js";
+import { type Address, ask } from "./ask.js";
 import { startContainer } from "./docker.js";
 import { findPostgres, type PostgresPrograms } from "./find.js";
 import { missing } from "./missing.js";
@@ -33,7 +33,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Runn
     "-c",
     `${name}=${value}`,
   ]);
-  const url = (port: number) => `postgres://postgres@127.0.0.1:${port}/postgres`;
+  const url = ({ host, port }: Address) => `postgres://postgres@${host}:${port}/postgres`;
   const programs = await findPostgres();
   if (programs === null) {
     const container = await startContainer("postgres", {
@@ -58,7 +58,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Runn
       stopSignal: "SIGQUIT",
       args: (port) => ["-D", data, "-h", "127.0.0.1", "-p", String(port), "-k", "", ...settings],
       url,
-      ready: (port, pid) => postgresServes(port, pid, data),
+      ready: (where, pid) => postgresServes(where, pid, data),
       afterKill: () => removeSharedMemory(data),
     },
     options.port,
@@ -109,7 +109,7 @@ function ownedFolder(): string {
  * It serves when its own pid file says ready and a session can be opened. The pid file tells our server from another one
  * that took the port first.
  */
-async function postgresServes(port: number, pid: number, data: string): Promise<boolean> {
+async function postgresServes(where: Address, pid: number, data: string): Promise<boolean> {
   let lines: string[];
   try {
     lines = readFileSync(join(data, "postmaster.pid"), "utf8").split("\n");
@@ -117,11 +117,11 @@ async function postgresServes(port: number, pid: number, data: string): Promise<
     return false;
   }
   if (lines[0]?.trim() !== String(pid) || lines[7]?.trim() !== "ready") return false;
-  return takesSessions(port);
+  return takesSessions(where);
 }
 
-async function takesSessions(port: number): Promise<boolean> {
-  const answer = await ask(port, startupMessage(), (bytes) => READY_FOR_QUERY.equals(bytes.subarray(-6)));
+async function takesSessions(where: Address): Promise<boolean> {
+  const answer = await ask(where, startupMessage(), (bytes) => READY_FOR_QUERY.equals(bytes.subarray(-6)));
   return answer !== null;
 }
 

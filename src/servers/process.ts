@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { FerryError } from "../errors.js";
 import type { Account } from "./account.js";
+import type { Address } from "./ask.js";
 import { freePort } from "./ports.js";
 import type { RunningServer } from "./server.js";
 import { forget, watch } from "./watchdog.js";
@@ -23,9 +24,9 @@ export interface Program {
   readonly account: Account | null;
   readonly stopSignal: NodeJS.Signals;
   args(port: number): readonly string[];
-  url(port: number): string;
-  /** Asks whether the process `pid` serves on `port`: an answer by anybody else is a no. */
-  ready(port: number, pid: number): Promise<boolean>;
+  url(where: Address): string;
+  /** Asks whether the process `pid` serves at `where`: an answer by anybody else is a no. */
+  ready(where: Address, pid: number): Promise<boolean>;
   /** Called after SIGKILL, for what the server could not tidy up itself. */
   afterKill?(): void;
 }
@@ -61,7 +62,7 @@ class ServerProcess implements RunningServer {
     readonly program: Program,
     readonly port: number,
   ) {
-    this.url = program.url(port);
+    this.url = program.url(this);
   }
 
   get pid(): number {
@@ -111,7 +112,7 @@ class ServerProcess implements RunningServer {
         if (/address already in use|address in use/i.test(output())) throw new PortTaken(program, port);
         throw failed(program, "it ended while starting", output());
       }
-      if (await program.ready(port, pid)) return;
+      if (await program.ready(this, pid)) return;
       if (Date.now() > deadline) {
         await this.kill();
         throw failed(program, `it did not serve within ${READY_WITHIN_MS / 1000} s`, output());

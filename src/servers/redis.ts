@@ -1,6 +1,6 @@
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
-import { ask } from "./ask.js";
+import { type Address, ask } from "./ask.js";
 import { startContainer } from "./docker.js";
 import { findRedis } from "./find.js";
 import { missing } from "./missing.js";
@@ -11,7 +11,7 @@ import { processFolder } from "./watchdog.js";
 export interface RedisOptions {
   /** Appended to the command line, where the last word wins: `["--maxmemory", "1mb"]`. */
   readonly args?: readonly string[];
-  /** Keeps its data here instead of in a folder of its own; it is not removed. */
+  /** Keeps its data here instead of in a folder of its own; it is not removed. Not for a server from Docker. */
   readonly dir?: string;
   readonly port?: number;
 }
@@ -19,14 +19,14 @@ export interface RedisOptions {
 /** A Redis that writes nothing to disk and evicts nothing, unless `args` say otherwise. */
 export async function startRedis(options: RedisOptions = {}): Promise<RunningServer> {
   const settings = ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction", ...(options.args ?? [])];
-  const url = (port: number) => `redis://127.0.0.1:${port}`;
+  const url = ({ host, port }: Address) => `redis://${host}:${port}`;
   const command = findRedis();
   if (command === null) {
     const container = await startContainer("redis", {
-      command: ["redis-server", ...settings],
+      command: ["redis-server", "--protected-mode", "no", ...settings],
       url,
       port: options.port,
-      ready: (port) => redisServes(port, 1),
+      ready: (where) => redisServes(where, 1),
     });
     if (container === null) throw missing(["redis"]);
     return container;
@@ -47,13 +47,13 @@ export async function startRedis(options: RedisOptions = {}): Promise<RunningSer
   );
 }
 
-async function redisServes(port: number, pid: number): Promise<boolean> {
-  const answer = await ask(port, "INFO server\r\n", (text) => text.includes("process_id:") || text[0] === 0x2d);
+async function redisServes(where: Address, pid: number): Promise<boolean> {
+  const answer = await ask(where, "INFO server\r\n", (text) => text.includes("process_id:") || text[0] === 0x2d);
   if (answer === null) return false;
   const text = answer.toString("latin1");
   // Loading its data set it answers INFO, but no reads yet.
   if (text.startsWith("-")) return !text.startsWith("-LOADING");
   if (!new RegExp(`^process_id:${pid}\\r?$`, "m").test(text)) return false;
-  const pong = await ask(port, "PING\r\n", (reply) => reply.includes("\r\n"));
+  const pong = await ask(where, "PING\r\n", (reply) => reply.includes("\r\n"));
   return pong !== null && !pong.toString("latin1").startsWith("-LOADING");
 }

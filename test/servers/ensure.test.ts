@@ -48,7 +48,7 @@ test("what is away is installed, and only that, and only when asked", async () =
   await expect(ensureServers({ install: false, log: () => {} }, notAsked.self)).rejects.toMatchObject({
     code: "SERVER_MISSING",
     exit: 2,
-    message: "Found neither memcached and postgresql on this machine nor a Docker engine to run it.",
+    message: "memcached and postgresql are not on this machine, and no Docker engine answers.",
     remedy: expect.stringContaining("apt-get install memcached postgresql"),
   });
   expect(notAsked.installed).toEqual([]);

@@ -23,7 +23,7 @@ afterAll(() => Promise.all(running.map((server) => server.stop())));
 
 for (const { name, start, query, answer, scheme } of kinds) {
   const say = async (server: RunningServer, timeoutMs?: number) =>
-    (await ask(server.port, query, (bytes) => bytes.length >= answer.length, timeoutMs))?.toString("latin1") ?? null;
+    (await ask(server, query, (bytes) => bytes.length >= answer.length, timeoutMs))?.toString("latin1") ?? null;
   const started = async (options?: { port: number }) => {
     const server = await start(options);
     running.push(server);
@@ -93,7 +93,7 @@ test("Redis keeps what it was told to persist when it is killed and started agai
   const server = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
   running.push(server);
   const say = async (line: string) =>
-    (await ask(server.port, `${line}\r\n`, (bytes) => bytes.toString("latin1").endsWith("\r\n")))?.toString("latin1");
+    (await ask(server, `${line}\r\n`, (bytes) => bytes.toString("latin1").endsWith("\r\n")))?.toString("latin1");
   expect(await say("SET kept here")).toBe("+OK\r\n");
   await server.kill();
   await server.restart();
@@ -105,7 +105,7 @@ test("Redis takes arguments over ours, evicts nothing by default and may ask for
   const locked = await startRedis({ args: ["--requirepass", "secret", "--maxmemory-policy", "allkeys-lru"] });
   running.push(plain, locked);
   const say = (server: RunningServer, line: string) =>
-    ask(server.port, `${line}\r\n`, (bytes) => bytes.includes("\r\n")).then((answer) => String(answer));
+    ask(server, `${line}\r\n`, (bytes) => bytes.includes("\r\n")).then((answer) => String(answer));
   expect(await say(plain, "CONFIG GET maxmemory-policy")).toContain("noeviction");
   expect(await say(locked, "PING")).toContain("NOAUTH");
 });
