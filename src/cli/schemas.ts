@@ -120,6 +120,87 @@ export const setupDocument = z.strictObject({
 });
 export type Setup = z.infer<typeof setupDocument>;
 
+const gate = z.strictObject({
+  gate: z.string(),
+  ok: z.boolean(),
+  measured: z.string(),
+  required: z.string(),
+  remedy: z.string().nullable(),
+  forceable: z.boolean(),
+});
+
+export const statusDocumentSchema = z.strictObject({
+  migration: z.string(),
+  phase,
+  percent: z.int().min(1).max(100),
+  revision: z.int(),
+  interrupted: z.boolean().describe("No application was there for a while; the first to come sets the position back."),
+  pending: z
+    .strictObject({
+      from: position,
+      to: position,
+      direction: z.enum(["up", "down"]),
+      rung: z.string(),
+      step: z.int(),
+      steps: z.int(),
+      reversible: z.boolean(),
+      waitingFor: z.array(z.string()).describe("Nodes that have not acknowledged."),
+      by: z.string(),
+      reason: z.string(),
+      startedAt: time,
+      age: milliseconds,
+    })
+    .nullable(),
+  nodes: z.array(nodeDocument),
+  mirror: z.strictObject({
+    healthy: z.boolean().describe("Every serving node sees Redis and has no gap."),
+    withoutRedis: count,
+    gaps: count,
+    operations: count.describe("Of all serving nodes since their previous renewals."),
+    errors: count,
+    p95: z.number().nullable().describe("Of the slowest node."),
+  }),
+  redis: z
+    .strictObject({
+      usedMemory: z.number(),
+      maxMemory: z.number().nullable().describe("0 for no limit, null where the service does not tell."),
+      evictionPolicy: z.string().nullable(),
+    })
+    .nullable()
+    .describe("Null when it cannot be asked."),
+  dirty: z.strictObject({ count, oldestAge: milliseconds }).nullable().describe("Null when Redis cannot be asked."),
+  backfill: z
+    .strictObject({
+      state: z.enum(["running", "paused", "stopped", "complete", "incomplete"]),
+      alive: z.boolean().describe("A process is at it."),
+      done: count,
+      total: count,
+      rate: z.number(),
+      etaSeconds: z.number().nullable(),
+      outdated: z.boolean().describe("It filled another generation of Redis and counts no more."),
+      updatedAt: time,
+    })
+    .nullable(),
+  check: z
+    .strictObject({
+      id: z.string(),
+      mode: z.enum(["full", "sample"]),
+      endedAt: time,
+      age: milliseconds,
+      clean: z.boolean(),
+      evidence: z.boolean(),
+      findings: z.array(z.string()),
+    })
+    .nullable(),
+  voided: z.strictObject({ at: time, why: z.string() }).nullable(),
+  next: position
+    .extend({ gates: z.array(gate) })
+    .nullable()
+    .describe("The next step up with its gates; null at the end of the way."),
+  advice: z.strictObject({ command: z.string().nullable(), why: z.string() }),
+});
+export type Status = z.infer<typeof statusDocumentSchema>;
+
 /** By the name of the command whose document it is; `error` is what any of them prints instead when it fails. */
 export const DOCUMENTS = {
   doctor: doctorDocument,
@@ -130,6 +211,7 @@ export const DOCUMENTS = {
   "phase-show": phaseShowDocument,
   servers: serversDocument,
   setup: setupDocument,
+  status: statusDocumentSchema,
 } as const satisfies Record<string, z.ZodType>;
 
 /** Every JSON schema that is made from code, by the name of its file in schemas/. */

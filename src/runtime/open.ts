@@ -40,15 +40,26 @@ export async function openLegacy(config: Config, { node, fence, report }: Opener
   throw new Error("memcached is not built yet");
 }
 
+/** Milliseconds; see `RedisRecordsOptions`. */
+export type RedisPatience = NonNullable<RedisRecordsOptions["deadlines"]>;
+
 /** R; resolves with or without a connection. @throws FerryError AUTHENTICATION_FAILED, VERSION_UNSUPPORTED */
-export async function openRecords(config: Config, opener: Pick<Opener, "node" | "fence">): Promise<RedisRecords> {
+export async function openRecords(
+  config: Config,
+  opener: Pick<Opener, "node" | "fence">,
+  patience: RedisPatience = {},
+): Promise<RedisRecords> {
   const { openRedisRecords } = await import("../stores/redis/index.js");
-  return openRedisRecords(recordsOptions(config, opener));
+  return openRedisRecords(recordsOptions(config, opener, patience));
 }
 
-export function recordsOptions(config: Config, { node, fence }: Pick<Opener, "node" | "fence">): RedisRecordsOptions {
+export function recordsOptions(
+  config: Config,
+  { node, fence }: Pick<Opener, "node" | "fence">,
+  deadlines: RedisPatience = {},
+): RedisRecordsOptions {
   const { url, tls, wait } = config.redis;
-  return { url, tls, wait, prefix: redisPrefix(config), migration: config.migration, node, fence };
+  return { url, tls, wait, prefix: redisPrefix(config), migration: config.migration, node, fence, deadlines };
 }
 
 /** What stands before a session id in Redis. */

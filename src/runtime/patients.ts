@@ -1,25 +1,22 @@
 import { lookup } from "node:dns/promises";
 import { isPostgres, redactUrl, serversOf } from "../config/urls.js";
 import type { Config } from "../core/config.js";
-import { newNodeId } from "../core/ids.js";
 import type { Clock } from "../ports/clock.js";
 import { NO_FENCE } from "../ports/fence.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
-import type { RedisRecords } from "../ports/redis-records.js";
 import type { ControlRights, LegacySurvey } from "../ports/survey.js";
 import { legacyPreset } from "../presets/index.js";
 import type { Patients } from "../workflow/doctor.js";
-import { openControlOf, openLegacy, openRecords, recordsOptions, redisPrefix } from "./open.js";
+import { recordsOptions, redisPrefix } from "./open.js";
+import { openVisitor } from "./visitor.js";
 
-/**
- * Opens all three stores for the doctor and for setup, as a visitor: no node, no fence. A store that cannot be opened
- * is opened again by its first question, so that its failure is told among the findings.
- */
+/** Whoever runs the doctor waits for the answer: a Redis that is away is told soon. */
+const PATIENCE = { batch: 3_000 };
+
+/** Opens all three stores for the doctor and for setup, with the questions that no other command asks. */
 export async function openPatients(config: Config, clock: Clock): Promise<Patients & { close(): Promise<void> }> {
-  const node = newNodeId();
-  const visitor = { node, fence: NO_FENCE };
-  const [legacy, control] = await Promise.all([openLegacy(config, visitor), openControlOf(config, node)]);
-  const records = await openLazily(() => openRecords(config, visitor));
+  const visitor = await openVisitor(config, PATIENCE);
+  const { node, legacy, control, records } = visitor;
   const [legacyServers, redisServers, controlServers] = await Promise.all(
     [config.legacy.url, config.redis.url, config.control.url].map(resolvedServers),
   );
@@ -36,7 +33,7 @@ export async function openPatients(config: Config, clock: Clock): Promise<Patien
       records,
       rights: async () => {
         const { surveyRedis } = await import("../stores/redis/index.js");
-        return surveyRedis(recordsOptions(config, visitor));
+        return surveyRedis(recordsOptions(config, { node, fence: NO_FENCE }, PATIENCE));
       },
       prefixes: [redisPrefix(config), `sf:${config.migration}:`],
       where: redactUrl(config.redis.url),
@@ -48,24 +45,8 @@ export async function openPatients(config: Config, clock: Clock): Promise<Patien
       where: redactUrl(config.control.url),
       servers: controlServers ?? [],
     },
-    async close() {
-      await Promise.allSettled([legacy.close(), records.end(), control.close()]);
-    },
+    close: () => visitor.close(),
   };
-}
-
-/** A wrong password is told by `facts`, not by opening. */
-async function openLazily(open: () => Promise<RedisRecords>): Promise<RedisRecords> {
-  try {
-    return await open();
-  } catch (error) {
-    const failing = {
-      facts: () => Promise.reject(error),
-      seal: () => Promise.reject(error),
-      end: async () => {},
-    } satisfies Partial<RedisRecords>;
-    return failing as unknown as RedisRecords;
-  }
 }
 
 async function surveyLegacy(config: Config, legacy: LegacyStore): Promise<LegacySurvey> {

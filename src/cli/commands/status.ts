@@ -1,0 +1,45 @@
+import { openVisitor } from "../../runtime/visitor.js";
+import { type OverviewSources, overview } from "../../workflow/overview.js";
+import { systemClock } from "../clock.js";
+import { defineCommand } from "../command.js";
+import { abortable } from "../control.js";
+import { flag } from "../options.js";
+import { wayOf } from "../phases.js";
+import type { Status } from "../schemas.js";
+import { statusDocument, statusText } from "../status-text.js";
+
+const WATCH_EVERY = 2_000;
+
+export const command = defineCommand({
+  options: { watch: flag("Go on telling, every two seconds; with --json a document a line.") },
+  examples: [
+    ["$0 status", "Phase, nodes, mirror, backfill, last check, and what the next step still asks"],
+    ["$0 status --watch --json", "The same as a stream for a script"],
+  ],
+  async run(context, { watch }) {
+    const config = context.config();
+    const way = wayOf(config);
+    const visitor = await openVisitor(config, { call: 1_500, batch: 1_500, open: 500 });
+    const { control, legacy, records } = visitor;
+    const sources: OverviewSources = { control, legacy, records, config };
+    const look = async (): Promise<Status> => {
+      const seen = await abortable(overview(sources, way), context.signal);
+      return statusDocument(seen, way.phases);
+    };
+    const { output } = context;
+    try {
+      if (!watch) {
+        const json = await look();
+        return { json, text: statusText(json, output.paint) };
+      }
+      while (!context.signal.aborted) {
+        const json = await look();
+        output.line(json, `${statusText(json, output.paint)}\n`);
+        await systemClock.sleep(WATCH_EVERY, context.signal);
+      }
+      return { silent: true, exit: 130 };
+    } finally {
+      await visitor.close();
+    }
+  },
+});
