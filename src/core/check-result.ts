@@ -165,6 +165,6 @@ export function objectionsTo(
 }
 
 export function percent(share: number): string {
-  // Never rounded up to 100 %: a share just below must not look complete.
-  return `${Math.floor(share * 100_00) / 100} %`;
+  // Never rounded up to 100 %: a share just below must not look complete. (0.57 is a little less than 57 hundredths.)
+  return `${Math.floor(share * 100_00 + 1e-6) / 100} %`;
 }

@@ -41,15 +41,15 @@ function textOf(bytes: Buffer): string | null {
 }
 
 function collect(left: Json, right: Json, path: string, paths: Set<string>): void {
-  if (paths.size >= MAX_PATHS) return;
   const both = isContainer(left) && isContainer(right) && Array.isArray(left) === Array.isArray(right);
   if (!both) {
-    if (!Object.is(left, right)) paths.add(path === "" ? "*" : path);
+    if (left !== right) paths.add(path === "" ? "*" : path);
     return;
   }
   const keys = new Set([...Object.keys(left), ...Object.keys(right)]);
   const fields = !Array.isArray(left) && keys.size <= MAX_FIELDS;
   for (const key of keys) {
+    if (paths.size >= MAX_PATHS) return;
     const segment = fields && !looksLikeData(key) ? key : "*";
     const deeper = path === "" ? segment : `${path}.${segment}`;
     // Own properties only: a key `__proto__` of one side must not meet the other's prototype.

@@ -42,7 +42,9 @@ export async function compareAll(survey: Survey): Promise<Surveyed> {
     goOn,
     run: async (batch) => {
       listed += batch.filter((sid) => !survey.chosen(sid)).length;
-      notYet += await look(batch);
+      // Not `notYet += await ...`: that would read it before the other batches have added theirs.
+      const more = await look(batch);
+      notYet += more;
       progress(batch.length);
       return true;
     },
@@ -73,7 +75,8 @@ export async function compareSample(survey: Survey, size: number): Promise<Surve
   const whole = await inBatches(once(sids), pace, {
     goOn,
     run: async (batch) => {
-      notYet += await look(batch);
+      const more = await look(batch);
+      notYet += more;
       return true;
     },
   });

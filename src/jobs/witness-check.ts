@@ -33,7 +33,8 @@ export async function hearWitnesses(
   const worker = async () => {
     for (let sid = queue.pop(); sid !== undefined; sid = queue.pop()) {
       tally.read++;
-      tally[await ask(sid, witnesses, records, clock)]++;
+      const word = await ask(sid, witnesses, records, clock);
+      tally[word]++;
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));

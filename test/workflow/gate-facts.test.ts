@@ -1,0 +1,119 @@
+import { describe, expect, test } from "vitest";
+import { runBackfill } from "../../src/jobs/backfill.js";
+import { runCheck } from "../../src/jobs/check.js";
+import type { LedgerEntry } from "../../src/ports/control-store.js";
+import { evidenceFor, readStanding, voidEvidence } from "../../src/workflow/evidence.js";
+import { type GateSources, heldSince, judge } from "../../src/workflow/gate-facts.js";
+import { LIMITS } from "../support/check-results.js";
+import { type Rig, rigAt } from "../support/rig.js";
+
+const DUAL = { phase: "dual-write", percent: 100 } as const;
+const gates: GateSources["config"]["gates"] = {
+  ...LIMITS,
+  freshness: 900_000,
+  maxErrorRate: 0.001,
+  maxP95: 5,
+  maxRedisMemory: 0.8,
+  maxDirtyAge: 10_000,
+  minStay: {},
+};
+const sources = (rig: Rig): GateSources => ({ ...rig, config: { gates, accept: [] } });
+const refusals = async (rig: Rig, percent = 10) =>
+  (await judge(sources(rig), { phase: "read-through", percent })).filter(({ ok }) => !ok).map(({ gate }) => gate);
+const check = (rig: Rig, sample: number | null = null) =>
+  runCheck(rig, { sample, batch: 50, concurrency: 4, limits: LIMITS, by: "test" });
+const backfill = (rig: Rig) => runBackfill(rig, { batch: 50, concurrency: 4, rate: 0, by: "test" });
+
+describe("the way to read-through", () => {
+  test("opens by a backfill and a check, and closes again by what voids them", async () => {
+    const rig = await rigAt(DUAL);
+    await rig.seedLegacy(100);
+    expect(await refusals(rig)).toEqual(["backfill", "evidence", "freshness"]);
+    await backfill(rig);
+    expect(await refusals(rig)).toEqual(["evidence", "freshness"]);
+    await check(rig);
+    expect(await refusals(rig)).toEqual([]);
+
+    rig.clock.advance(901_000);
+    expect(await refusals(rig)).toEqual(["freshness"]);
+    await check(rig, 20);
+    expect(await refusals(rig)).toEqual([]);
+
+    await voidEvidence(rig.control, "node abcd was lost and may have held a gap", "test");
+    expect(await refusals(rig)).toEqual(["evidence", "freshness"]);
+    rig.clock.advance(1);
+    await check(rig, 20);
+    expect(await refusals(rig)).toEqual(["evidence"]);
+    await check(rig);
+    expect(await refusals(rig)).toEqual([]);
+
+    await rig.moveTo(DUAL, "generation-2");
+    expect(await refusals(rig)).toEqual(["backfill", "evidence", "freshness"]);
+  });
+
+  test("a check made at 10 % does not open it for the rest", async () => {
+    const rig = await rigAt({ phase: "dual-write", percent: 10 });
+    await rig.seedLegacy(300);
+    await backfill(rig);
+    await check(rig);
+    await rig.moveTo(DUAL);
+    expect(await refusals(rig, 10)).toEqual([]);
+    expect(await refusals(rig, 50)).toEqual(["backfill", "evidence", "freshness"]);
+  });
+
+  test("a store that cannot be asked closes it", async () => {
+    const rig = await rigAt(DUAL);
+    await rig.seedLegacy(50);
+    await backfill(rig);
+    await check(rig);
+    const away = { ...sources(rig), legacy: { identity: () => Promise.reject(new Error("away")) } };
+    const found = (await judge(away, { phase: "read-through", percent: 10 })).filter(({ ok }) => !ok);
+    expect(found.map(({ gate }) => gate)).toEqual(["evidence", "freshness"]);
+  });
+});
+
+test("evidence is asked for as a whole", async () => {
+  const rig = await rigAt(DUAL);
+  await rig.seedLegacy(20);
+  const result = await check(rig);
+  const question = { legacyIdentity: "memory", below: 10_000, freshness: 1_000, limits: LIMITS };
+  const now = rig.clock.now();
+  expect(await evidenceFor(rig.control, await rig.control.read(), { ...question, now })).toMatchObject({
+    noFull: null,
+    notFresh: null,
+    full: { id: result.id },
+  });
+  await voidEvidence(rig.control, "somebody said so", "test");
+  expect((await readStanding(rig.control)).voided).toMatchObject({ why: "somebody said so" });
+  expect((await rig.control.ledger(1))[0]).toMatchObject({ action: "void", by: "test" });
+});
+
+describe("how long a phase has held", () => {
+  const entry = (at: number, action: string, detail: Record<string, unknown>): LedgerEntry => ({
+    at,
+    by: "t",
+    action,
+    detail,
+  });
+  const settled = (at: number, phase: string, percent: number) =>
+    entry(at, "settled", { position: { phase, percent } });
+  const since = (entries: LedgerEntry[]) => heldSince([...entries].reverse(), { phase: "full-redis", percent: 100 });
+  test("since it was first reached, whatever was tried above it", () => {
+    expect(since([settled(1, "redis-first", 100), settled(2, "full-redis", 50), settled(3, "full-redis", 100)])).toBe(
+      3,
+    );
+    expect(since([settled(3, "full-redis", 100), entry(4, "check", {}), settled(5, "full-redis", 100)])).toBe(3);
+  });
+  test("not across a step below it, a loss of Redis, or a fleet that was away", () => {
+    expect(since([settled(3, "full-redis", 100), settled(4, "redis-first", 100), settled(5, "full-redis", 100)])).toBe(
+      5,
+    );
+    expect(
+      since([settled(3, "full-redis", 100), entry(4, "redis-lost", {}), settled(9, "dual-write", 100)]),
+    ).toBeNull();
+    expect(since([settled(3, "full-redis", 100), entry(4, "demote", {})])).toBeNull();
+    const back = { to: { phase: "dual-write", percent: 100 } };
+    expect(since([settled(3, "full-redis", 100), entry(4, "interrupted", back)])).toBeNull();
+    expect(since([])).toBeNull();
+  });
+});
