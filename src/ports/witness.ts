@@ -9,3 +9,10 @@ export interface LegacyWitness {
   get(sid: Sid): Promise<Buffer | null>;
   close(): Promise<void>;
 }
+
+/** Reads R as an application of the target format does: a bare GET, through a connection and code of its own. */
+export interface RedisWitness {
+  /** The session's bytes, or null where that client would find none. */
+  get(sid: Sid): Promise<Buffer | null>;
+  close(): Promise<void>;
+}

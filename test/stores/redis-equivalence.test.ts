@@ -175,7 +175,7 @@ describe("Redis and the reference in memory", () => {
           await pair.compare();
         }
       }),
-      { seed: SEED, numRuns: 50 * EFFORT },
+      { seed: SEED, numRuns: 50 * EFFORT, interruptAfterTimeLimit: 40_000 },
     );
   });
 
@@ -186,7 +186,7 @@ describe("Redis and the reference in memory", () => {
         await pair.begin();
         await new Walk(pair, choices).run();
       }),
-      { seed: SEED, numRuns: 20 * EFFORT },
+      { seed: SEED, numRuns: 20 * EFFORT, interruptAfterTimeLimit: 40_000 },
     );
   });
 });

@@ -61,6 +61,8 @@ export class Connection {
       sentinelRetryStrategy: () => null,
       connectTimeout: options.connectTimeout,
       socketTimeout: options.stallTimeout,
+      // A server that hangs does not close its side: do not wait for it.
+      disconnectTimeout: 100,
       disableClientInfo: true,
     });
     let failure: unknown;
@@ -99,9 +101,13 @@ export class Connection {
       throw new FerryError("VERSION_UNSUPPORTED", `Redis at ${shown} is ${version}; 6.2 or later is needed.`);
     }
     if (info.get("cluster_enabled") === "1") {
-      throw new FerryError("CONFIG_INVALID", `Redis at ${shown} is part of a Redis Cluster, which cannot be used yet.`, {
-        remedy: "Name a standalone Redis or a Sentinel group in `redis.url`.",
-      });
+      throw new FerryError(
+        "CONFIG_INVALID",
+        `Redis at ${shown} is part of a Redis Cluster, which cannot be used yet.`,
+        {
+          remedy: "Name a standalone Redis or a Sentinel group in `redis.url`.",
+        },
+      );
     }
     if (info.get("loading") === "1") throw new Error("it is still loading its data");
     if (info.get("role") === "slave") throw new Error("it is a replica");

@@ -33,17 +33,24 @@ export function translate(error: unknown, args: readonly (string | Buffer | numb
   if (!isReplyError(error)) {
     return new RedisUnreachable("The connection to Redis broke before the answer came.", true);
   }
-  // Redis before 7.0 puts the error of a command that a script called behind a text of its own.
-  const word = /^[A-Z]+$/.exec(error.message.split(" ", 1)[0]!)?.[0] ?? "ERR";
-  const inner = word === "ERR" ? (/-([A-Z]{3,}) /.exec(error.message)?.[1] ?? word) : word;
-  if (inner === "SFLOST") return new SealMismatch();
-  if (inner === "NOSCRIPT") return new ScriptUnknown();
-  if (BUSY.has(inner)) return new RedisUnreachable(`Redis does not answer yet (${inner}).`, false);
-  const meaning = REFUSALS[inner] ?? quotable(error.message, args);
-  return new RedisRefused(`Redis refused a command: ${meaning} (${inner}).`);
+  const word = wordOf(error.message);
+  if (word === "SFLOST") return new SealMismatch();
+  if (word === "NOSCRIPT") return new ScriptUnknown();
+  if (BUSY.has(word)) return new RedisUnreachable(`Redis does not answer yet (${word}).`, false);
+  const meaning = REFUSALS[word] ?? quotable(error.message, args);
+  return new RedisRefused(`Redis refused a command: ${meaning} (${word}).`);
 }
 
-function quotable(message: string, args: readonly (string | Buffer | number)[]): string {
+/** The word that tells what kind of error it is. An error inside a script comes behind other words in some versions. */
+function wordOf(message: string): string {
+  const word = /^([A-Z]+)( |$)/.exec(message)?.[1] ?? "ERR";
+  if (word !== "ERR") return word;
+  if (message.includes("can't run this command")) return "NOPERM";
+  return /-([A-Z]{3,}) /.exec(message)?.[1] ?? word;
+}
+
+function quotable(text: string, args: readonly (string | Buffer | number)[]): string {
+  const message = text.replace(/ script: .*$/, "");
   const tells = args.some((arg) => typeof arg === "string" && arg.length > 3 && message.includes(arg));
   return tells || /with args beginning with/.test(message) ? "the text is withheld" : message.slice(0, 200);
 }

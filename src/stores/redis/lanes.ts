@@ -1,5 +1,6 @@
 import { type CallLimits, RedisUnreachable } from "../../ports/redis-records.js";
 import type { Call, Link } from "./link.js";
+import { Waiters } from "./waiters.js";
 
 /** Writes that may wait for replicas at one time. */
 const LANES = 8;
@@ -18,7 +19,7 @@ interface Lane {
  */
 export class Lanes {
   readonly #lanes: Lane[] = [];
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Waiters();
 
   constructor(readonly open: () => Link) {}
 
@@ -64,22 +65,12 @@ export class Lanes {
       }
       const left = until - performance.now();
       if (left <= 0) throw new RedisUnreachable("Too many writes wait for replicas.", false);
-      await this.#change(left);
+      await this.#waiting.wait(left);
     }
-  }
-
-  #change(most: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, most);
-      this.#waiting.push(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
   }
 
   #release(lane: Lane): void {
     lane.busy = false;
-    this.#waiting.shift()?.();
+    this.#waiting.wakeOne();
   }
 }

@@ -1,6 +1,7 @@
 import { FerryError } from "../../errors.js";
 import { type CallLimits, RedisRefused, RedisUnreachable } from "../../ports/redis-records.js";
 import type { Connection } from "./connection.js";
+import { Waiters } from "./waiters.js";
 
 /** Milliseconds between two attempts to connect; drawn anew each time, so that a fleet does not come back at once. */
 const RETRY = { least: 100, most: 250 };
@@ -38,7 +39,7 @@ export class Link {
   /** A call ran out of time, and not a single answer has come since. */
   #stalled = false;
   #wake: () => void = () => {};
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Waiters();
   /** Resolves with the first attempt's end: null when it succeeded. */
   readonly first: Promise<Error | null>;
 
@@ -59,7 +60,8 @@ export class Link {
     this.#ended = true;
     this.#wake();
     this.#connection?.close();
-    this.#notify();
+    this.#connection = null;
+    this.#waiting.wake();
   }
 
   async #connected(until: number, hold: boolean): Promise<Connection> {
@@ -68,29 +70,13 @@ export class Link {
       if (this.#connection !== null) return this.#connection;
       const left = until - performance.now();
       if (left <= 0 || (this.#failure !== null && !hold)) throw this.#unreachable();
-      await this.#change(left);
+      await this.#waiting.wait(left);
     }
   }
 
   #unreachable(): RedisUnreachable {
     const cause = this.#failure ?? undefined;
     return new RedisUnreachable(cause?.message ?? "There is no connection to Redis yet.", false, { cause });
-  }
-
-  #change(most: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        this.#waiting.delete(done);
-        resolve();
-      };
-      const timer = setTimeout(done, most);
-      this.#waiting.add(done);
-    });
-  }
-
-  #notify(): void {
-    for (const done of [...this.#waiting]) done();
   }
 
   #within<T>(call: Call, perform: (call: Call) => Promise<T>): Promise<T> {
@@ -120,11 +106,20 @@ export class Link {
         (error) => {
           if (!(error instanceof RedisUnreachable)) this.#stalled = false;
           // A master that became a replica stays one: the next attempt asks who the master is now.
-          if (error instanceof RedisRefused && error.message.includes("READONLY")) call.connection.close();
+          if (error instanceof RedisRefused && error.message.includes("READONLY")) this.#leave(call.connection, error);
           settle(() => reject(error));
         },
       );
     });
+  }
+
+  #leave(connection: Connection, reason: Error): void {
+    if (this.#connection !== connection) return;
+    this.#connection = null;
+    this.#stalled = false;
+    this.#failure = reason;
+    connection.close();
+    this.#waiting.wake();
   }
 
   async #keepConnected(first: (failure: Error | null) => void): Promise<void> {
@@ -136,18 +131,15 @@ export class Link {
         this.#stalled = false;
         this.#failure = null;
         first(null);
-        this.#notify();
+        this.#waiting.wake();
         const since = performance.now();
         await connection.closed;
-        this.#connection = null;
-        this.#stalled = false;
-        this.#failure = new Error("The connection to Redis broke.");
-        this.#notify();
+        this.#leave(connection, new Error("The connection to Redis broke."));
         if (performance.now() - since > RETRY.most) continue;
       } catch (error) {
         this.#failure = error as Error;
         first(this.#failure);
-        this.#notify();
+        this.#waiting.wake();
       }
       await this.#pause();
     }

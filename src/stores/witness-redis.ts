@@ -1,0 +1,44 @@
+import { Redis, type RedisOptions } from "ioredis";
+import { redisOptionsOf } from "../control/redis-url.js";
+import type { RedisWitness } from "../ports/witness.js";
+
+/**
+ * Asks for a session as a plain client does, by the key and nothing else. It shares nothing with our records, on
+ * purpose: no script, no mark, no seal, no connection.
+ *
+ * @param prefix what the application's own store puts before the session id.
+ */
+export function openRedisWitness(options: {
+  url: string;
+  tls?: Readonly<Record<string, unknown>>;
+  prefix: string;
+  timeout: number;
+}): RedisWitness {
+  const { url, tls = {}, prefix, timeout } = options;
+  const settings: RedisOptions = {
+    connectionName: "sessionferry-witness",
+    connectTimeout: timeout,
+    commandTimeout: timeout,
+    maxRetriesPerRequest: 1,
+    lazyConnect: true,
+    ...(Object.keys(tls).length > 0 && { tls: { ...tls } }),
+  };
+  // The driver reads every URL but a Sentinel one by itself.
+  const redis = /^rediss?:/i.test(url)
+    ? new Redis(url, settings)
+    : new Redis({ ...settings, ...redisOptionsOf(url, tls, "redis.url") });
+  redis.on("error", () => {});
+  return {
+    async get(sid) {
+      try {
+        return await redis.getBuffer(prefix + sid);
+      } catch (error) {
+        // The driver's own errors carry the command's arguments, and with them the session id.
+        throw new Error(`Redis did not answer the witness: ${error instanceof Error ? error.message : "no answer"}`);
+      }
+    },
+    async close() {
+      redis.disconnect();
+    },
+  };
+}
