@@ -2,6 +2,7 @@ import { z } from "zod";
 import { configJsonSchema } from "../config/schema.js";
 import { PHASE_NAMES } from "../core/phase.js";
 import { CATALOGUE, type ErrorCode } from "../errors.js";
+import { checkResultSchema } from "../observe/check-schema.js";
 
 /**
  * What `--json` prints, command by command: scripts rely on these shapes. Times are milliseconds since the epoch by
@@ -201,8 +202,62 @@ export const statusDocumentSchema = z.strictObject({
 });
 export type Status = z.infer<typeof statusDocumentSchema>;
 
+const backfillState = z.enum(["none", "running", "paused", "stopped", "complete", "incomplete"]);
+const backfillCounts = z.strictObject({
+  copied: count,
+  hit: count.describe("Redis had it already."),
+  dirty: count.describe("Redis was ahead of it."),
+  absent: count.describe("Listed, but gone when it was read."),
+  notYet: count.describe("Its bucket is below dual-write."),
+  skipped: count.describe("Cannot move: too large, an ignored key."),
+  refused: count.describe("Fills that a write overtook and that were repeated."),
+  failed: count,
+});
+
+export const backfillStatusDocument = z.strictObject({
+  state: backfillState,
+  alive: z.boolean().describe("A process is at it."),
+  done: count,
+  total: count,
+  rate: z.number().describe("Sessions per second, lately."),
+  etaSeconds: z.number().nullable(),
+  outdated: z.boolean().describe("It filled another generation of Redis and counts no more."),
+  counts: backfillCounts,
+});
+export type BackfillStatusDocument = z.infer<typeof backfillStatusDocument>;
+
+export const backfillWishedDocument = z.strictObject({
+  asked: z.enum(["run", "pause", "stop"]).nullable().describe("Null: it was so already."),
+  dryRun: z.boolean(),
+  state: backfillState.describe("When it was asked."),
+});
+export type BackfillWished = z.infer<typeof backfillWishedDocument>;
+
+const sessionSide = z.strictObject({
+  present: z.boolean(),
+  expiresAt: time.nullable().describe("Null where it is absent or never expires."),
+  bytes: count,
+});
+
+export const sessionShowDocument = z.strictObject({
+  digest: z.string().describe("Stands for the id in reports and logs."),
+  bucket: z.int().min(0).max(9999),
+  phase,
+  authority: z.enum(["legacy", "redis"]),
+  mark: z.enum(["none", "intents", "dirty", "lease"]),
+  intents: count,
+  legacy: sessionSide,
+  redis: sessionSide,
+  equal: z.boolean().nullable().describe("Null while it is being written, or where only one store counts."),
+  differences: z.array(z.enum(["only in legacy", "only in redis", "value", "expiry"])),
+});
+export type SessionShow = z.infer<typeof sessionShowDocument>;
+
 /** By the name of the command whose document it is; `error` is what any of them prints instead when it fails. */
 export const DOCUMENTS = {
+  "backfill-status": backfillStatusDocument,
+  "backfill-wish": backfillWishedDocument,
+  "check-show": checkResultSchema,
   doctor: doctorDocument,
   error: errorDocument,
   nodes: nodesDocument,
@@ -210,6 +265,7 @@ export const DOCUMENTS = {
   "phase-list": phaseListDocument,
   "phase-show": phaseShowDocument,
   servers: serversDocument,
+  "session-show": sessionShowDocument,
   setup: setupDocument,
   status: statusDocumentSchema,
 } as const satisfies Record<string, z.ZodType>;

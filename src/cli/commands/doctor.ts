@@ -1,6 +1,6 @@
+import { systemClock } from "../../runtime/clock.js";
 import { openPatients } from "../../runtime/patients.js";
 import { type Examination, examine, exitOf, gather } from "../../workflow/doctor.js";
-import { systemClock } from "../clock.js";
 import { defineCommand } from "../command.js";
 import { abortable } from "../control.js";
 import type { Doctor } from "../schemas.js";

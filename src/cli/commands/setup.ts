@@ -1,7 +1,7 @@
+import { systemClock } from "../../runtime/clock.js";
 import { openPatients } from "../../runtime/patients.js";
 import { examine, gather } from "../../workflow/doctor.js";
 import { planSetup, refuseUnfit, runSetup, type SetupStep } from "../../workflow/setup.js";
-import { systemClock } from "../clock.js";
 import { defineCommand } from "../command.js";
 import { abortable } from "../control.js";
 import { dryRun, flag, yes } from "../options.js";

@@ -1,6 +1,6 @@
+import { systemClock } from "../../runtime/clock.js";
 import { openVisitor } from "../../runtime/visitor.js";
 import { type OverviewSources, overview } from "../../workflow/overview.js";
-import { systemClock } from "../clock.js";
 import { defineCommand } from "../command.js";
 import { abortable } from "../control.js";
 import { flag } from "../options.js";
