@@ -40,7 +40,7 @@ const MAY_IMPORT: Record<Group, readonly Group[]> = {
   edges: ["errors", "core", "ports"],
   config: ["errors", "core", "ports"],
   runtime: ["errors", "core", "ports", "config", "backends", "engine", "edges"],
-  library: ["errors", "core", "ports", "config", "runtime"],
+  library: ["errors", "core", "ports", "config", "edges", "runtime"],
   servers: ["errors"],
   // The demo is a user of the library, as a team's application is; it runs the CLI as a command.
   demo: ["errors", "core", "config", "library", "edges", "servers"],
