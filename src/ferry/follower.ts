@@ -1,5 +1,6 @@
 import { redisMayBeAhead } from "../core/transition.js";
-import type { NodeReport } from "../ports/control-store.js";
+import type { ControlRecord, NodeReport } from "../ports/control-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
 import type { FerryContext } from "./context.js";
 import type { Membership } from "./membership.js";
 
@@ -33,8 +34,7 @@ export class Follower {
       redis: ctx.health.state,
     });
     if (accepted && ctx.routing.follow(record)) {
-      ctx.records.generation = record.generation;
-      ctx.records.trustRestarts = redisMayBeAhead(record);
+      trust(ctx.records, record);
       const { phase, percent } = record.position;
       ctx.observer.event({ type: "routes", revision: record.revision, phase, percent });
     }
@@ -56,4 +56,10 @@ export class Follower {
     }
     return this.#acknowledged;
   }
+}
+
+/** R is believed for the generation of the record; a restart of R is accepted only where R is the authority anyway. */
+export function trust(records: RedisRecords, record: ControlRecord): void {
+  records.generation = record.generation;
+  records.trustRestarts = redisMayBeAhead(record);
 }

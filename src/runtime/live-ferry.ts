@@ -1,0 +1,95 @@
+import type { Config } from "../core/config.js";
+import type { Session, Sid } from "../core/session.js";
+import { FerryError } from "../errors.js";
+import type { Ferry } from "../ferry/ferry.js";
+import type { Observer } from "../ports/observer.js";
+import type { SessionDefaults, Sessions } from "../ports/sessions.js";
+import { openAlone } from "./alone.js";
+import { systemClock } from "./clock.js";
+import { FerryNode } from "./node.js";
+
+/** Milliseconds between attempts of an evicted process to join again. */
+const REJOIN = 500;
+
+/** These say that there is nobody to steer; after `complete` that is how it should be. */
+const STEERLESS = new Set(["CONTROL_UNREACHABLE", "NOT_SET_UP", "AUTHENTICATION_FAILED"]);
+
+/**
+ * What an application holds: sessions over the fleet's stores. When this process was taken for dead (frozen, say, for
+ * minutes) its node is gone for good, so it joins again as a new one by itself; until then its requests fail.
+ */
+export class LiveFerry implements Sessions {
+  readonly defaults: SessionDefaults;
+  #current: { ferry: Ferry; close(): Promise<void> };
+  #closed = false;
+
+  private constructor(
+    readonly config: Config,
+    readonly observer: Observer,
+    current: { ferry: Ferry; close(): Promise<void> },
+    defaults: SessionDefaults,
+  ) {
+    this.#current = current;
+    this.defaults = defaults;
+  }
+
+  static async open(config: Config, defaults: SessionDefaults, observer: Observer): Promise<LiveFerry> {
+    let live: LiveFerry | null = null;
+    const current = await openCurrent(config, observer, () => void live?.rejoin());
+    live = new LiveFerry(config, observer, current, defaults);
+    return live;
+  }
+
+  get(sid: Sid): Promise<Session | null> {
+    return this.#current.ferry.get(sid);
+  }
+  set(sid: Sid, session: Session): Promise<void> {
+    return this.#current.ferry.set(sid, session);
+  }
+  touch(sid: Sid, expiresAt: number): Promise<boolean> {
+    return this.#current.ferry.touch(sid, expiresAt);
+  }
+  destroy(sid: Sid): Promise<void> {
+    return this.#current.ferry.destroy(sid);
+  }
+  list(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
+    return this.#current.ferry.list(options);
+  }
+
+  /** Finishes what is in flight, leaves the fleet, and closes every connection. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#current.close();
+  }
+
+  private async rejoin(): Promise<void> {
+    const old = this.#current;
+    old.ferry.refuse(new FerryError("NODE_EVICTED", "This process was taken for dead and fenced off."));
+    if (old instanceof FerryNode) void old.abandon();
+    while (!this.#closed) {
+      try {
+        this.#current = await openCurrent(this.config, this.observer, () => void this.rejoin());
+        return;
+      } catch (error) {
+        this.observer.event({ type: "background-error", task: "rejoin", error });
+        await systemClock.sleep(REJOIN);
+      }
+    }
+  }
+}
+
+async function openCurrent(
+  config: Config,
+  observer: Observer,
+  onEvicted: () => void,
+): Promise<{ ferry: Ferry; close(): Promise<void> }> {
+  try {
+    return await FerryNode.open(config, { role: "app", observer, onEvicted });
+  } catch (error) {
+    const steerless = error instanceof FerryError && STEERLESS.has(error.code);
+    const alone = steerless ? await openAlone(config, observer).catch(() => null) : null;
+    if (alone === null) throw error;
+    return alone;
+  }
+}

@@ -1,0 +1,240 @@
+import { hostname } from "node:os";
+import type { Config } from "../core/config.js";
+import { IdSource, newNodeId } from "../core/ids.js";
+import type { Phases } from "../core/phase.js";
+import { FerryError } from "../errors.js";
+import { Arrears } from "../ferry/arrears.js";
+import { type FerryContext, flushArrears } from "../ferry/context.js";
+import { drainIndex } from "../ferry/drainer.js";
+import type { EvictionStores } from "../ferry/eviction.js";
+import { asFerryError } from "../ferry/failures.js";
+import { Ferry } from "../ferry/ferry.js";
+import { Follower, trust } from "../ferry/follower.js";
+import { Housekeeper } from "../ferry/housekeeper.js";
+import { Membership } from "../ferry/membership.js";
+import { resume, type Steerage } from "../ferry/recovery.js";
+import { RedisHealth } from "../ferry/redis-health.js";
+import { Routing } from "../ferry/routing.js";
+import { fanOut, Metrics } from "../observe/index.js";
+import { loadPhases } from "../phases.js";
+import { type ControlStore, type NodeRole, PROTOCOL_NUMBER } from "../ports/control-store.js";
+import type { Fence } from "../ports/fence.js";
+import type { LegacyStore } from "../ports/legacy-store.js";
+import { type Observer, SILENT } from "../ports/observer.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+import { legacyPreset } from "../presets/index.js";
+import { systemClock } from "./clock.js";
+import { Loop } from "./loop.js";
+import { openControlOf, openLegacy, openRecords } from "./open.js";
+import { VERSION } from "./version.js";
+
+/** A settled node looks at the control store this often (milliseconds); changes reach every node within a second. */
+const POLL = 400;
+/** While a transition waits for acknowledgements. */
+const POLL_BUSY = 40;
+/** R must have been away this long before the fleet demotes itself: longer than a restart of a healthy server. */
+const DEMOTE_AFTER = 2_000;
+/** A node is overdue when it was silent for longer than its longest command, and this. */
+const SILENCE_MARGIN = 5_000;
+/** Expired rows are pruned about this often by every node, as connect-pg-simple does. */
+const PRUNE_EVERY = 15 * 60_000;
+
+export interface NodeOptions {
+  readonly role: NodeRole;
+  readonly observer?: Observer;
+  /** Called once, when the control store refused this node's renewal. */
+  readonly onEvicted?: () => void;
+}
+
+/** Milliseconds after which a silent node is taken for dead. */
+export function overdueAfter({ timeouts }: Config): number {
+  return Math.max(timeouts.legacy, timeouts.redis) + SILENCE_MARGIN;
+}
+
+/** One registered node with its stores, verbs and background work. */
+export class FerryNode {
+  readonly #loops: Loop[] = [];
+  #overdue: readonly string[] = [];
+  #controlDown = false;
+
+  private constructor(
+    readonly config: Config,
+    readonly id: string,
+    readonly role: NodeRole,
+    readonly phases: Phases,
+    readonly control: ControlStore,
+    readonly legacy: LegacyStore,
+    readonly records: RedisRecords,
+    readonly membership: Membership,
+    readonly ctx: FerryContext,
+    readonly ferry: Ferry,
+    readonly follower: Follower,
+    readonly metrics: Metrics,
+  ) {}
+
+  /**
+   * Joins the fleet, opens the stores behind the fence, and starts following.
+   * @throws FerryError NOT_SET_UP, CONTROL_UNREACHABLE, ...
+   */
+  static async open(config: Config, { role, observer = SILENT, onEvicted }: NodeOptions): Promise<FerryNode> {
+    const id = newNodeId();
+    const phases = loadPhases();
+    const metrics = new Metrics();
+    const observed = fanOut(metrics, observer);
+    const control = await openControlOf(config, id);
+    let node: FerryNode | null = null;
+    const opened: { close(): Promise<void> }[] = [control];
+    try {
+      const silence = overdueAfter(config);
+      const membership = await Membership.join(
+        control,
+        { id, role, protocol: PROTOCOL_NUMBER, host: hostname(), pid: process.pid, version: VERSION },
+        { presence: silence, overdueAfter: silence },
+        () => {
+          observed.event({ type: "evicted" });
+          node?.ferry.refuse(new FerryError("NODE_EVICTED", "This process was taken for dead and fenced off."));
+          onEvicted?.();
+        },
+      );
+      const fence: Fence = membership.fence;
+      const report = (error: unknown) => observed.event({ type: "background-error", task: "drain", error });
+      const legacy = await openLegacy(config, { node: id, fence, report });
+      opened.push(legacy);
+      const records = await openRecords(config, { node: id, fence });
+      opened.push({ close: () => records.end() });
+
+      trust(records, membership.joined);
+      const record =
+        role === "job" ? membership.joined : await resume({ control, records, phases, by: id }).catch(rethrow);
+      trust(records, record);
+      const ctx: FerryContext = {
+        legacy,
+        records,
+        routing: new Routing(phases, record),
+        arrears: new Arrears(),
+        health: new RedisHealth(systemClock, observed),
+        ids: new IdSource(id),
+        clock: systemClock,
+        observer: observed,
+        limits: { redis: config.timeouts.redis, request: config.timeouts.legacy },
+      };
+      const preset = legacyPreset(config.legacy.preset);
+      const ferry = new Ferry(ctx, {
+        flags: preset.flags,
+        lifetime: preset.defaultLifetime,
+        touchEvery: config.touchEvery,
+      });
+      const follower = new Follower(ctx, membership, () => metrics.figures());
+      node = new FerryNode(
+        config,
+        id,
+        role,
+        phases,
+        control,
+        legacy,
+        records,
+        membership,
+        ctx,
+        ferry,
+        follower,
+        metrics,
+      );
+      node.#start();
+      return node;
+    } catch (error) {
+      await control.leave(id).catch(() => {});
+      await Promise.allSettled(opened.reverse().map((store) => store.close()));
+      throw asFerryError(error);
+    }
+  }
+
+  get steerage(): Steerage {
+    return { control: this.control, records: this.records, phases: this.phases, by: this.id };
+  }
+
+  get eviction(): EvictionStores {
+    const { control, legacy, records, phases } = this;
+    return { control, legacy, records, phases, observer: this.ctx.observer };
+  }
+
+  /**
+   * Finishes what is in flight, tells R what it is owed, leaves, and closes the stores. A node that cannot tell R stays
+   * registered: the others will evict it, sweep its intents, and take its gap for lost.
+   */
+  async close(): Promise<void> {
+    this.ferry.refuse(new FerryError("CLOSED", "This ferry is closed."));
+    const until = Date.now() + this.config.timeouts.legacy;
+    while (this.ctx.routing.inFlight > 0 && Date.now() < until) await systemClock.sleep(10);
+    await Promise.all(this.#loops.map((loop) => loop.stop()));
+    await flushArrears(this.ctx).catch(() => {});
+    if (this.ctx.arrears.size === 0 && this.ctx.routing.inFlight === 0) await this.membership.leave().catch(() => {});
+    await this.#closeStores();
+  }
+
+  /** What an evicted node does: its connections are dead, its registration is gone. */
+  async abandon(): Promise<void> {
+    await Promise.all(this.#loops.map((loop) => loop.stop()));
+    await this.#closeStores();
+  }
+
+  async #closeStores(): Promise<void> {
+    await Promise.allSettled([this.legacy.close(), this.records.end(), this.control.close()]);
+  }
+
+  #start(): void {
+    this.#every(
+      "follow",
+      () => (this.follower.behind ? POLL_BUSY : POLL),
+      () => this.#follow(),
+    );
+    if (this.role === "job") return;
+    const housekeeper = new Housekeeper(this.ctx, this.steerage, this.eviction, {
+      onRedisDown: this.config.onRedisDown,
+      demoteAfter: DEMOTE_AFTER,
+    });
+    this.#every(
+      "housekeeping",
+      () => POLL,
+      () => housekeeper.tick(this.#overdue),
+    );
+    const { every } = this.config.drain;
+    this.#every(
+      "drain",
+      () => every,
+      async () => {
+        await drainIndex(this.ctx);
+      },
+    );
+    this.#every(
+      "prune",
+      () => PRUNE_EVERY * (0.5 + Math.random()),
+      async () => {
+        if (this.ctx.routing.record.position.phase !== "complete") await this.legacy.prune();
+      },
+    );
+  }
+
+  async #follow(): Promise<void> {
+    try {
+      this.#overdue = await this.follower.poll();
+      if (this.#controlDown) this.#tellControl(false);
+    } catch (error) {
+      if (!this.#controlDown) this.#tellControl(true);
+      throw error;
+    }
+  }
+
+  #tellControl(down: boolean): void {
+    this.#controlDown = down;
+    this.ctx.observer.event({ type: "control", state: down ? "down" : "up" });
+  }
+
+  #every(task: string, pause: () => number, run: () => Promise<void>): void {
+    const onError = (error: unknown) => this.ctx.observer.event({ type: "background-error", task, error });
+    this.#loops.push(new Loop(run, pause, onError).start());
+  }
+}
+
+function rethrow(error: unknown): never {
+  throw asFerryError(error);
+}
