@@ -11,6 +11,8 @@ export interface LegacyPreset {
   readonly flags: number;
   /** SQL only. */
   readonly table?: { readonly name: string; readonly sid: string; readonly value: string; readonly expiry: string };
+  /** memcached only: how this format's client chooses among several servers. */
+  readonly distribution?: "modulo" | "ketama";
   /** How the format gets its lifetime, in a sentence for `presets`. */
   readonly lifetime: string;
   /** The lifetime in milliseconds where a session tells none. */

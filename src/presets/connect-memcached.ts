@@ -7,6 +7,7 @@ export const connectMemcached: LegacyPreset = {
   backend: "memcached",
   prefix: "",
   flags: 2,
+  distribution: "ketama",
   lifetime:
     "The item's remaining life: the cookie's maxAge in whole seconds, or a day (option ttl). A maxAge of more than 30 " +
     "days never worked with this client: memcached takes such a number for a date in 1970.",

@@ -1,0 +1,193 @@
+import { connect, type Socket } from "node:net";
+import { FerryError } from "../../errors.js";
+import type { Fence } from "../../ports/fence.js";
+import { LegacyUnreachable } from "../../ports/legacy-store.js";
+import { LATE, within } from "../deadline.js";
+import { endpointOf, endpointsIn, hidden } from "./endpoints.js";
+import { type Command, type Reply, ReplyParser, stats, statsOf, VERSION } from "./protocol.js";
+import type { Server } from "./server.js";
+
+export type Answer = { readonly kind: "replies"; readonly replies: readonly Reply[] } | { readonly kind: "lost" };
+
+/** What a server tells about itself when a connection to it is made. */
+export interface ServerFacts {
+  readonly version: string;
+  /** Changes when the server lost its memory: a restart, or a flush. */
+  readonly incarnation: string;
+  /** Bytes of the largest item, with its key and header. */
+  readonly itemSizeMax: number;
+}
+
+/** The first release whose meta commands are those of today. */
+const OLDEST = [1, 6, 10] as const;
+
+interface Waiting {
+  readonly commands: readonly Command[];
+  readonly replies: Reply[];
+  readonly resolve: (answer: Answer) => void;
+  answered: number;
+}
+
+/**
+ * One connection: commands go out in the order they are given, a batch in one write, and replies come in that order.
+ * Nothing but the greeting is sent before the server has answered the greeting (so that it lists the connection) and
+ * before the fence let it through.
+ */
+export class Connection {
+  readonly #parser = new ReplyParser();
+  readonly #waiting: Waiting[] = [];
+  #retired = false;
+  #misunderstood: Reply | null = null;
+  facts!: ServerFacts;
+  /** Our end as the server sees it, or a mark that says that it cannot be told (endpoints.ts). */
+  endpoint = "";
+
+  private constructor(
+    readonly server: Server,
+    readonly socket: Socket,
+  ) {
+    socket.on("data", (chunk: Buffer) => this.#take(chunk));
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      for (const waiting of this.#waiting.splice(0)) waiting.resolve({ kind: "lost" });
+    });
+  }
+
+  /** Connects, greets, asks the fence. Rejects with LegacyUnreachable, VERSION_UNSUPPORTED or what the fence says. */
+  static async open(server: Server, fence: Fence, deadline: number): Promise<Connection> {
+    const connection = new Connection(server, await openSocket(server, deadline));
+    const ready = await within(connection.#greet(fence), deadline).catch((error: unknown) => error);
+    if (ready === undefined) return connection;
+    connection.destroy();
+    if (ready instanceof FerryError || ready instanceof LegacyUnreachable) throw ready;
+    if (ready === LATE) throw new LegacyUnreachable(`memcached at ${server.address} does not answer.`);
+    throw new LegacyUnreachable("No new connection to memcached may be used now.", { cause: ready });
+  }
+
+  /** False once it is broken or on its way out. */
+  get usable(): boolean {
+    return !this.#retired && !this.socket.destroyed;
+  }
+
+  /** Batches sent and not yet answered. */
+  get load(): number {
+    return this.#waiting.length;
+  }
+
+  /** Resolves with one reply a command (several for `stats`), or with `lost`; never rejects. */
+  send(commands: readonly Command[]): Promise<Answer> {
+    return new Promise((resolve) => {
+      if (this.socket.destroyed) return resolve({ kind: "lost" });
+      if (commands.length === 0) return resolve({ kind: "replies", replies: [] });
+      this.#waiting.push({ commands, replies: [], resolve, answered: 0 });
+      this.socket.cork();
+      for (const { parts } of commands) for (const part of parts) this.socket.write(part);
+      this.socket.uncork();
+    });
+  }
+
+  /** Takes no new commands; ends when the last answer is there. */
+  retire(): void {
+    this.#retired = true;
+    if (this.#waiting.length === 0) this.socket.destroy();
+  }
+
+  destroy(): void {
+    this.#retired = true;
+    this.socket.destroy();
+  }
+
+  async #greet(fence: Fence): Promise<void> {
+    const { address } = this.server;
+    const answer = await this.send([VERSION, stats("settings"), stats(), stats("conns")]);
+    if (/unauthenticated/i.test(this.#misunderstood?.words.join(" ") ?? "")) {
+      throw new FerryError("AUTHENTICATION_FAILED", `memcached at ${address} asks for authentication.`, {
+        remedy: "sessionferry speaks to memcached without authentication: give it a listener that asks for none.",
+      });
+    }
+    if (answer.kind === "lost") throw new LegacyUnreachable(`memcached at ${address} broke the connection.`);
+    const first = answer.replies[0];
+    if (first?.code !== "VERSION") throw new LegacyUnreachable(`${address} does not answer like memcached.`);
+    const version = first.words[0] ?? "";
+    if (!recentEnough(version)) {
+      throw new FerryError(
+        "VERSION_UNSUPPORTED",
+        `memcached at ${address} is ${version}; ${OLDEST.join(".")} is the oldest whose meta commands fit.`,
+      );
+    }
+    const found = statsOf(answer.replies);
+    if (found.get("cas_enabled") !== "yes") {
+      throw new FerryError("VERSION_UNSUPPORTED", `memcached at ${address} runs without CAS.`, {
+        remedy: "Start memcached without -C: the drain back to it needs CAS.",
+      });
+    }
+    this.facts = { version, incarnation: incarnationOf(found), itemSizeMax: Number(found.get("item_size_max")) };
+    const local = endpointOf(this.socket.localAddress ?? "", this.socket.localPort ?? 0);
+    this.endpoint = endpointsIn(answer.replies).has(local) ? local : hidden(local);
+    await fence({ store: "legacy", endpoint: this.endpoint });
+  }
+
+  #take(chunk: Buffer): void {
+    let replies: Reply[];
+    try {
+      replies = this.#parser.push(chunk);
+    } catch {
+      this.destroy();
+      return;
+    }
+    if (!replies.every((reply) => this.#assign(reply)) || (this.#retired && this.#waiting.length === 0)) this.destroy();
+  }
+
+  /** Gives a reply to the command it answers; false when the connection cannot go on after it. */
+  #assign(reply: Reply): boolean {
+    const first = this.#waiting[0];
+    // A line that nobody asked for: the server ends the connection, or is out of step with us.
+    if (first === undefined) return false;
+    first.replies.push(reply);
+    // A command that was not understood may have left its value behind as a command: nothing after it can be trusted.
+    const misunderstood = reply.code === "ERROR" || reply.code === "CLIENT_ERROR";
+    const more =
+      first.commands[first.answered]!.many && !misunderstood && !["END", "SERVER_ERROR"].includes(reply.code);
+    if (!more && ++first.answered === first.commands.length) {
+      this.#waiting.shift();
+      first.resolve({ kind: "replies", replies: first.replies });
+    }
+    if (misunderstood) this.#misunderstood = reply;
+    return !misunderstood;
+  }
+}
+
+/** Pid and start time, and how often it was flushed. */
+export function incarnationOf(found: ReadonlyMap<string, string>): string {
+  const started = Number(found.get("time")) - Number(found.get("uptime"));
+  return `${found.get("pid")}@${started}/${found.get("cmd_flush")}`;
+}
+
+/** Pid and start time alone: a flush ends no command. */
+export function processOf(incarnation: string): string {
+  return incarnation.split("/")[0]!;
+}
+
+export async function openSocket(server: Server, deadline: number): Promise<Socket> {
+  const socket = connect({ host: server.host, port: server.port, noDelay: true, keepAlive: true });
+  const connected = new Promise<void>((resolve, reject) => {
+    socket.once("connect", resolve);
+    socket.once("error", reject);
+  });
+  const outcome = await within(connected, deadline).catch((error: unknown) => error);
+  if (outcome === undefined) return socket;
+  socket.on("error", () => {});
+  socket.destroy();
+  const why = outcome === LATE ? "no connection in time" : outcome instanceof Error ? outcome.message : String(outcome);
+  throw new LegacyUnreachable(`memcached at ${server.address} cannot be reached: ${why}.`);
+}
+
+function recentEnough(version: string): boolean {
+  const parts = version.split(".").map((part) => Number.parseInt(part, 10));
+  for (const [n, least] of OLDEST.entries()) {
+    const part = parts[n];
+    if (part === undefined || Number.isNaN(part) || part < least) return false;
+    if (part > least) return true;
+  }
+  return true;
+}

@@ -1,0 +1,85 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Fence } from "../../ports/fence.js";
+import { LegacyRefused, LegacyUnreachable } from "../../ports/legacy-store.js";
+import { openSocket } from "./connection.js";
+import { endpointOf } from "./endpoints.js";
+import { decodeDumpedKey } from "./keys.js";
+import type { Server } from "./server.js";
+import { look } from "./settle.js";
+
+/**
+ * The keys of a server, by `lru_crawler metadump hash`: the one listing that items in heavy use do not fall out of.
+ *
+ * While a reader of a dump stalls, memcached may hold a lock that stops its workers. So the dump has a connection to
+ * itself, whose bytes are taken as fast as they come and never wait for whoever wants the keys; only the keys stay in
+ * memory. A dump that stops coming is cut off. Only one can run at a time: a server that says BUSY is asked again.
+ */
+const COMMAND = "lru_crawler metadump hash\r\n";
+const STALLED_AFTER = 10_000;
+const BUSY_FOR = 120_000;
+const ASK_AGAIN = 500;
+
+export interface DumpOptions {
+  readonly deadline: number;
+  readonly fence: Fence;
+  readonly signal?: AbortSignal;
+}
+
+/** Calls `take` for every key that is text and whose item has not expired by the server's own clock. */
+export async function dumpKeys(server: Server, options: DumpOptions, take: (key: string) => void): Promise<void> {
+  for (const ends = Date.now() + BUSY_FOR; ; ) {
+    const outcome = await attempt(server, options, take);
+    if (outcome === "done") return;
+    if (Date.now() > ends) throw new LegacyUnreachable(`memcached at ${server.address} is busy with another dump.`);
+    await delay(ASK_AGAIN, undefined, { signal: options.signal });
+  }
+}
+
+async function attempt(server: Server, options: DumpOptions, take: (key: string) => void): Promise<"done" | "busy"> {
+  const { deadline, fence, signal } = options;
+  signal?.throwIfAborted();
+  const { time } = await look(server, deadline);
+  const socket = await openSocket(server, deadline);
+  try {
+    await fence({ store: "legacy", endpoint: endpointOf(socket.localAddress ?? "", socket.localPort ?? 0) });
+    return await new Promise<"done" | "busy">((resolve, reject) => {
+      const broken = (why: string) =>
+        reject(new LegacyUnreachable(`memcached at ${server.address} broke its dump off: ${why}.`));
+      const stop = () => reject(signal?.reason);
+      signal?.addEventListener("abort", stop, { once: true });
+      socket.setTimeout(STALLED_AFTER, () => broken("nothing came any more"));
+      socket.on("error", (error) => broken(error.message));
+      socket.on("close", () => {
+        signal?.removeEventListener("abort", stop);
+        broken("the connection ended");
+      });
+      let rest = "";
+      socket.on("data", (chunk: Buffer) => {
+        const lines = (rest + chunk.toString("latin1")).split("\n");
+        rest = lines.pop()!;
+        for (const line of lines) {
+          if (line.startsWith("key=")) {
+            const key = liveKey(line, time);
+            if (key !== null) take(key);
+          } else {
+            const said = line.trim();
+            if (said === "END") resolve("done");
+            else if (said.startsWith("BUSY") || said === "ERROR locked try again later") resolve("busy");
+            else if (said !== "OK") reject(new LegacyRefused(`memcached refused to list its keys: ${said}.`, said));
+          }
+        }
+      });
+      socket.write(COMMAND);
+    });
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** `key=a%20b exp=1700000000 la=... cas=4 fetch=yes cls=1 size=64`, with the date of death or -1. */
+function liveKey(line: string, seconds: number): string | null {
+  const [head = "", ...fields] = line.split(" ");
+  const exp = Number(fields.find((field) => field.startsWith("exp="))?.slice("exp=".length));
+  if (exp !== -1 && exp <= seconds) return null;
+  return decodeDumpedKey(head.slice("key=".length));
+}

@@ -1,0 +1,116 @@
+import type { Session } from "../../core/session.js";
+import { FerryError } from "../../errors.js";
+import { LegacyRefused } from "../../ports/legacy-store.js";
+import { fromRemaining, toExptime } from "./expiry.js";
+import type { Key } from "./keys.js";
+import { type Command, flag, metaDelete, metaGet, metaSet, type Reply } from "./protocol.js";
+
+/**
+ * Sessions as memcached items, and rule 4's tokens as their CAS numbers. One counter gives a server's every change a
+ * CAS of its own, so that an equal CAS on an unbroken connection proves that nothing was written. (A touch keeps it.)
+ *
+ * A sid without an item gets an empty one for ten seconds, stored by `add`, whose CAS stands for the absence. No reader
+ * takes an empty item for a session: not we, whoever made it, nor connect-memcached and connect-memjs. The flags tell
+ * people who look at the server whose it is.
+ */
+const PLACEHOLDER_FLAGS = 0xfe44_1e55;
+const PLACEHOLDER_SECONDS = 10;
+const NOTHING = Buffer.alloc(0);
+
+/** What an item takes besides its key and value: header, CAS, flags, and the ends of both. */
+const ITEM_OVERHEAD = 48 + 8 + 4 + 1 + 2;
+
+/** `quiet` leaves the server's order of use alone: a job that reads everything says nothing about use. */
+export function readCommand(key: Key, quiet: boolean): Command {
+  return metaGet(key, quiet ? "v f t u" : "v f t");
+}
+
+/** Size and flags alone. */
+export function lookCommand(key: Key): Command {
+  return metaGet(key, "s f u");
+}
+
+/** Whether a look, or a touch, met a session. */
+export function metSession(reply: Reply): boolean {
+  return hit(reply) && Number(flag(reply, "s")) > 0;
+}
+
+export function metPlaceholder(reply: Reply): boolean {
+  return hit(reply) && flag(reply, "s") === "0" && flag(reply, "f") === String(PLACEHOLDER_FLAGS);
+}
+
+export function sessionOf(reply: Reply, now: number): Session | null {
+  if (!hit(reply) || reply.value === null || reply.value.length === 0) return null;
+  const expiresAt = fromRemaining(flag(reply, "t") ?? "-1", now);
+  return { value: reply.value, flags: Number(flag(reply, "f")), expiresAt };
+}
+
+/** @param cas only if the item still has it; always when null */
+export function writeCommand(key: Key, session: Session, now: number, cas: string | null = null): Command {
+  const condition = cas === null ? "" : ` C${cas}`;
+  return metaSet(key, session.value, `F${session.flags} T${toExptime(session.expiresAt, now)}${condition}`);
+}
+
+export function deleteCommand(key: Key, cas: string | null = null): Command {
+  return metaDelete(key, cas === null ? "" : `C${cas}`);
+}
+
+export function touchCommand(key: Key, expiresAt: number, now: number): Command {
+  return metaGet(key, `s f T${toExptime(expiresAt, now)}`);
+}
+
+/** Gives a placeholder that was touched by mistake its short life back; its CAS is unchanged by either. */
+export function restoreCommand(key: Key): Command {
+  return metaGet(key, `T${PLACEHOLDER_SECONDS}`);
+}
+
+/** Two commands that bring a token in one round trip: the item's CAS, or that of a placeholder. */
+export function tokenCommands(key: Key): Command[] {
+  return [metaGet(key, "c u"), metaSet(key, NOTHING, `ME T${PLACEHOLDER_SECONDS} F${PLACEHOLDER_FLAGS} c`)];
+}
+
+/** The CAS from their replies; null where the item came between the two. */
+export function casOf(found: Reply, added: Reply): string | null {
+  if (hit(found)) return flag(found, "c");
+  return stored(added) ? flag(added, "c") : null;
+}
+
+/** Throws before anything is sent: a refused `ms` would take the old item with it. */
+export function assertFits(key: Key, session: Session, itemSizeMax: number): void {
+  if (session.value.length === 0) {
+    throw new FerryError("VALUE_INVALID", "An empty value cannot be kept in memcached.", {
+      remedy: "Store a value of at least one byte: an empty item is nobody's session.",
+    });
+  }
+  if (ITEM_OVERHEAD + key.token.length + session.value.length > itemSizeMax) {
+    throw new FerryError("VALUE_TOO_LARGE", `A session is larger than the ${itemSizeMax} bytes that memcached takes.`);
+  }
+}
+
+/** True for HD, false for NS, EX and NF. */
+export function stored(reply: Reply): boolean {
+  if (reply.code === "HD") return true;
+  if (["NS", "EX", "NF"].includes(reply.code)) return false;
+  throw refusal(reply);
+}
+
+function hit(reply: Reply): boolean {
+  if (reply.code === "VA" || reply.code === "HD") return true;
+  if (reply.code === "EN") return false;
+  throw refusal(reply);
+}
+
+/** What the server said instead. Its words quote neither keys nor values. */
+export function refusal(reply: Reply): LegacyRefused {
+  return new LegacyRefused(`memcached refused a command: ${[reply.code, ...reply.words].join(" ")}.`, reply.code);
+}
+
+/** True for anything but an answer to the question. */
+export function refused(reply: Reply): boolean {
+  return ["SERVER_ERROR", "CLIENT_ERROR", "ERROR"].includes(reply.code);
+}
+
+/** The server has no room for a value; the item that was there before is gone. */
+export function droppedOld(reply: Reply): boolean {
+  return reply.code === "SERVER_ERROR";
+}

@@ -1,0 +1,92 @@
+import type { Sid } from "../../core/session.js";
+import { FerryError } from "../../errors.js";
+import type { LegacyPreset } from "../../ports/preset.js";
+import { type Distribution, ketama, modulo } from "./distribution.js";
+import { encodeKey, type Key } from "./keys.js";
+import { MemcachedLink, type MemcachedLinkOptions } from "./link.js";
+import { parseServers, type Server } from "./server.js";
+
+export interface PlacesOptions extends MemcachedLinkOptions {
+  readonly url: string;
+  readonly preset: LegacyPreset;
+  readonly prefix?: string;
+  readonly distribution?: "modulo" | "ketama";
+}
+
+/** Where a session lies: on which server, under which key. */
+export interface Place {
+  readonly link: MemcachedLink;
+  readonly key: Key;
+}
+
+/** The servers, and which of them holds which session. */
+export class Places {
+  readonly links: readonly MemcachedLink[];
+  readonly #byServer: ReadonlyMap<Server, MemcachedLink>;
+  readonly #serverOf: Distribution;
+  readonly #prefix: string;
+
+  constructor(private readonly options: PlacesOptions) {
+    const servers = parseServers(options.url);
+    this.#prefix = options.prefix ?? options.preset.prefix;
+    this.#byServer = new Map(servers.map((server) => [server, new MemcachedLink(server, options)]));
+    this.links = [...this.#byServer.values()];
+    this.#serverOf = distributionOf(servers, options.distribution ?? options.preset.distribution);
+  }
+
+  /** Null where memcached cannot have such a key. */
+  of(sid: Sid): Place | null {
+    const name = this.#prefix + sid;
+    const key = encodeKey(name);
+    return key === null ? null : { link: this.link(this.#serverOf(name)), key };
+  }
+
+  link(server: Server): MemcachedLink {
+    return this.#byServer.get(server)!;
+  }
+
+  /** The sid of a key found on a server; null where it is none, or lies where no client would look for it. */
+  sidAt(server: Server, key: string): Sid | null {
+    if (!key.startsWith(this.#prefix) || key.length === this.#prefix.length) return null;
+    if (this.options.preset.ignore?.some((pattern) => pattern.test(key))) return null;
+    return this.#serverOf(key) === server ? key.slice(this.#prefix.length) : null;
+  }
+
+  /** Runs a batch for each server concerned; results by the places of their sids, `otherwise` for impossible keys. */
+  async each<T>(
+    sids: readonly Sid[],
+    otherwise: (sid: Sid) => T,
+    run: (link: MemcachedLink, keys: Key[], sids: Sid[]) => Promise<T[]>,
+  ): Promise<T[]> {
+    const batches = new Map<MemcachedLink, { keys: Key[]; sids: Sid[]; at: number[] }>();
+    const found: T[] = [];
+    for (const [n, sid] of sids.entries()) {
+      const place = this.of(sid);
+      if (place === null) {
+        found[n] = otherwise(sid);
+        continue;
+      }
+      const batch = batches.get(place.link) ?? { keys: [], sids: [], at: [] };
+      batch.keys.push(place.key);
+      batch.sids.push(sid);
+      batch.at.push(n);
+      batches.set(place.link, batch);
+    }
+    await Promise.all(
+      [...batches].map(async ([link, batch]) => {
+        for (const [i, result] of (await run(link, batch.keys, batch.sids)).entries()) found[batch.at[i]!] = result;
+      }),
+    );
+    return found;
+  }
+}
+
+function distributionOf(servers: readonly Server[], rule: "modulo" | "ketama" | undefined): Distribution {
+  if (servers.length === 1) return () => servers[0]!;
+  if (rule === "modulo") return modulo(servers);
+  if (rule === "ketama") return ketama(servers);
+  throw new FerryError(
+    "CONFIG_INVALID",
+    "legacy.distribution: with several memcached servers, name the rule of the application's client: modulo or ketama.",
+  );
+}

@@ -1,0 +1,30 @@
+import { FerryError } from "../../errors.js";
+
+/** One memcached server. */
+export interface Server {
+  readonly host: string;
+  readonly port: number;
+  /** `host:port`, as the URL spells it. */
+  readonly address: string;
+}
+
+const DEFAULT_PORT = 11_211;
+
+/** The servers of `memcached://h:p[,h:p]`, in the order written. Rejects with CONFIG_INVALID. */
+export function parseServers(url: string): Server[] {
+  const list = /^memcached:\/\/([^/?#]+)\/?$/.exec(url)?.[1];
+  // The URL itself is not repeated: somebody may have put a password into it.
+  if (list === undefined) throw invalid("expected memcached://host:port[,host:port]");
+  if (list.includes("@")) throw invalid("memcached with user and password is not supported");
+  return list.split(",").map((part) => {
+    const found = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::(\d{1,5}))?$/.exec(part.trim());
+    const port = Number(found?.[2] ?? DEFAULT_PORT);
+    if (found === null || port < 1 || port > 65_535) throw invalid("a server is not written as host:port");
+    const host = found[1]!;
+    return { host: host.replace(/^\[|\]$/g, ""), port, address: `${host}:${port}` };
+  });
+}
+
+function invalid(what: string): FerryError {
+  return new FerryError("CONFIG_INVALID", `legacy.url: ${what}.`);
+}

@@ -1,0 +1,113 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { LegacyUnreachable } from "../../ports/legacy-store.js";
+import { LATE, within } from "../deadline.js";
+import { type Connection, incarnationOf, openSocket, processOf } from "./connection.js";
+import { endpointsIn, isHidden } from "./endpoints.js";
+import { type Reply, ReplyParser, stats, statsOf } from "./protocol.js";
+import type { Server } from "./server.js";
+
+/**
+ * When can a command that was sent and not answered no longer take effect? memcached runs what it finds in a
+ * connection's buffer and then notices that the connection ended. So it is over once the server does not list our end
+ * any more (the connection was listed before anything was sent over it), or runs as another process. Where the server
+ * sees another address than ours, a minute after the connection ended must do: longer than a packet lives.
+ */
+const FIRST_PAUSE = 50;
+const LONGEST_PAUSE = 2_000;
+const PACKETS_LIVE = 60_000;
+
+/** What a server says of itself and of its connections at this moment. */
+export interface Look {
+  readonly incarnation: string;
+  /** Seconds since the epoch, by the server's clock. */
+  readonly time: number;
+  readonly endpoints: ReadonlySet<string>;
+}
+
+/** Asks over a connection of its own, which carries nothing else. Rejects with LegacyUnreachable. */
+export async function look(server: Server, deadline: number): Promise<Look> {
+  const socket = await openSocket(server, deadline);
+  const parser = new ReplyParser();
+  const replies: Reply[] = [];
+  const whole = new Promise<void>((resolve, reject) => {
+    let ends = 0;
+    socket.on("data", (chunk: Buffer) => {
+      try {
+        for (const reply of parser.push(chunk)) {
+          replies.push(reply);
+          if (reply.code === "END" && ++ends === 2) resolve();
+        }
+      } catch (error) {
+        reject(error);
+      }
+    });
+    socket.on("error", reject);
+    socket.on("close", () => reject(new Error("closed")));
+  });
+  socket.write(Buffer.concat([stats(), stats("conns")].flatMap(({ parts }) => parts)));
+  try {
+    if ((await within(whole, deadline)) === LATE) throw new Error("no answer in time");
+  } catch (error) {
+    throw new LegacyUnreachable(`memcached at ${server.address} says nothing of itself: ${(error as Error).message}.`);
+  } finally {
+    socket.destroy();
+  }
+  const found = statsOf(replies);
+  return { incarnation: incarnationOf(found), time: Number(found.get("time")), endpoints: endpointsIn(replies) };
+}
+
+/** One for all connections of a store to one server. */
+export class Settler {
+  readonly #waiting = new Map<Connection, { promise: Promise<void>; resolve: () => void; since: number }>();
+  #running = false;
+  readonly #closed = new AbortController();
+
+  constructor(
+    private readonly server: Server,
+    private readonly patience: number,
+  ) {}
+
+  /** Resolves when nothing that was sent over this destroyed connection can take effect any more. */
+  settled(connection: Connection): Promise<void> {
+    const known = this.#waiting.get(connection);
+    if (known !== undefined) return known.promise;
+    let resolve = () => {};
+    const promise = new Promise<void>((done) => {
+      resolve = done;
+    });
+    this.#waiting.set(connection, { promise, resolve, since: performance.now() });
+    void this.#run();
+    return promise;
+  }
+
+  close(): void {
+    this.#closed.abort();
+  }
+
+  async #run(): Promise<void> {
+    if (this.#running) return;
+    this.#running = true;
+    const { signal } = this.#closed;
+    for (
+      let pause = FIRST_PAUSE;
+      this.#waiting.size > 0 && !signal.aborted;
+      pause = Math.min(pause * 2, LONGEST_PAUSE)
+    ) {
+      const seen = await look(this.server, this.patience).catch(() => null);
+      if (seen !== null) for (const connection of this.#waiting.keys()) this.#judge(connection, seen);
+      if (this.#waiting.size > 0) await delay(pause, undefined, { signal }).catch(() => {});
+    }
+    this.#running = false;
+  }
+
+  #judge(connection: Connection, seen: Look): void {
+    const waiting = this.#waiting.get(connection)!;
+    const anotherProcess = processOf(seen.incarnation) !== processOf(connection.facts.incarnation);
+    const gone = isHidden(connection.endpoint)
+      ? performance.now() - waiting.since > PACKETS_LIVE
+      : !seen.endpoints.has(connection.endpoint);
+    if (!anotherProcess && !gone) return;
+    this.#waiting.delete(connection);
+    waiting.resolve();
+  }
+}

@@ -1,0 +1,278 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Session, Sid } from "../../core/session.js";
+import type { FerryError } from "../../errors.js";
+import { type Fence, NO_FENCE } from "../../ports/fence.js";
+import { type ConditionalChange, type LegacyStore, OutcomeUnknown, type Token } from "../../ports/legacy-store.js";
+import type { LegacyPreset } from "../../ports/preset.js";
+import type { Connection } from "./connection.js";
+import { dumpKeys } from "./dump.js";
+import { isHidden } from "./endpoints.js";
+import { first, harmless, keyTooLong, noRoom, together } from "./failures.js";
+import * as items from "./items.js";
+import { Places } from "./places.js";
+import { stats, statsOf } from "./protocol.js";
+import { look } from "./settle.js";
+
+export interface MemcachedLegacyOptions {
+  /** memcached://host:port[,host:port], the servers in the application's order and spelling. */
+  readonly url: string;
+  readonly preset: LegacyPreset;
+  /** The key prefix, where it is not the preset's. */
+  readonly prefix?: string;
+  /** The rule by which the application's client chooses a server, where it is not the preset's. */
+  readonly distribution?: "modulo" | "ketama";
+  /** Connections to each server at most. */
+  readonly connections: number;
+  /** Milliseconds that a call takes at most. */
+  readonly deadline: number;
+  readonly fence?: Fence;
+  /** Told of a value that `applyIf` could not write because memcached refuses it; its change counts as refused. */
+  readonly report?: (error: FerryError) => void;
+}
+
+interface MemcachedToken extends Token {
+  /** Null for a sid that memcached cannot hold. */
+  readonly holder: { readonly connection: Connection; readonly cas: string } | null;
+}
+
+/** What the doctor tells about a server. */
+export interface MemcachedFacts {
+  readonly address: string;
+  readonly version: string;
+  readonly itemSizeMax: number;
+  readonly items: number;
+  readonly bytes: number;
+  readonly maxBytes: number;
+  readonly evictions: number;
+  /** False: the server sees our connections under another address, so that an eviction cannot watch them end. */
+  readonly seesOurAddress: boolean;
+}
+
+const LOOK_AGAIN = 100;
+
+/** memcached servers as L. Opens no connection before the first call. Rejects with CONFIG_INVALID. */
+export function openMemcachedLegacy(options: MemcachedLegacyOptions): MemcachedLegacyStore {
+  return new MemcachedLegacyStore(options);
+}
+
+export class MemcachedLegacyStore implements LegacyStore {
+  readonly kind = "memcached";
+  readonly lossy = true;
+  readonly expiryGranularity = 1000;
+  readonly #places: Places;
+
+  constructor(private readonly options: MemcachedLegacyOptions) {
+    this.#places = new Places({ ...options, fence: options.fence ?? NO_FENCE });
+  }
+
+  /** Our ends of the open connections: what another node hands to `disconnectNode`. */
+  get endpoints(): string[] {
+    return this.#places.links.flatMap((link) => link.endpoints);
+  }
+
+  async get(sid: Sid): Promise<Session | null> {
+    const place = this.#places.of(sid);
+    if (place === null) return null;
+    const [reply] = await place.link.read([items.readCommand(place.key, false)]);
+    return items.sessionOf(reply!, Date.now());
+  }
+
+  /** As a job reads: memcached's order of use stays as it is. */
+  getMany(sids: readonly Sid[]): Promise<(Session | null)[]> {
+    return this.#places.each<Session | null>(sids, nothing, async (link, keys) => {
+      const replies = await link.read(keys.map((key) => items.readCommand(key, true)));
+      const now = Date.now();
+      return replies.map((reply) => items.sessionOf(reply, now));
+    });
+  }
+
+  async set(sid: Sid, session: Session): Promise<void> {
+    const place = this.#places.of(sid);
+    if (place === null) throw keyTooLong();
+    const { link, key } = place;
+    const ends = link.deadline();
+    const connection = await link.connection(ends);
+    items.assertFits(key, session, connection.facts.itemSizeMax);
+    const reply = first(await link.writeOver(connection, [items.writeCommand(key, session, Date.now())], ends));
+    if (reply.code === "HD") return;
+    const refusal = items.refusal(reply);
+    if (!items.droppedOld(reply)) throw refusal;
+    // The session that was there is gone: more was changed than a refusal may.
+    throw new OutcomeUnknown("memcached had no room for a session and dropped its old value.", Promise.resolve(), {
+      cause: refusal,
+    });
+  }
+
+  async touch(sid: Sid, expiresAt: number): Promise<boolean> {
+    const place = this.#places.of(sid);
+    if (place === null) return false;
+    const reply = first(await place.link.write([items.touchCommand(place.key, expiresAt, Date.now())]));
+    if (items.metPlaceholder(reply)) await place.link.write([items.restoreCommand(place.key)]);
+    return items.metSession(reply);
+  }
+
+  async destroy(sid: Sid): Promise<boolean> {
+    const place = this.#places.of(sid);
+    if (place === null) return false;
+    const [seen, deleted] = await place.link.write([items.lookCommand(place.key), items.deleteCommand(place.key)]);
+    return items.stored(deleted!) && items.metSession(seen!);
+  }
+
+  tokens(sids: readonly Sid[]): Promise<(Token | null)[]> {
+    const impossible = (sid: Sid): MemcachedToken => ({ sid, holder: null });
+    return this.#places.each<MemcachedToken | null>(sids, impossible, async (link, keys, those) => {
+      const ends = link.deadline();
+      const connection = await link.connection(ends);
+      const replies = await link.writeOver(connection, keys.flatMap(items.tokenCommands), ends).catch(harmless);
+      return those.map((sid, i): MemcachedToken | null => {
+        const cas = replies === null ? null : items.casOf(replies[2 * i]!, replies[2 * i + 1]!);
+        return cas === null ? null : { sid, holder: { connection, cas } };
+      });
+    });
+  }
+
+  /**
+   * A token is used on the connection that read it: after a restart the server counts from one again, and an unbroken
+   * connection is the proof that there was none. A change that memcached has no room for counts as not made and is
+   * reported, since no retry would help it.
+   */
+  async applyIf(changes: readonly ConditionalChange[]): Promise<boolean[]> {
+    const outcomes = changes.map(() => false);
+    const batches = new Map<Connection, number[]>();
+    for (const [n, { token, session }] of changes.entries()) {
+      const { holder } = token as MemcachedToken;
+      const problem = this.#unfit(token as MemcachedToken, session);
+      if (problem !== null) this.options.report?.(problem);
+      else if (holder === null) outcomes[n] = true;
+      else batches.set(holder.connection, [...(batches.get(holder.connection) ?? []), n]);
+    }
+    await together(
+      [...batches].map(async ([connection, batch]) => {
+        const now = Date.now();
+        const commands = batch.map((n) => {
+          const { token, session } = changes[n]!;
+          const { cas } = (token as MemcachedToken).holder!;
+          const { key } = this.#places.of(token.sid)!;
+          return session === null ? items.deleteCommand(key, cas) : items.writeCommand(key, session, now, cas);
+        });
+        const replies = await this.#places.link(connection.server).writeOver(connection, commands);
+        for (const [i, n] of batch.entries()) {
+          const reply = replies?.[i];
+          if (reply === undefined) continue;
+          if (items.refused(reply)) this.options.report?.(noRoom(reply));
+          else outcomes[n] = items.stored(reply);
+        }
+      }),
+    );
+    return outcomes;
+  }
+
+  /**
+   * Sorted by sid, which takes all sids of the servers in memory at once. Items that no client would look for where
+   * they lie (left behind by another list of servers), empty ones, ignored keys and keys that are no text are left out.
+   */
+  async *list(options: { after?: Sid; pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
+    const { after, pageSize, signal } = options;
+    const { deadline, fence = NO_FENCE } = this.options;
+    const sids: Sid[] = [];
+    for (const { server } of this.#places.links) {
+      await dumpKeys(server, { deadline, fence, signal }, (key) => {
+        const sid = this.#places.sidAt(server, key);
+        if (sid !== null && (after === undefined || sid > after)) sids.push(sid);
+      });
+    }
+    sids.sort();
+    for (let at = 0; at < sids.length; at += pageSize) {
+      signal?.throwIfAborted();
+      const page = sids.slice(at, at + pageSize);
+      const live = await this.#places.each<boolean>(
+        page,
+        () => false,
+        async (link, keys) => (await link.read(keys.map(items.lookCommand))).map(items.metSession),
+      );
+      const kept = page.filter((_, n) => live[n]);
+      if (kept.length > 0) yield kept;
+    }
+  }
+
+  /**
+   * The servers' own `curr_items`: everything they hold, so also other applications' items, locks, placeholders, and
+   * what has expired and not been reclaimed yet.
+   */
+  async count(): Promise<number> {
+    const all = await this.#stats();
+    return all.reduce((sum, found) => sum + Number(found.get("curr_items")), 0);
+  }
+
+  /** memcached reclaims by itself. */
+  async prune(): Promise<number> {
+    return 0;
+  }
+
+  /** Pid, start time and number of flushes of every server. */
+  async identity(): Promise<string> {
+    const looks = await Promise.all(this.#places.links.map(({ server }) => look(server, this.options.deadline)));
+    return `memcached:${looks.map(({ incarnation }) => incarnation).join(",")}`;
+  }
+
+  /** The first server's; it counts whole seconds, of which this is the middle. */
+  async now(): Promise<number> {
+    const [found] = await this.#stats();
+    return Number(found!.get("time")) * 1000 + 500;
+  }
+
+  /** Waits for one deadline at most. False at once for an endpoint that the servers see under another address. */
+  async disconnectNode(_node: string, endpoints: readonly string[]): Promise<boolean> {
+    if (endpoints.some(isHidden)) return false;
+    if (endpoints.length === 0) return true;
+    for (const ends = Date.now() + this.options.deadline; ; await delay(LOOK_AGAIN)) {
+      const looks = await Promise.all(this.#places.links.map(({ server }) => look(server, this.options.deadline)));
+      if (!looks.some((seen) => endpoints.some((endpoint) => seen.endpoints.has(endpoint)))) return true;
+      if (Date.now() >= ends) return false;
+    }
+  }
+
+  /** For the doctor. Rejects with VERSION_UNSUPPORTED, AUTHENTICATION_FAILED or LegacyUnreachable. */
+  async describe(): Promise<MemcachedFacts[]> {
+    return Promise.all(
+      this.#places.links.map(async (link) => {
+        const connection = await link.connection();
+        const found = statsOf(await link.read([stats()]));
+        return {
+          address: link.server.address,
+          version: connection.facts.version,
+          itemSizeMax: connection.facts.itemSizeMax,
+          items: Number(found.get("curr_items")),
+          bytes: Number(found.get("bytes")),
+          maxBytes: Number(found.get("limit_maxbytes")),
+          evictions: Number(found.get("evictions")),
+          seesOurAddress: !isHidden(connection.endpoint),
+        };
+      }),
+    );
+  }
+
+  async close(): Promise<void> {
+    for (const link of this.#places.links) link.close();
+  }
+
+  /** Why a change can never be written, or null. */
+  #unfit({ sid, holder }: MemcachedToken, session: Session | null): FerryError | null {
+    if (session === null) return null;
+    if (holder === null) return keyTooLong();
+    try {
+      items.assertFits(this.#places.of(sid)!.key, session, holder.connection.facts.itemSizeMax);
+      return null;
+    } catch (error) {
+      return error as FerryError;
+    }
+  }
+
+  #stats(): Promise<Map<string, string>[]> {
+    return Promise.all(this.#places.links.map(async (link) => statsOf(await link.read([stats()]))));
+  }
+}
+
+function nothing(): null {
+  return null;
+}
