@@ -1,7 +1,8 @@
-import { secretsOf } from "../config/urls.js";
+import { redactUrl, secretsOf } from "../config/urls.js";
 import type { Config } from "../core/config.js";
 import { FerryError } from "../errors.js";
-import { asFerryError } from "../ferry/failures.js";
+import { asCatalogued } from "../jobs/patience.js";
+import { LegacyRefused } from "../ports/legacy-store.js";
 
 /** Passwords of a configuration, in every spelling, longest first. */
 export function secretsIn(config: Config | null): string[] {
@@ -21,19 +22,31 @@ function scrubUnexpected(text: string, secrets: readonly string[]): string {
   return scrub(text, secrets).replace(/[A-Za-z0-9_%-]{24,}/g, "***");
 }
 
+const LOOK = { remedy: "See what the legacy store grants and lacks.", next: "sessionferry doctor" };
+
+/** The store that an error is about, as it may be shown. */
+function placeOf(code: string, config: Config): string | null {
+  if (code === "LEGACY_UNREACHABLE") return redactUrl(config.legacy.url);
+  if (code === "REDIS_UNREACHABLE" || code === "REDIS_REFUSED") return redactUrl(config.redis.url);
+  return code === "CONTROL_UNREACHABLE" ? redactUrl(config.control.url) : null;
+}
+
 /** Any failure as an error of the catalogue, its texts free of secrets. */
 export function toFailure(error: unknown, config: Config | null): FerryError {
   const secrets = secretsIn(config);
-  const known = asFerryError(error);
+  const known = asCatalogued(error);
   if (known instanceof FerryError) {
     const { code, remedy, changed, next, cause } = known;
-    return new FerryError(code, scrub(known.message, secrets), {
+    const place = config === null ? null : placeOf(code, config);
+    const told = place === null || known.message.includes("://") ? known.message : `${known.message} (${place})`;
+    return new FerryError(code, scrub(told, secrets), {
       remedy: scrub(remedy, secrets),
       changed,
       ...(next === null ? {} : { next }),
       cause,
     });
   }
+  if (error instanceof LegacyRefused) return new FerryError("GUARD_REFUSED", scrub(error.message, secrets), LOOK);
   if (isAbort(error)) return new FerryError("INTERRUPTED", "interrupted", { cause: error });
   const name = error instanceof Error ? error.name : typeof error;
   const first = (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";

@@ -1,13 +1,10 @@
 #!/usr/bin/env node
-import { readFileSync } from "node:fs";
 import { EXIT } from "../errors.js";
+import { VERSION } from "../runtime/version.js";
 import { runCli } from "./run.js";
 
 /** The process around `runCli`: its signals and its end. */
 async function main(): Promise<void> {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
   const abort = new AbortController();
   const interrupt = () => {
     // The second one means now: whatever is pending is finished or reversed by the next command.
@@ -24,7 +21,7 @@ async function main(): Promise<void> {
     stderr: process.stderr,
     signal: abort.signal,
     stop: () => abort.abort(),
-    version,
+    version: VERSION,
   });
   // A connection that somebody forgot must not keep a finished command from ending.
   process.exit(exit);

@@ -202,6 +202,22 @@ export const statusDocumentSchema = z.strictObject({
 });
 export type Status = z.infer<typeof statusDocumentSchema>;
 
+export const phaseMoveDocument = z.strictObject({
+  migration: z.string(),
+  dryRun: z.boolean(),
+  from: position,
+  to: position.describe("Where it stands now; with --dry-run where it would."),
+  moved: z.boolean().describe("False when it stood there already, and with --dry-run."),
+  forced: z.boolean().describe("A gate did not pass and was forced."),
+  revision: z.int(),
+  milliseconds,
+  plan: z.array(z.string()).describe("The steps in their order, with --dry-run."),
+  gates: z.array(gate),
+  refused: z.boolean().describe("With --dry-run: the gates would refuse it."),
+  next: z.string().nullable(),
+});
+export type PhaseMove = z.infer<typeof phaseMoveDocument>;
+
 const backfillState = z.enum(["none", "running", "paused", "stopped", "complete", "incomplete"]);
 const backfillCounts = z.strictObject({
   copied: count,
@@ -263,6 +279,7 @@ export const DOCUMENTS = {
   nodes: nodesDocument,
   "phase-history": historyDocument,
   "phase-list": phaseListDocument,
+  "phase-move": phaseMoveDocument,
   "phase-show": phaseShowDocument,
   servers: serversDocument,
   "session-show": sessionShowDocument,

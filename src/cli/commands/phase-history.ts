@@ -28,6 +28,7 @@ export const command = defineCommand({
 /** An entry's detail in one line: `to redis-first 50 %, reason deploy of the week`. */
 function detailText({ detail }: LedgerEntry): string {
   return Object.entries(detail)
+    .filter(([, value]) => value !== "" && value !== null)
     .map(([key, value]) => `${key} ${valueText(value)}`)
     .join(", ");
 }

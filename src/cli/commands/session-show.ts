@@ -70,10 +70,8 @@ function compare(
   tolerance: number,
   now: number,
 ): SessionShow["differences"] {
-  const [inLegacy, inRedis] = [isLive(legacy, now), isLive(redis, now)];
-  if (!inLegacy && !inRedis) return [];
-  if (!inLegacy) return ["only in redis"];
-  if (!inRedis) return ["only in legacy"];
+  if (!isLive(legacy, now)) return isLive(redis, now) ? ["only in redis"] : [];
+  if (!isLive(redis, now)) return ["only in legacy"];
   const differences: SessionShow["differences"] = [];
   if (!compareValues(legacy.value, redis.value).equal) differences.push("value");
   const apart = legacy.expiresAt === redis.expiresAt ? 0 : Math.abs(legacy.expiresAt - redis.expiresAt);
