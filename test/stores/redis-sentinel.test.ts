@@ -76,6 +76,12 @@ it.runIf(findRedis() !== null)(
     await trusting.open("two", ids.next(), "R", null, ids.next());
 
     await master.kill();
+    for (const records of [trusting, wary]) {
+      await until("the death was noticed", async () => {
+        const failure = await rejection(records.readAlone("one", { deadline: 1_000, hold: false }));
+        return (failure as { sent?: boolean }).sent === false;
+      });
+    }
     const patient = { deadline: 15_000, hold: true };
     expect(await rejection(wary.read("one", ids.next(), patient))).toBeInstanceOf(RedisLost);
     expect(await trusting.read("one", ids.next(), patient)).toEqual({ from: "R", session });
