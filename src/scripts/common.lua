@@ -1,8 +1,8 @@
 -- What all scripts share: this text stands before each of them (see index.ts, which also defines ID_LENGTH).
 --
 -- KEYS[1] is the seal, KEYS[2] the dirty index; then two keys for each session: its own key and its sidecar, all in
--- one slot. ARGV[1] is what the seal must begin with: the trusted generation and the run of the server that the caller
--- is connected to. Nonces, ids and times of expiry are made by the caller.
+-- one slot. ARGV[1] is what the seal must begin with: the trusted generation, the run of the server that the caller is
+-- connected to, and the prefix of the sessions' keys. Nonces, ids and times of expiry are made by the caller.
 --
 -- The sidecar is one string that begins with its tag:
 --   no key        nothing is under way

@@ -5,7 +5,7 @@ import { IdSource, newNodeId } from "../../src/core/ids.js";
 import type { Sid } from "../../src/core/session.js";
 import { FerryError } from "../../src/errors.js";
 import type { RedisRecords } from "../../src/ports/redis-records.js";
-import { RedisRefused } from "../../src/ports/redis-records.js";
+import { RedisLost, RedisRefused } from "../../src/ports/redis-records.js";
 import { openRedisWitness } from "../../src/stores/witness-redis.js";
 import { later } from "../contract/redis-records.js";
 import { Bench, rejection } from "./redis-support.js";
@@ -103,6 +103,17 @@ describe("keys and values in Redis", () => {
     expect(await shop.seal()).toMatchObject({ migration: "shop" });
     await cart.removeSeal();
     await shop.ping();
+  });
+
+  it("is not worked on under another prefix than it was armed for", async () => {
+    const { url } = await bench.start();
+    const records = await armed(url);
+    const strayed = await bench.open(url, { prefix: "session:" });
+    strayed.generation = GENERATION;
+    strayed.trustRestarts = true;
+    expect(await rejection(strayed.open("one", ids.next(), "L", null, ids.next()))).toBeInstanceOf(RedisLost);
+    expect(await rejection(strayed.read("one", ids.next()))).toBeInstanceOf(RedisLost);
+    await records.ping();
   });
 
   it("drops 20,000 records by buckets", async () => {

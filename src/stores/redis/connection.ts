@@ -133,13 +133,23 @@ export class Connection {
     });
   }
 
-  /** Runs a script: one round trip, or two where R has forgotten it. */
-  async script(name: ScriptName, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
+  /**
+   * Runs a script: one round trip, or two where R has forgotten it.
+   *
+   * @param check throws where the script must not be sent any more.
+   */
+  async script(
+    name: ScriptName,
+    keys: readonly string[],
+    args: readonly Argument[],
+    check: () => void,
+  ): Promise<unknown> {
     const { sha, text } = this.scripts[name];
     try {
       return await this.send("EVALSHA", sha, keys.length, ...keys, ...args);
     } catch (error) {
       if (!(error instanceof ScriptUnknown)) throw error;
+      check();
       return this.send("EVAL", text, keys.length, ...keys, ...args);
     }
   }

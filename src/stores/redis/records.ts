@@ -155,6 +155,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   async dirtySids(limit: number): Promise<Sid[]> {
+    if (limit < 1) return [];
     return this.#sealed(this.limits.batch, async ({ connection }) => {
       const [seal, found] = await Promise.all([
         connection.send("GET", this.names.seal()),
@@ -238,8 +239,9 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
 
   #script(call: Call, name: ScriptName, sids: readonly Sid[], args: readonly Argument[]): Promise<unknown> {
     const { connection } = call;
-    const beginning = sealBeginning(this.generation, connection.run);
-    return connection.script(name, this.names.ofScript(sids), [beginning, ...args]);
+    return connection.script(name, this.names.ofScript(sids), [this.#beginning(connection), ...args], () =>
+      call.check(),
+    );
   }
 
   /** Pieces that travel together; what the script answers for each session, in order. */
@@ -279,26 +281,33 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     } catch (error) {
       if (!(error instanceof SealMismatch)) throw error;
       call.check();
-      if (!this.trustRestarts || !(await this.#acceptRun(call.connection))) {
-        throw new RedisLost("Redis does not carry the seal of the trusted generation and of its own present run.");
+      if (!this.trustRestarts || !(await this.#acceptRun(call))) {
+        throw new RedisLost(
+          "Redis does not carry the seal of the trusted generation, of its own present run and of this prefix.",
+        );
       }
       call.check();
       return perform(call);
     }
   }
 
-  async #acceptRun(connection: Connection): Promise<boolean> {
+  async #acceptRun(call: Call): Promise<boolean> {
+    const { connection } = call;
     const text = await connection.send("GET", this.names.seal());
+    call.check();
     const seal = text === null ? null : decodeSeal(String(text));
-    if (seal === null || seal.generation !== this.generation) return false;
+    if (seal === null || seal.generation !== this.generation || seal.prefix !== this.names.prefix) return false;
     const next = encodeSeal({ ...seal, run: connection.run });
-    await connection.script("reseal", [this.names.seal()], [String(text), next]);
+    await connection.script("reseal", [this.names.seal()], [String(text), next], () => call.check());
     return true;
   }
 
   #expectSeal(connection: Connection, seal: unknown): void {
-    const beginning = sealBeginning(this.generation, connection.run);
-    if (!(seal instanceof Buffer) || !seal.toString().startsWith(beginning)) throw new SealMismatch();
+    if (!(seal instanceof Buffer) || !seal.toString().startsWith(this.#beginning(connection))) throw new SealMismatch();
+  }
+
+  #beginning(connection: Connection): string {
+    return sealBeginning(this.generation, connection.run, this.names.prefix);
   }
 }
 

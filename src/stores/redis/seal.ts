@@ -5,22 +5,22 @@ export interface Seal {
   readonly generation: string;
   /** The server's run id at arming: another one has restarted or failed over since. */
   readonly run: string;
+  /** Of the sessions' own keys: a node that is configured with another one works on other records. */
+  readonly prefix: string;
   readonly state: SealState;
   readonly migration: string;
-  /** Of the sessions' own keys, so that two migrations notice that they share them. */
-  readonly prefix: string;
 }
 
 /**
- * JSON with generation and run in front, so that a script can tell a seal that it may work under by comparing its
- * beginning with `sealBeginning`.
+ * JSON with generation, run and prefix in front, so that a script can tell a seal that it may work under by comparing
+ * its beginning with `sealBeginning`.
  */
-export function encodeSeal({ generation, run, state, migration, prefix }: Seal): string {
-  return JSON.stringify({ generation, run, state, migration, prefix });
+export function encodeSeal({ generation, run, prefix, state, migration }: Seal): string {
+  return JSON.stringify({ generation, run, prefix, state, migration });
 }
 
-export function sealBeginning(generation: string, run: string): string {
-  return `${JSON.stringify({ generation, run }).slice(0, -1)},`;
+export function sealBeginning(generation: string, run: string, prefix: string): string {
+  return `${JSON.stringify({ generation, run, prefix }).slice(0, -1)},`;
 }
 
 /** Null for a text that no sessionferry wrote. */
@@ -32,7 +32,7 @@ export function decodeSeal(text: string): Seal | null {
     return null;
   }
   const { generation, run, state, migration, prefix } = seal ?? {};
-  if (typeof generation !== "string" || typeof run !== "string" || typeof migration !== "string") return null;
-  if (state !== "active" && state !== "complete") return null;
-  return { generation, run, state, migration, prefix: typeof prefix === "string" ? prefix : "" };
+  if (typeof generation !== "string" || typeof run !== "string" || typeof prefix !== "string") return null;
+  if (typeof migration !== "string" || (state !== "active" && state !== "complete")) return null;
+  return { generation, run, prefix, state, migration };
 }
