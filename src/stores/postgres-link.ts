@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { FerryError } from "../errors.js";
 import { type Fence, NO_FENCE } from "../ports/fence.js";
@@ -154,6 +155,8 @@ export class PostgresLink {
       held.client.release();
       if (answer.kind === "rows") return answer;
       if (attempt > 1 || !isTransient(answer.error)) throw refused(answer.error);
+      // The other party of a deadlock must get its turn, or the same two would block each other again.
+      await delay(20 + Math.random() * 60);
     }
   }
 

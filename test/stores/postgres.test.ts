@@ -10,18 +10,8 @@ import { LegacyRefused, LegacyUnreachable, OutcomeUnknown } from "../../src/port
 import { type RunningServer, startPostgres } from "../../src/servers/index.js";
 import type { PostgresLegacyOptions, PostgresLegacyStore } from "../../src/stores/postgres.js";
 import { openPostgresWitness } from "../../src/stores/witness-postgres.js";
-import {
-  aSession,
-  duration,
-  HOUR,
-  inTransaction,
-  newSid,
-  openStore,
-  promised,
-  rejection,
-  sql,
-  TABLE,
-} from "./postgres-support.js";
+import { inTransaction, openStore, sql, TABLE } from "./postgres-support.js";
+import { aSession, duration, HOUR, newSid, promised, rejection } from "./support.js";
 
 const LOCK_A = "SELECT FROM session WHERE sid = 'a' FOR UPDATE";
 
@@ -397,9 +387,9 @@ describe("PostgreSQL", () => {
     });
 
     it("are unknown while the server hangs, and settled after it goes on", async () => {
-      const store = open({ deadline: 300 });
+      const store = open({ deadline: 300, connections: 3 });
       await store.set("a", aSession({ n: "before" }));
-      await Promise.all([store.get("a"), store.get("a"), store.get("a"), store.get("a")]);
+      await Promise.all([store.get("a"), store.get("a"), store.get("a")]);
       server.pause();
       try {
         const [reading, setting, destroying] = [
@@ -415,9 +405,10 @@ describe("PostgreSQL", () => {
         const state = settles(unknown);
         await delay(1_500);
         expect(state.settled).toBe(false);
-        // All connections hang by now: nothing more is sent.
+        // All connections hang by now and no new one comes about: nothing more is sent.
         const next = rejection(store.set("a", aSession({ n: "never" })));
         expect(await duration(next)).toBeLessThan(600);
+        expect(await next).toBeInstanceOf(LegacyUnreachable);
         server.resume();
         await (unknown as OutcomeUnknown).settled;
       } finally {

@@ -100,12 +100,15 @@ export class Connection {
   async #greet(fence: Fence): Promise<void> {
     const { address } = this.server;
     const answer = await this.send([VERSION, stats("settings"), stats(), stats("conns")]);
-    if (/unauthenticated/i.test(this.#misunderstood?.words.join(" ") ?? "")) {
+    const said = this.#misunderstood?.words.join(" ") ?? "";
+    if (/unauthenticated/i.test(said)) {
       throw new FerryError("AUTHENTICATION_FAILED", `memcached at ${address} asks for authentication.`, {
         remedy: "sessionferry speaks to memcached without authentication: give it a listener that asks for none.",
       });
     }
-    if (answer.kind === "lost") throw new LegacyUnreachable(`memcached at ${address} broke the connection.`);
+    if (answer.kind === "lost") {
+      throw new LegacyUnreachable(`memcached at ${address} broke the connection${said === "" ? "" : `: ${said}`}.`);
+    }
     const first = answer.replies[0];
     if (first?.code !== "VERSION") throw new LegacyUnreachable(`${address} does not answer like memcached.`);
     const version = first.words[0] ?? "";

@@ -1,7 +1,7 @@
 /** memcached's limit for a key as it stands in a command. */
 const LONGEST = 250;
-/** A key that goes in base64 must not exceed that limit in its encoded form. */
-const LONGEST_RAW = 187;
+/** A key that goes in base64 must not exceed that limit in its encoded form, padding included. */
+const LONGEST_RAW = 186;
 
 /** A key as a meta command carries it. */
 export interface Key {

@@ -1,0 +1,40 @@
+import type { Client } from "memjs";
+import { FerryError } from "../errors.js";
+import type { LegacyWitness } from "../ports/witness.js";
+
+export interface MemcachedWitnessOptions {
+  /** memcached://host:port[,host:port] */
+  readonly url: string;
+  readonly prefix: string;
+  /** Where the application's client is not one that chooses a server as memjs does, every server is asked. */
+  readonly distribution: "modulo" | "ketama";
+  /** Milliseconds. */
+  readonly timeout: number;
+}
+
+/**
+ * Asks for a session through memjs, an optional peer: another protocol (the binary one), another parser, another choice
+ * of server than ours. Rejects with GUARD_REFUSED when memjs is not installed.
+ */
+export async function openMemcachedWitness(options: MemcachedWitnessOptions): Promise<LegacyWitness> {
+  const memjs = await import("memjs").catch((cause: unknown) => {
+    throw new FerryError("GUARD_REFUSED", "The check reads a sample through memjs, which is not installed.", {
+      cause,
+      remedy: "Install it beside sessionferry: npm install memjs",
+    });
+  });
+  const servers = options.url.replace(/^memcached:\/\//, "").replace(/\/$/, "");
+  const open = (list: string) =>
+    memjs.Client.create(list, { timeout: options.timeout / 1000, retries: 1, logger: { log() {} } });
+  const clients: Client[] = options.distribution === "modulo" ? [open(servers)] : servers.split(",").map(open);
+  return {
+    async get(sid) {
+      const answers = await Promise.all(clients.map((client) => client.get(options.prefix + sid)));
+      // An empty item is no session to the stores that use these clients.
+      return answers.find(({ value }) => value !== null && value.length > 0)?.value ?? null;
+    },
+    async close() {
+      for (const client of clients) client.close();
+    },
+  };
+}

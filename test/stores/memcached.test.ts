@@ -1,0 +1,494 @@
+import { connect, createServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import connectMemcachedStore from "connect-memcached";
+import connectMemjsStore from "connect-memjs";
+import session from "express-session";
+import Memcached from "memcached";
+import * as memjs from "memjs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { NEVER } from "../../src/core/session.js";
+import { FerryError } from "../../src/errors.js";
+import { LegacyRefused, LegacyUnreachable, OutcomeUnknown } from "../../src/ports/legacy-store.js";
+import { connectMemcached } from "../../src/presets/connect-memcached.js";
+import { connectMemjs } from "../../src/presets/connect-memjs.js";
+import { type RunningServer, startMemcached } from "../../src/servers/index.js";
+import {
+  type MemcachedLegacyOptions,
+  type MemcachedLegacyStore,
+  openMemcachedLegacy,
+} from "../../src/stores/memcached/store.js";
+import { openMemcachedWitness } from "../../src/stores/witness-memcached.js";
+import { raw } from "./memcached-support.js";
+import { aSession, duration, HOUR, newSid, promised, rejection } from "./support.js";
+
+describe("memcached", () => {
+  let server: RunningServer;
+  const stores: MemcachedLegacyStore[] = [];
+
+  const open = (options: Partial<MemcachedLegacyOptions> = {}) => {
+    const store = openMemcachedLegacy({
+      url: server.url,
+      preset: connectMemjs,
+      connections: 2,
+      deadline: 500,
+      ...options,
+    });
+    stores.push(store);
+    return store;
+  };
+
+  beforeAll(async () => {
+    server = await startMemcached();
+  });
+
+  afterAll(async () => {
+    await Promise.all(stores.map((store) => store.close()));
+    await server?.stop();
+  });
+
+  describe("beside the stores that wrote the sessions", () => {
+    let servers: RunningServer[];
+    beforeAll(async () => {
+      servers = await Promise.all([startMemcached(), startMemcached(), startMemcached()]);
+    });
+    afterAll(() => Promise.all(servers.map((one) => one.stop())));
+
+    const cookie = (life: number) => ({
+      originalMaxAge: life,
+      expires: new Date(Date.now() + life),
+      maxAge: life,
+      path: "/",
+    });
+
+    it.each(["connect-memcached", "connect-memjs"] as const)("agrees with %s, on three servers", async (name) => {
+      const list = servers.map(({ host, port }) => `${host}:${port}`);
+      const preset = name === "connect-memjs" ? connectMemjs : connectMemcached;
+      const url = `memcached://${list.join(",")}`;
+      const store = open({ url, preset });
+      const npm = new Memcached(list);
+      const client = memjs.Client.create(list.join(","), { logger: { log() {} } });
+      const Plain = name === "connect-memjs" ? connectMemjsStore(session) : connectMemcachedStore(session);
+      const plain = promised(new Plain({ client: (name === "connect-memjs" ? client : npm) as Memcached }));
+      const witness = await openMemcachedWitness({ url, prefix: "", distribution: preset.distribution!, timeout: 500 });
+      const data = { cookie: cookie(HOUR), cart: ["naïve \u0000 ☃"], user: 7 };
+      for (let n = 0; n < 30; n++) {
+        const [theirs, ours] = [newSid(), newSid()];
+        await plain.set(theirs, data);
+        const read = await store.get(theirs);
+        expect(read?.value.toString()).toBe(JSON.stringify(data));
+        expect(read?.flags).toBe(preset.flags);
+        expect(Math.abs(read!.expiresAt - Date.now() - HOUR)).toBeLessThan(1_600);
+
+        await store.set(ours, read!);
+        expect(await plain.get(ours)).toEqual(JSON.parse(JSON.stringify(data)));
+        expect(await witness.get(ours)).toEqual(read!.value);
+        expect(await witness.get(theirs)).toEqual(read!.value);
+
+        const absent = newSid();
+        await store.tokens([absent]);
+        expect(await plain.get(absent)).toBeNull();
+        expect(await witness.get(absent)).toBeNull();
+
+        await store.destroy(theirs);
+        expect(await plain.get(theirs)).toBeNull();
+        await plain.destroy(ours);
+        expect(await store.get(ours)).toBeNull();
+      }
+      npm.end();
+      client.close();
+      await witness.close();
+    });
+
+    it("reads and writes the keys of the binary protocol, whatever they are made of", async () => {
+      const store = open();
+      const client = memjs.Client.create(server.url.replace("memcached://", ""), { logger: { log() {} } });
+      for (const key of ["with space", "control\u0001\r\n", "ünïcode ☃", "x".repeat(250), " ".repeat(186)]) {
+        await client.set(key, "from memjs", { expires: 100 });
+        expect((await store.get(key))?.value.toString()).toBe("from memjs");
+        await store.set(key, { ...aSession(), value: Buffer.from("from us") });
+        expect((await client.get(key)).value?.toString()).toBe("from us");
+      }
+      const listed: string[] = [];
+      for await (const page of store.list({ pageSize: 100 })) listed.push(...page);
+      expect(listed).toContain("control\u0001\r\n");
+      expect(listed).toContain(" ".repeat(186));
+      client.close();
+    });
+
+    it("refuses keys that memcached cannot have, and finds nothing under them", async () => {
+      const reported: FerryError[] = [];
+      const store = open({ report: (error) => reported.push(error) });
+      for (const sid of ["x".repeat(251), " ".repeat(187), ""]) {
+        const error = await rejection(store.set(sid, aSession()));
+        expect(error).toMatchObject({ code: "KEY_TOO_LONG" });
+        expect(error.message).not.toMatch("xxx");
+        expect(await store.get(sid)).toBeNull();
+        expect(await store.destroy(sid)).toBe(false);
+        const [token] = await store.tokens([sid]);
+        expect(await store.applyIf([{ token: token!, session: aSession() }])).toEqual([false]);
+        expect(await store.applyIf([{ token: token!, session: null }])).toEqual([true]);
+      }
+      expect(reported.map(({ code }) => code)).toEqual(["KEY_TOO_LONG", "KEY_TOO_LONG", "KEY_TOO_LONG"]);
+    });
+  });
+
+  describe("items", () => {
+    it("are under the prefix, and what is ignored or empty is not listed", async () => {
+      const one = await startMemcached();
+      const preset = { ...connectMemjs, prefix: "app:", ignore: [/^app:lock\./] };
+      const store = open({ url: one.url, preset });
+      const plain = memjs.Client.create(one.url.replace("memcached://", ""), { logger: { log() {} } });
+      await plain.set("app:abc", "{}", { expires: 100 });
+      await plain.set("app:lock.abc", "1", { expires: 100 });
+      await plain.set("app:empty", "", { expires: 0 });
+      await plain.set("app:", "{}", { expires: 0 });
+      await plain.set("other", "{}", { expires: 100 });
+      await plain.set("app:dying", "{}", { expires: 1 });
+      await raw(one, Buffer.from("set app:\xff\xfe 0 100 2\r\n{}\r\n", "latin1"));
+      await delay(1_100);
+      const listed: string[] = [];
+      for await (const page of store.list({ pageSize: 100 })) listed.push(...page);
+      expect(listed).toEqual(["abc"]);
+      expect(await store.get("empty")).toBeNull();
+      expect((await store.get("abc"))?.value.toString()).toBe("{}");
+      expect((await open({ url: one.url, prefix: "oth" }).get("er"))?.value.toString()).toBe("{}");
+      plain.close();
+      await one.stop();
+    });
+
+    it("that are left behind on the wrong server are nobody's", async () => {
+      const two = await Promise.all([startMemcached(), startMemcached()]);
+      const url = `memcached://${two.map(({ host, port }) => `${host}:${port}`).join(",")}`;
+      const store = open({ url });
+      await raw(two[0]!, "set a 0 0 2\r\n{}\r\n");
+      await raw(two[1]!, "set a 0 0 2\r\n{}\r\n");
+      const listed: string[] = [];
+      for await (const page of store.list({ pageSize: 100 })) listed.push(...page);
+      expect(listed).toEqual(["a"]);
+      expect(await store.count()).toBe(2);
+      await Promise.all(two.map((one) => one.stop()));
+    });
+
+    it("too large for the server are refused before the old one is lost", async () => {
+      const reported: FerryError[] = [];
+      const small = await startMemcached({ args: ["-I", "2m"] });
+      const store = open({ url: small.url, report: (error) => reported.push(error) });
+      const before = aSession({ n: "before" });
+      await store.set("a", before);
+      const large = { ...before, value: Buffer.alloc(2 * 1024 * 1024, "x") };
+      await expect(store.set("a", large)).rejects.toMatchObject({ code: "VALUE_TOO_LARGE" });
+      expect((await store.get("a"))?.value).toEqual(before.value);
+      const [token] = await store.tokens(["a"]);
+      expect(await store.applyIf([{ token: token!, session: large }])).toEqual([false]);
+      expect(reported.map(({ code }) => code)).toEqual(["VALUE_TOO_LARGE"]);
+      expect((await store.get("a"))?.value).toEqual(before.value);
+      await expect(store.set("a", { ...before, value: Buffer.alloc(0) })).rejects.toMatchObject({
+        code: "VALUE_INVALID",
+      });
+      await store.set("a", { ...before, value: Buffer.alloc(2 * 1024 * 1024 - 200, "x") });
+      await small.stop();
+    });
+
+    it("that find no room take their old value with them, which is told as unknown", async () => {
+      const full = await startMemcached({ args: ["-m", "2", "-M"] });
+      const store = open({ url: full.url });
+      const big = { ...aSession(), value: Buffer.alloc(100_000, "x") };
+      let error: Error | null = null;
+      let sid = "";
+      for (let n = 0; n < 60 && error === null; n++) {
+        sid = `a${n}`;
+        await store.set(sid, aSession({ n: "before" }));
+        error = await store.set(sid, big).then(
+          () => null,
+          (failure: Error) => failure,
+        );
+      }
+      expect(error).toBeInstanceOf(OutcomeUnknown);
+      expect(error?.cause).toBeInstanceOf(LegacyRefused);
+      await (error as OutcomeUnknown).settled;
+      expect(await store.get(sid)).toBeNull();
+      await full.stop();
+    });
+
+    it("are touched without a new token, and moved by a change on the old one", async () => {
+      const store = open();
+      const sid = newSid();
+      await store.set(sid, aSession({ n: 1 }, HOUR));
+      const [token] = await store.tokens([sid]);
+      await store.touch(sid, Date.now() + 2 * HOUR);
+      const drained = aSession({ n: 2 }, 3 * HOUR);
+      expect(await store.applyIf([{ token: token!, session: drained }])).toEqual([true]);
+      expect(Math.abs((await store.get(sid))!.expiresAt - drained.expiresAt)).toBeLessThan(1_600);
+    });
+
+    it("that stand for an absence last ten seconds, touched or not", async () => {
+      const store = open();
+      const sid = newSid();
+      await store.tokens([sid]);
+      expect(await store.touch(sid, Date.now() + HOUR)).toBe(false);
+      const [line] = (await raw(server, `mg ${sid} t s f\r\n`)).toString().split("\r\n");
+      expect(line).toMatch(/^HD t(9|10) s0 f4265877077$/);
+    });
+
+    it("that lie beyond thirty days or never end keep their expiry through a touch", async () => {
+      const store = open();
+      const sid = newSid();
+      await store.set(sid, aSession({}, 50 * 24 * HOUR));
+      expect(Math.abs((await store.get(sid))!.expiresAt - Date.now() - 50 * 24 * HOUR)).toBeLessThan(1_600);
+      await store.touch(sid, NEVER);
+      expect((await store.get(sid))?.expiresAt).toBe(NEVER);
+    });
+  });
+
+  describe("a server", () => {
+    it("without CAS, or too old, or that is none, is refused", async () => {
+      const noCas = await startMemcached({ args: ["-C"] });
+      await expect(open({ url: noCas.url }).get("a")).rejects.toMatchObject({ code: "VERSION_UNSUPPORTED" });
+      await noCas.stop();
+      for (const [answer, expected] of [
+        ["VERSION 1.6.9\r\nEND\r\nEND\r\nEND\r\n", { code: "VERSION_UNSUPPORTED" }],
+        ["VERSION 1.5.22\r\nEND\r\nEND\r\nEND\r\n", { code: "VERSION_UNSUPPORTED" }],
+        ["CLIENT_ERROR unauthenticated\r\n", { code: "AUTHENTICATION_FAILED" }],
+        ["-ERR unknown command\r\n-ERR\r\nEND\r\nEND\r\nEND\r\n", { name: "LegacyUnreachable" }],
+        ["HTTP/1.1 400 Bad Request\r\n\r\n", { name: "LegacyUnreachable" }],
+      ] as const) {
+        const stranger = createServer((socket) => socket.once("data", () => socket.write(answer)));
+        await new Promise<void>((resolve) => stranger.listen(0, "127.0.0.1", resolve));
+        const { port } = stranger.address() as { port: number };
+        const store = open({ url: `memcached://127.0.0.1:${port}` });
+        await expect(store.get("a")).rejects.toMatchObject(expected);
+        await store.close();
+        stranger.close();
+      }
+    });
+
+    it("is described for the doctor", async () => {
+      expect(await open().describe()).toMatchObject([
+        { address: `127.0.0.1:${server.port}`, itemSizeMax: 1_048_576, evictions: 0, seesOurAddress: true },
+      ]);
+    });
+
+    it("that nobody answers for means that nothing was sent", async () => {
+      const error = await rejection(open({ url: "memcached://127.0.0.1:9" }).set("a", aSession()));
+      expect(error).toBeInstanceOf(LegacyUnreachable);
+      expect(error.message).toMatch(/ECONNREFUSED/);
+    });
+
+    it("is another one after a restart, or a flush", async () => {
+      const one = await startMemcached();
+      const store = open({ url: one.url });
+      const before = await store.identity();
+      expect(await store.identity()).toBe(before);
+      await raw(one, "flush_all\r\n");
+      const flushed = await store.identity();
+      expect(flushed).not.toBe(before);
+      await one.restart();
+      expect(await store.identity()).not.toBe(flushed);
+      await one.stop();
+    });
+
+    it("whose connections are all taken means that nothing was sent", async () => {
+      const few = await startMemcached({ args: ["-c", "40"] });
+      const taken = Array.from({ length: 60 }, () => connect(few.port, few.host).on("error", () => {}));
+      await delay(100);
+      const error = await rejection(open({ url: few.url }).set("a", aSession()));
+      expect(error).toBeInstanceOf(LegacyUnreachable);
+      expect(error.message).toMatch(/Too many open connections|broke|reset|answer/);
+      for (const socket of taken) socket.destroy();
+      await expect.poll(() => open({ url: few.url }).get("a").catch(String)).toBeNull();
+      await few.stop();
+    });
+  });
+
+  describe("connections", () => {
+    const connected = async (endpoint: string) =>
+      (await raw(server, "stats conns\r\n", "END")).includes(`tcp:${endpoint}\r`);
+
+    it("are used only after the fence let them through, and destroyed when it does not", async () => {
+      const asked: (string | null)[] = [];
+      let refusal: Error | null = new FerryError("NODE_EVICTED", "This node was evicted.");
+      const store = open({
+        connections: 1,
+        fence: async ({ endpoint }) => {
+          asked.push(endpoint);
+          expect(await connected(endpoint!)).toBe(true);
+          if (refusal !== null) throw refusal;
+        },
+      });
+      await expect(store.set("a", aSession())).rejects.toMatchObject({ code: "NODE_EVICTED" });
+      await expect.poll(() => connected(asked[0]!)).toBe(false);
+      refusal = new Error("the control store is away");
+      await expect(store.set("a", aSession())).rejects.toBeInstanceOf(LegacyUnreachable);
+      refusal = null;
+      await store.set("a", aSession());
+      await store.get("a");
+      expect(asked).toHaveLength(3);
+      expect(store.endpoints).toEqual([asked[2]]);
+    });
+
+    it("of a node are watched until they are gone", async () => {
+      const evicted = open();
+      await evicted.get("a");
+      const endpoints = evicted.endpoints;
+      expect(await open().disconnectNode("evicted1", endpoints)).toBe(false);
+      await evicted.close();
+      expect(await open().disconnectNode("evicted1", endpoints)).toBe(true);
+      expect(await open().disconnectNode("evicted1", ["hidden:10.0.0.1:4000"])).toBe(false);
+    });
+
+    it("end their tokens with them", async () => {
+      const one = await startMemcached();
+      const store = open({ url: one.url, connections: 1 });
+      const other = open({ url: one.url });
+      await store.set("a", aSession({ n: 1 }));
+      const [token] = await store.tokens(["a"]);
+      await one.restart();
+      // The same key has the same CAS number again, in a server that counts from one.
+      await other.set("a", aSession({ n: 1 }));
+      expect(await store.applyIf([{ token: token!, session: null }])).toEqual([false]);
+      expect(await other.get("a")).not.toBeNull();
+      await one.stop();
+    });
+  });
+
+  describe("outcomes", () => {
+    const settles = (error: Error) => {
+      const state = { settled: false };
+      void (error as OutcomeUnknown).settled.then(() => {
+        state.settled = true;
+      });
+      return state;
+    };
+
+    it("are unknown while the server hangs, and settled after it goes on", async () => {
+      const store = open({ deadline: 300 });
+      await store.set("a", aSession({ n: "before" }));
+      server.pause();
+      try {
+        const [reading, setting, taking] = [
+          rejection(store.get("a")),
+          rejection(store.set("a", aSession({ n: "after" }))),
+          rejection(store.tokens(["a", "b"])),
+        ];
+        expect(await duration(Promise.all([reading, setting, taking]))).toBeLessThan(600);
+        expect(await reading).toBeInstanceOf(LegacyUnreachable);
+        expect(await taking).toBeInstanceOf(LegacyUnreachable);
+        const unknown = await setting;
+        expect(unknown).toBeInstanceOf(OutcomeUnknown);
+        const state = settles(unknown);
+        await delay(1_000);
+        expect(state.settled).toBe(false);
+        const next = rejection(store.set("a", aSession({ n: "never" })));
+        expect(await duration(next)).toBeLessThan(600);
+        expect(await next).toBeInstanceOf(LegacyUnreachable);
+        server.resume();
+        await (unknown as OutcomeUnknown).settled;
+      } finally {
+        server.resume();
+      }
+      const settledTo = (await store.get("a"))!.value.toString();
+      expect(['{"n":"before"}', '{"n":"after"}']).toContain(settledTo);
+      await delay(200);
+      expect((await store.get("a"))!.value.toString()).toBe(settledTo);
+    });
+
+    it("are settled by an answer that comes late", async () => {
+      const store = open({ deadline: 300 });
+      await store.set("a", aSession({ n: "before" }));
+      server.pause();
+      const setting = rejection(store.set("a", aSession({ n: "after" })));
+      const error = await setting;
+      server.resume();
+      expect(error).toBeInstanceOf(OutcomeUnknown);
+      await (error as OutcomeUnknown).settled;
+      expect((await store.get("a"))?.value.toString()).toBe('{"n":"after"}');
+    });
+
+    it("are unknown when the server is killed, and settled when another runs", async () => {
+      const one = await startMemcached();
+      const store = open({ url: one.url, deadline: 300 });
+      await store.set("a", aSession());
+      one.pause();
+      const setting = rejection(store.set("a", aSession()));
+      await delay(50);
+      await one.kill();
+      const unknown = await setting;
+      expect(unknown).toBeInstanceOf(OutcomeUnknown);
+      const state = settles(unknown);
+      expect(await rejection(store.set("a", aSession()))).toBeInstanceOf(LegacyUnreachable);
+      await delay(300);
+      expect(state.settled).toBe(false);
+      await one.restart();
+      await (unknown as OutcomeUnknown).settled;
+      await store.set("a", aSession());
+      await one.stop();
+    });
+
+    it("of one server of several do not pass for those of all", async () => {
+      const two = await Promise.all([startMemcached(), startMemcached()]);
+      const url = `memcached://${two.map(({ host, port }) => `${host}:${port}`).join(",")}`;
+      const store = open({ url, deadline: 300 });
+      const sids = Array.from({ length: 20 }, newSid);
+      const tokens = await store.tokens(sids);
+      two[0]!.pause();
+      const error = await rejection(store.applyIf(tokens.map((token) => ({ token: token!, session: aSession() }))));
+      expect(error).toBeInstanceOf(OutcomeUnknown);
+      expect(await rejection(store.getMany(sids))).toBeInstanceOf(LegacyUnreachable);
+      two[0]!.resume();
+      await (error as OutcomeUnknown).settled;
+      await Promise.all(two.map((one) => one.stop()));
+    });
+
+    it("leave nothing that keeps a closed store from ending", async () => {
+      const store = open({ deadline: 300 });
+      await store.get("a");
+      server.pause();
+      try {
+        await rejection(store.set("a", aSession()));
+        expect(await duration(store.close())).toBeLessThan(1_000);
+        await expect(store.get("a")).rejects.toMatchObject({ code: "CLOSED" });
+      } finally {
+        server.resume();
+      }
+    });
+  });
+
+  describe("a listing", () => {
+    it("of very many sessions comes whole, while they are read and written", async () => {
+      const one = await startMemcached();
+      const store = open({ url: one.url, deadline: 5_000 });
+      const count = 20_000;
+      const commands = Array.from({ length: count }, (_, n) => `set many-${n} 0 1000 2 noreply\r\n{}\r\n`).join("");
+      await raw(one, `${commands}mn\r\n`, "MN");
+      let reading = true;
+      const readers = [0, 1].map(async () => {
+        while (reading) {
+          const sids = Array.from({ length: 500 }, () => `many-${Math.floor(Math.random() * count)}`);
+          await store.getMany(sids);
+          await Promise.all(sids.slice(0, 50).map((sid) => store.set(sid, aSession())));
+        }
+      });
+      const listed = new Set<string>();
+      for await (const page of store.list({ pageSize: 1_000 })) for (const sid of page) listed.add(sid);
+      reading = false;
+      await Promise.all(readers);
+      expect(listed.size).toBe(count);
+      expect(await store.count()).toBe(count);
+      await one.stop();
+    });
+
+    it("waits for another one that is under way", async () => {
+      const store = open({ deadline: 2_000 });
+      await store.set("a", aSession());
+      const both = await Promise.all(
+        [0, 1, 2].map(async () => {
+          const listed: string[] = [];
+          for await (const page of store.list({ pageSize: 1_000 })) listed.push(...page);
+          return listed;
+        }),
+      );
+      expect(both[1]).toEqual(both[0]);
+      expect(both[2]).toEqual(both[0]);
+    });
+  });
+});
