@@ -3,10 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { configJsonSchema } from "../src/config/schema.js";
+import { configJsonSchema, LEGACY_PRESET_NAMES, REDIS_PRESET_NAMES } from "../src/config/schema.js";
 import { secretsOf, serversOf } from "../src/config/urls.js";
 import { formatDuration, loadConfig, parseDuration, redactUrl } from "../src/config.js";
 import { FerryError } from "../src/errors.js";
+import { LEGACY_PRESETS, REDIS_PRESETS } from "../src/presets/index.js";
 
 let folder: string;
 beforeEach(() => {
@@ -196,6 +197,7 @@ describe("refusals", () => {
     [{ redis: { url: "redis-cluster://a:1,b:2" } }, "redis.url names redis-cluster://, which is not supported yet"],
     [{ redis: { url: "http://a" } }, "redis.url has the scheme http://"],
     [{ redis: { url: "a:6379" } }, "redis.url is not a URL"],
+    [{ redis: { url: "redis://h?family=6" } }, "redis.url must not have options"],
     [{ redis: { url: "redis://h/path" } }, "redis.url must end with nothing or a database number"],
     [{ redis: { url: "redis-sentinel://h:26379" } }, "redis.url must have the form redis-sentinel://"],
     [{ control: { url: "memcached://h" } }, "control.url has the scheme memcached://"],
@@ -209,7 +211,7 @@ describe("refusals", () => {
     [{ url: "memcached://h" }, "legacy.url must begin with postgres://"],
     [{ url: "postgres://u:pa#ss@h:99999/db" }, "legacy.url cannot be read as a URL"],
     [{ preset: "connect-memjs" }, "legacy.url must begin with memcached://"],
-    [{ preset: "connect-memjs", url: "memcached://a,b" }, "legacy.distribution is required"],
+    [{ preset: "connect-memjs", url: "memcached://a,b", distribution: "crc" }, "legacy.distribution must be one of"],
     [{ preset: "connect-memjs", url: "memcached://a" }, "control.url is required with memcached"],
     [{ preset: "connect-memjs", url: "memcached://u:p@a" }, "legacy.url must have the form memcached://"],
     [{ preset: "connect-memjs", url: "memcached://a", table: "session" }, "legacy.table has no meaning"],
@@ -327,6 +329,11 @@ describe("URLs", () => {
     expect(serversOf("memcached://[::1]:11212")).toEqual([{ host: "::1", port: 11_212 }]);
     expect(serversOf("postgres:///db?host=/run/postgresql")).toEqual([]);
   });
+});
+
+it("knows the presets of the package by name", () => {
+  expect(LEGACY_PRESET_NAMES).toEqual(LEGACY_PRESETS.map(({ name }) => name));
+  expect(REDIS_PRESET_NAMES).toEqual(REDIS_PRESETS.map(({ name }) => name));
 });
 
 it("has a current JSON schema for editors (else run: npm run schemas)", () => {

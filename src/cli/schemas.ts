@@ -249,6 +249,49 @@ export const backfillWishedDocument = z.strictObject({
 });
 export type BackfillWished = z.infer<typeof backfillWishedDocument>;
 
+export const backfillDocument = z.strictObject({
+  dryRun: z.boolean(),
+  byPhase: z.partialRecord(phase, count).nullable().describe("With --dry-run: live sessions by the phase they are in."),
+  wouldCopy: count.nullable().describe("With --dry-run."),
+  notYet: count.describe("Sessions still below dual-write."),
+  result: z
+    .strictObject({
+      state: backfillState.exclude(["none"]),
+      resumed: z.boolean().describe("Whether it went on from a checkpoint."),
+      milliseconds,
+      done: count,
+      total: count,
+      rate: z.number(),
+      counts: backfillCounts,
+    })
+    .nullable(),
+});
+export type BackfillDocument = z.infer<typeof backfillDocument>;
+
+export const revokeDocument = z.strictObject({
+  dryRun: z.boolean(),
+  read: count.describe("Ids read."),
+  revoked: count.describe("Destroyed in both stores, whether they lived or not."),
+});
+export type Revoke = z.infer<typeof revokeDocument>;
+
+export const nodesEvictDocument = z.strictObject({
+  node: z.string(),
+  known: z.boolean().describe("False: no such node is registered, or it was evicted before."),
+  evicted: z.boolean(),
+  dryRun: z.boolean(),
+  plan: z.array(z.string()),
+});
+export type NodesEvict = z.infer<typeof nodesEvictDocument>;
+
+export const cleanupDocument = z.strictObject({
+  migration: z.string(),
+  dryRun: z.boolean(),
+  plan: z.array(z.string()),
+  left: z.array(z.string()).describe("What is not ours to remove, with the command for it."),
+});
+export type Cleanup = z.infer<typeof cleanupDocument>;
+
 const sessionSide = z.strictObject({
   present: z.boolean(),
   expiresAt: time.nullable().describe("Null where it is absent or never expires."),
@@ -271,16 +314,20 @@ export type SessionShow = z.infer<typeof sessionShowDocument>;
 
 /** By the name of the command whose document it is; `error` is what any of them prints instead when it fails. */
 export const DOCUMENTS = {
+  backfill: backfillDocument,
   "backfill-status": backfillStatusDocument,
   "backfill-wish": backfillWishedDocument,
-  "check-show": checkResultSchema,
+  check: checkResultSchema,
+  cleanup: cleanupDocument,
   doctor: doctorDocument,
   error: errorDocument,
   nodes: nodesDocument,
+  "nodes-evict": nodesEvictDocument,
   "phase-history": historyDocument,
   "phase-list": phaseListDocument,
   "phase-move": phaseMoveDocument,
   "phase-show": phaseShowDocument,
+  revoke: revokeDocument,
   servers: serversDocument,
   "session-show": sessionShowDocument,
   setup: setupDocument,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { parseDuration } from "./duration.js";
-import { isMemcached, isPostgres, memcachedServers, type StoreUrlRole, urlProblem } from "./urls.js";
+import { isMemcached, isPostgres, type StoreUrlRole, urlProblem } from "./urls.js";
 
 /**
  * The configuration file as data. Every key has a description, because the JSON schema for editors is made of it, and
@@ -122,7 +122,7 @@ const legacy = section({
   distribution: oneOf(["modulo", "ketama"])
     .optional()
     .describe(
-      "Several memcached servers: the rule of the application's client (memjs: modulo, npm memcached: ketama).",
+      "Several memcached servers: the rule of the application's client, where it is not the preset's (memjs: modulo, npm memcached: ketama).",
     ),
   preparedStatements: flag().default(false).describe("PostgreSQL: prepare statements; leave it off behind PgBouncer."),
   connections: whole(1, 500).default(10).describe("Connections to the legacy store of one process."),
@@ -278,11 +278,6 @@ export function crossProblems(raw: unknown): string[] {
   }
   if (isMemcached(legacyUrl)) {
     if (at("legacy", "table") !== undefined) problems.push("legacy.table has no meaning with memcached; remove it");
-    if ((memcachedServers(legacyUrl)?.length ?? 0) > 1 && at("legacy", "distribution") === undefined) {
-      problems.push(
-        "legacy.distribution is required with several memcached servers: modulo (as memjs does) or ketama (as npm memcached does)",
-      );
-    }
     if (at("control") === undefined) {
       problems.push(
         "control.url is required with memcached: name a postgres:// or another redis://, or write target and accept that nothing can be steered while Redis is down",

@@ -35,15 +35,13 @@ export interface MemcachedSurvey {
   readonly servers: readonly {
     readonly address: string;
     readonly version: string;
-    /** Null where the server does not tell. */
-    readonly casEnabled: boolean | null;
-    /** Whether it lists its keys (`lru_crawler metadump`). */
-    readonly lists: boolean;
     readonly items: number;
     readonly bytes: number;
+    readonly maxBytes: number;
     /** Items thrown out for want of memory since it started. */
     readonly evictions: number;
-    readonly maxItemSize: number | null;
+    /** False: it sees our connections under another address, so that an eviction cannot watch them end. */
+    readonly seesOurAddress: boolean;
   }[];
 }
 

@@ -18,26 +18,22 @@ export interface Opener {
 
 /** L by the scheme of its URL; it connects with the first call. Only the driver in use is loaded. */
 export async function openLegacy(config: Config, { node, fence, report }: Opener): Promise<LegacyStore> {
-  const { url, table, connections, preparedStatements } = config.legacy;
-  const preset = legacyPreset(config.legacy.preset);
-  const deadline = config.timeouts.legacy;
+  const { url, table, prefix, distribution, connections, preparedStatements } = config.legacy;
+  const common = {
+    url,
+    preset: legacyPreset(config.legacy.preset),
+    fence,
+    connections,
+    deadline: config.timeouts.legacy,
+    ...(report && { report }),
+  };
   if (isPostgres(url)) {
     const { openPostgresLegacy } = await import("../stores/postgres.js");
-    const named = table === undefined ? {} : { table };
-    const reported = report === undefined ? {} : { report };
-    return openPostgresLegacy({
-      url,
-      preset,
-      ...named,
-      node,
-      fence,
-      connections,
-      deadline,
-      preparedStatements,
-      ...reported,
-    });
+    return openPostgresLegacy({ ...common, node, preparedStatements, ...(table !== undefined && { table }) });
   }
-  throw new Error("memcached is not built yet");
+  const { openMemcachedLegacy } = await import("../stores/memcached/store.js");
+  const keys = { ...(prefix !== undefined && { prefix }), ...(distribution !== undefined && { distribution }) };
+  return openMemcachedLegacy({ ...common, ...keys });
 }
 
 /** Milliseconds; see `RedisRecordsOptions`. */

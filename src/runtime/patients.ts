@@ -6,6 +6,8 @@ import { NO_FENCE } from "../ports/fence.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { ControlRights, LegacySurvey } from "../ports/survey.js";
 import { legacyPreset } from "../presets/index.js";
+import type { MemcachedLegacyStore } from "../stores/memcached/store.js";
+import type { PostgresLegacyStore } from "../stores/postgres.js";
 import type { Patients } from "../workflow/doctor.js";
 import { recordsOptions, redisPrefix } from "./open.js";
 import { openVisitor } from "./visitor.js";
@@ -50,15 +52,13 @@ export async function openPatients(config: Config, clock: Clock): Promise<Patien
 }
 
 async function surveyLegacy(config: Config, legacy: LegacyStore): Promise<LegacySurvey> {
-  const { PostgresLegacyStore } = await import("../stores/postgres.js");
+  if (!isPostgres(config.legacy.url)) {
+    return { kind: "memcached", servers: await (legacy as MemcachedLegacyStore).describe() };
+  }
   const { surveyPostgres } = await import("../stores/postgres-survey.js");
-  const columns = legacyPreset(config.legacy.preset).table;
-  if (!(legacy instanceof PostgresLegacyStore) || columns === undefined) throw new Error("not built yet");
-  return surveyPostgres(await legacy.describe(), {
-    url: config.legacy.url,
-    columns,
-    deadline: config.timeouts.legacy,
-  });
+  const facts = await (legacy as PostgresLegacyStore).describe();
+  const columns = legacyPreset(config.legacy.preset).table!;
+  return surveyPostgres(facts, { url: config.legacy.url, columns, deadline: config.timeouts.legacy });
 }
 
 async function surveyControl(config: Config): Promise<ControlRights | null> {

@@ -96,22 +96,12 @@ export const LEGACY_PROBES: readonly Probe[] = [
     );
   }),
 
-  memcached("legacy-cas", ({ servers }) => {
-    const without = servers.filter(({ casEnabled }) => casEnabled === false).map(({ address }) => address);
-    if (without.length === 0) return fine("compare-and-swap is on");
-    return refused(
-      "GUARD_REFUSED",
-      `compare-and-swap is switched off (-C) on ${without.join(", ")}: nothing can be drained back safely`,
-      "Start memcached without -C.",
-    );
-  }),
-  memcached("legacy-listing", ({ servers }) => {
-    const silent = servers.filter(({ lists }) => !lists).map(({ address }) => address);
-    if (silent.length === 0) return fine("the servers list their keys");
-    return refused(
-      "GUARD_REFUSED",
-      `${silent.join(", ")} cannot list its keys, so that no backfill and no check can run`,
-      "Use memcached 1.6.9 or later, without -X and with the LRU crawler on.",
+  memcached("legacy-fencing", ({ servers }) => {
+    const blind = servers.filter(({ seesOurAddress }) => !seesOurAddress).map(({ address }) => address);
+    if (blind.length === 0) return fine("the servers see our connections by their own addresses");
+    return warning(
+      `${blind.join(", ")} see our connections under another address (NAT or a proxy between): nobody can watch a dead node's connections end`,
+      "Connect directly where you can; otherwise a dead node is declared by hand: sessionferry nodes evict ID",
     );
   }),
   memcached("legacy-evictions", ({ servers }) => {

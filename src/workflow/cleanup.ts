@@ -1,0 +1,84 @@
+import { ALL_BUCKETS } from "../core/cohort.js";
+import { FerryError } from "../errors.js";
+import { type ControlRecord, type ControlStore, type NodeInfo, NotSetUp } from "../ports/control-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+
+export type CleanupStep = "drop-records" | "remove-marks" | "remove-seal" | "destroy-control";
+
+export interface CleanupState {
+  /** Null: nothing of ours is in the control store (any more). */
+  readonly record: ControlRecord | null;
+  readonly seal: { readonly state: "active" | "complete" } | null;
+  /** App and proxy nodes that are live. */
+  readonly serving: readonly NodeInfo[];
+}
+
+export async function cleanupState(
+  control: ControlStore,
+  records: Pick<RedisRecords, "seal">,
+  presence: number,
+): Promise<CleanupState> {
+  const record = await control.read().catch((error: unknown) => {
+    if (error instanceof NotSetUp) return null;
+    throw error;
+  });
+  const seal = await records.seal();
+  if (record === null) return { record, seal, serving: [] };
+  const [nodes, now] = await Promise.all([control.nodes(), control.now()]);
+  const serving = nodes.filter(
+    ({ role, state, renewedAt }) => role !== "job" && state === "live" && now - renewedAt < presence,
+  );
+  return { record, seal, serving };
+}
+
+/**
+ * What is left to remove, in the order in which it may be broken off and begun again: the record goes last.
+ *
+ * After complete, the seal stays: nodes that run without a control store believe Redis because of it. Back in legacy
+ * everything goes, which takes the control record from under every node: they must be gone first.
+ *
+ * @throws FerryError GUARD_REFUSED anywhere between, and in legacy while nodes serve
+ */
+export function planCleanup({ record, seal, serving }: CleanupState): CleanupStep[] {
+  if (record === null) {
+    if (seal?.state !== "active") return [];
+    throw new FerryError("GUARD_REFUSED", "Redis is sealed for this migration, but its control record is gone.", {
+      remedy: "Point `control.url` at the control store that holds it, or run setup --adopt and then clean up.",
+    });
+  }
+  const { position, pending } = record;
+  if (pending !== null) {
+    throw new FerryError("GUARD_REFUSED", "A step is pending.", {
+      remedy: "Finish or reverse it first.",
+      next: "sessionferry status",
+    });
+  }
+  if (position.phase === "complete") return ["remove-marks", "destroy-control"];
+  if (position.phase !== "legacy") {
+    throw new FerryError("GUARD_REFUSED", `The migration stands at ${position.phase} ${position.percent} %.`, {
+      remedy: "cleanup is for after complete, or back in legacy.",
+      next: "sessionferry status",
+    });
+  }
+  if (serving.length > 0) {
+    throw new FerryError("GUARD_REFUSED", `${serving.length} applications still run with sessionferry.`, {
+      remedy: "Deploy the applications without it first; see them with: sessionferry nodes",
+      next: "sessionferry nodes",
+    });
+  }
+  return ["drop-records", "remove-seal", "destroy-control"];
+}
+
+/** May be repeated from the start. */
+export async function runCleanup(
+  steps: readonly CleanupStep[],
+  control: ControlStore,
+  records: RedisRecords,
+): Promise<void> {
+  for (const step of steps) {
+    if (step === "drop-records") await records.drop(ALL_BUCKETS);
+    else if (step === "remove-marks") await records.clearMarks();
+    else if (step === "remove-seal") await records.removeSeal();
+    else await control.destroy();
+  }
+}
