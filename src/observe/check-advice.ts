@@ -57,7 +57,7 @@ function faults(result: CheckResult): Advice {
   if (counts.resurrected > (repaired?.resurrected?.done ?? 0)) {
     next.push({
       command: `${REPAIR} --toward legacy`,
-      why: "only if those logouts were right: it removes from Redis what somebody deleted in the legacy store directly",
+      why: "decide first: it logs out for good whom somebody deleted in the legacy store behind our back",
     });
   }
   next.push({ command: CHECK, why: "a second, clean run is the proof" });

@@ -57,7 +57,7 @@ function lookLines(result: CheckResult): string[] {
   const moved = same(position.before, position.after) ? "" : ` to ${place(position.after)}`;
   const kind = mode === "full" ? "every session" : `a random sample of ${sample} sessions of each side`;
   return [
-    `Looked at: ${kind}; ${comparedOf(counts)} compared (legacy store right: ${authority.L}, Redis right: ${authority.R}).`,
+    `Looked at: ${kind}; ${comparedOf(counts)} compared (authority: legacy store ${authority.L}, Redis ${authority.R}).`,
     `Phase: ${place(position.before)}${moved}; buckets compared: the first ${percent(result.coveredBelow / 10_000)}.`,
     `Coverage: ${coverage.listed} listed of ${coverage.counted} that the legacy store counts (${percent(coverage.share)}).`,
     `Planted faults: planted ${planted.planted}, found ${planted.found}.`,

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import Memcached from "memcached";
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { loadConfig } from "../../src/config.js";
@@ -11,10 +12,12 @@ import type { Position } from "../../src/core/phase.js";
 import { runBackfill } from "../../src/jobs/backfill.js";
 import { backfillStatus, readCheckpoint } from "../../src/jobs/backfill-desk.js";
 import { type CheckOptions, runCheck } from "../../src/jobs/check.js";
+import type { NodeRole } from "../../src/ports/control-store.js";
 import { systemClock } from "../../src/runtime/clock.js";
 import { FerryNode } from "../../src/runtime/node.js";
 import { openVisitor } from "../../src/runtime/visitor.js";
-import { type RunningServer, startPostgres, startRedis } from "../../src/servers/index.js";
+import { type RunningServer, startMemcached, startPostgres, startRedis } from "../../src/servers/index.js";
+import { openMemcachedWitness } from "../../src/stores/witness-memcached.js";
 import { openPostgresWitness } from "../../src/stores/witness-postgres.js";
 import { openRedisWitness } from "../../src/stores/witness-redis.js";
 import { readStanding } from "../../src/workflow/evidence.js";
@@ -51,12 +54,17 @@ async function migrationAt(position: Position): Promise<Config> {
       redis: { url: redis.url, prefix: `${name}:` },
     },
   });
+  await arm(config, position);
+  return config;
+}
+
+/** Sets a migration up at a position, with an R that is armed. */
+async function arm(config: Config, position: Position): Promise<void> {
   const visitor = await openVisitor(config);
   await visitor.control.setup({ position, pending: null, generation: GENERATION, interrupted: false });
   visitor.records.generation = GENERATION;
   await visitor.records.arm(GENERATION, "active");
   await visitor.close();
-  return config;
 }
 
 /** Live sessions, inserted as an application's database would have them: not by our code. */
@@ -71,8 +79,8 @@ async function insert(config: Config, count: number): Promise<void> {
   );
 }
 
-async function withNode<T>(config: Config, use: (node: FerryNode) => Promise<T>): Promise<T> {
-  const node = await FerryNode.open(config, { role: "job" });
+async function withNode<T>(config: Config, use: (node: FerryNode) => Promise<T>, role: NodeRole = "job"): Promise<T> {
+  const node = await FerryNode.open(config, { role });
   try {
     return await use(node);
   } finally {
@@ -229,6 +237,110 @@ describe("over PostgreSQL and Redis", () => {
       expect(await check(config, node)).toMatchObject({ clean: true, evidence: true });
       const planted = await sql.query(`SELECT 1 FROM ${table} WHERE sid LIKE 'sessionferry-planted-%'`);
       expect(planted.rowCount).toBe(0);
+    });
+  });
+
+  test("where Redis is the authority, changes on their way are no faults, and repair brings the rest to PostgreSQL", async () => {
+    const first = await migrationAt({ phase: "redis-first", percent: 100 });
+    await insert(first, 500);
+    await withNode(
+      first,
+      async (node) => {
+        await runBackfill(depsOf(node), { batch: 200, concurrency: 4, rate: 0, by: "test" });
+        const { rows } = await sql.query<{ sid: string }>(`SELECT sid FROM ${first.legacy.table}`);
+        let going = true;
+        const traffic = [0, 1].map(async (user) => {
+          for (let n = 0; going; n++) {
+            const { sid } = rows[Math.floor(Math.random() * 100)]!;
+            const value = Buffer.from(JSON.stringify({ cookie: {}, user, n }));
+            if (n % 10 === 9) await node.ferry.destroy(sid);
+            else await node.ferry.set(sid, { value, flags: 0, expiresAt: Date.now() + 3_600_000 });
+          }
+        });
+        const calm = await check(first, node);
+        going = false;
+        await Promise.all(traffic);
+        expect(calm).toMatchObject({ clean: true, findings: [], planted: { found: 5 }, authority: { L: 0 } });
+
+        const cold = rows.slice(200, 203).map(({ sid }) => sid);
+        await sql.query(`UPDATE ${first.legacy.table} SET sess = '{"user":0}' WHERE sid = $1`, [cold[0]]);
+        await sql.query(`DELETE FROM ${first.legacy.table} WHERE sid = $1`, [cold[1]]);
+        expect((await check(first, node, { repair: { towardLegacy: false } })).repaired).toEqual({
+          mismatched: { done: 1, failed: 0 },
+          behind: { done: 1, failed: 0 },
+        });
+        const mended = await sql.query<{ sess: { user: number } }>(
+          `SELECT sess FROM ${first.legacy.table} WHERE sid = ANY($1)`,
+          [cold.slice(0, 2)],
+        );
+        expect(mended.rows.map(({ sess }) => sess.user > 0)).toEqual([true, true]);
+        await until("all is drained", async () => (await node.records.dirtyState()).count === 0);
+        expect(await check(first, node)).toMatchObject({ clean: true, evidence: true, whyNot: [] });
+      },
+      "app",
+    );
+  });
+});
+
+describe("over memcached and Redis", () => {
+  let memcached: RunningServer;
+  let config: Config;
+  let plain: Memcached;
+  beforeAll(async () => {
+    memcached = await startMemcached();
+    plain = new Memcached(`${memcached.host}:${memcached.port}`);
+    const name = `m${randomBytes(4).toString("hex")}`;
+    config = loadConfig({
+      env: {},
+      config: {
+        migration: name,
+        legacy: { preset: "connect-memcached", url: `memcached://${memcached.host}:${memcached.port}` },
+        redis: { url: redis.url, prefix: `${name}:` },
+        control: { url: postgres.url },
+      },
+    });
+    await arm(config, DUAL);
+  });
+  afterAll(async () => {
+    plain?.end();
+    await memcached?.stop();
+  });
+  const store = (sid: string, value: unknown, life = 3_600) =>
+    new Promise<void>((resolve, reject) => plain.set(sid, value, life, (error) => (error ? reject(error) : resolve())));
+  const forget = (sid: string) =>
+    new Promise<void>((resolve, reject) => plain.del(sid, (error) => (error ? reject(error) : resolve())));
+  const checkThere = async (node: FerryNode, over: Partial<CheckOptions> = {}) => {
+    const { url } = config.legacy;
+    const witnesses = {
+      legacy: await openMemcachedWitness({ url, prefix: "", distribution: "ketama", timeout: 5_000 }),
+      redis: openRedisWitness({ url: redis.url, prefix: config.redis.prefix!, timeout: 5_000 }),
+    };
+    const flags = node.ferry.defaults?.flags ?? 0;
+    const options = { sample: null, batch: 200, concurrency: 4, limits: config.gates, flags, by: "test", ...over };
+    return runCheck({ ...depsOf(node), witnesses }, options).finally(() =>
+      Promise.all([witnesses.legacy.close(), witnesses.redis.close()]),
+    );
+  };
+
+  test("what memcached forgets is no fault and stays in Redis; what differs is found", async () => {
+    const sids = Array.from({ length: 400 }, () => randomBytes(24).toString("base64url"));
+    for (const [user, sid] of sids.entries()) await store(sid, { cookie: { originalMaxAge: 3_600_000 }, user });
+    await withNode(config, async (node) => {
+      const options = { batch: 100, concurrency: 2, rate: 0, by: "test" };
+      expect(await runBackfill(depsOf(node), options)).toMatchObject({ state: "complete", copied: 400, failed: 0 });
+      const first = await checkThere(node);
+      expect(first.counts).toMatchObject({ equal: 400 });
+      expect(first).toMatchObject({ clean: true, evidence: true, whyNot: [], lossy: true, witness: { agreed: 200 } });
+
+      await forget(sids[0]!);
+      await store(sids[1]!, { cookie: {}, user: 99 });
+      await store(sids[2]!, { cookie: { originalMaxAge: 3_600_000 }, user: 2 }, 3_700);
+      const second = await checkThere(node, { repair: { towardLegacy: false } });
+      expect(second.counts).toMatchObject({ equal: 397, extra: 1, mismatched: 1, expiry: 1 });
+      expect((await node.records.view([sids[0]!]))[0]?.session).not.toBeNull();
+      const third = await checkThere(node);
+      expect(third.counts).toMatchObject({ equal: 399, extra: 1 });
+      expect(third).toMatchObject({ clean: true, evidence: true });
     });
   });
 });

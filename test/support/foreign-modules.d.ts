@@ -44,6 +44,8 @@ declare module "connect-memjs" {
 declare module "memcached" {
   export default class Memcached {
     constructor(servers: string | string[], options?: Record<string, unknown>);
+    set(key: string, value: unknown, lifetime: number, done: (error?: Error) => void): void;
+    del(key: string, done: (error?: Error) => void): void;
     readonly HashRing: { get(key: string): string };
     end(): void;
   }
