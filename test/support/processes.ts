@@ -17,7 +17,7 @@ export function isRunning(pid: number): boolean {
 }
 
 /** Waits until `condition` holds, and fails with `what` when it does not within `withinMs`. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, withinMs = 10_000) {
+export async function until(what: string, condition: () => boolean | Promise<boolean>, withinMs = 20_000) {
   for (const deadline = Date.now() + withinMs; !(await condition()); await delay(20)) {
     if (Date.now() > deadline) throw new Error(`still not so after ${withinMs} ms: ${what}`);
   }
