@@ -1,4 +1,4 @@
-import { createInterface } from "node:readline/promises";
+import { createInterface, type Interface } from "node:readline/promises";
 import { loadConfig, operatorName, terminalEnvironment } from "../config.js";
 import type { Config } from "../core/config.js";
 import { EXIT, type ExitCode, FerryError } from "../errors.js";
@@ -66,17 +66,27 @@ function report(result: CommandResult, output: Output): ExitCode {
   return result.exit ?? EXIT.done;
 }
 
-/** Asks on the terminal; the question goes to stderr, so that stdout stays the result's. */
+/** How long a word that must be typed may take to come through a pipe. */
+const PIPE_PATIENCE = 3_000;
+
+/**
+ * Asks on the terminal; the question goes to stderr, so that stdout stays the result's. Without a terminal nobody can
+ * be asked; only a word that must be typed may also come through a pipe, since nobody pipes a migration's name by
+ * accident.
+ */
 async function confirm(question: Question, input: CliInput): Promise<void> {
   if (question.yes) return;
-  if (!isTerminal(input.stdin) || !isTerminal(input.stderr)) {
-    throw new FerryError("QUESTION_UNANSWERED", `there is no terminal to ask on: ${question.text}`);
-  }
-  const lines = createInterface({ input: input.stdin, output: input.stderr });
+  const asked = isTerminal(input.stdin) && isTerminal(input.stderr);
+  if (!asked && question.typed === undefined) throw unanswered(question);
+  const lines = createInterface({ input: input.stdin, ...(asked && { output: input.stderr }) });
   try {
     const hint = question.typed === undefined ? "[y/N]" : `Type ${question.typed} to go on:`;
-    const answer = (await lines.question(`${question.text} ${hint} `, { signal: input.signal })).trim();
-    const agreed = question.typed === undefined ? /^y(es)?$/i.test(answer) : answer === question.typed;
+    const answer = asked
+      ? await lines.question(`${question.text} ${hint} `, { signal: input.signal })
+      : await firstLine(lines);
+    if (answer === null) throw unanswered(question);
+    const typed = answer.trim();
+    const agreed = question.typed === undefined ? /^y(es)?$/i.test(typed) : typed === question.typed;
     if (!agreed) {
       throw new FerryError("QUESTION_UNANSWERED", "the answer was no", {
         remedy: "Nothing was done. Run the command again if you meant yes.",
@@ -85,4 +95,17 @@ async function confirm(question: Question, input: CliInput): Promise<void> {
   } finally {
     lines.close();
   }
+}
+
+function firstLine(lines: Interface): Promise<string | null> {
+  return new Promise((resolve) => {
+    lines.once("line", resolve);
+    lines.once("close", () => resolve(null));
+    setTimeout(() => resolve(null), PIPE_PATIENCE).unref();
+  });
+}
+
+function unanswered({ text, typed }: Question): FerryError {
+  const remedy = typed === undefined ? {} : { remedy: `Add --yes, or type ${typed} on a terminal.` };
+  return new FerryError("QUESTION_UNANSWERED", `there is no terminal to ask on: ${text}`, remedy);
 }
