@@ -1,6 +1,7 @@
-import type { BackfillCheckpoint, BackfillCounts } from "../core/backfill-state.js";
+import { type BackfillCheckpoint, type BackfillCounts, coveredBelow } from "../core/backfill-state.js";
+import type { Position } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
-import type { ControlStore } from "../ports/control-store.js";
+import type { ControlRecord, ControlStore, LedgerEntry } from "../ports/control-store.js";
 import type { Secrets } from "./secrets.js";
 
 const KIND = "backfill";
@@ -36,9 +37,15 @@ export class BackfillDesk {
     return readCheckpoint(this.control);
   }
 
-  /** Where to go on, if the checkpoint tells; null: from the beginning. */
-  cursorOf(checkpoint: BackfillCheckpoint): Sid | null {
-    return checkpoint.cursor === null ? null : this.secrets.unseal(checkpoint.cursor);
+  /**
+   * The sid to go on after, if the checkpoint has an unfinished listing and R still holds what it says; null: from the
+   * beginning.
+   */
+  async placeToGoOn(old: BackfillCheckpoint, record: ControlRecord): Promise<Sid | null> {
+    const unfinished = old.state !== "complete" && old.state !== "incomplete";
+    if (!unfinished || old.cursor === null || isOutdated(old, record)) return null;
+    const since = (await this.control.ledger(500)).filter(({ at }) => at >= old.startedAt);
+    return since.some(mayHaveDropped) ? null : this.secrets.unseal(old.cursor);
   }
 
   /** A listing goes on only from a whole sid, and a sid is a credential: it is sealed. */
@@ -50,6 +57,21 @@ export class BackfillDesk {
   async wish(): Promise<BackfillWish> {
     return (await this.control.getDocument<BackfillWish>(KIND, WISH)) ?? { command: "run" };
   }
+}
+
+/** R was armed anew, or more buckets have come under dual-write, since the backfill began. */
+export function isOutdated(
+  checkpoint: Pick<BackfillCheckpoint, "generation" | "coveredBelow">,
+  record: ControlRecord,
+): boolean {
+  return checkpoint.generation !== record.generation || checkpoint.coveredBelow < coveredBelow(record);
+}
+
+/** Whether records may have been dropped then, so that they are missing again though the listing has passed them. */
+function mayHaveDropped({ action, detail }: LedgerEntry): boolean {
+  if (["reverse", "interrupted", "rearm", "redis-lost"].includes(action)) return true;
+  const to = detail.to as Position | undefined;
+  return action === "begin" && (to?.phase === "legacy" || to?.phase === "dual-write");
 }
 
 export function readCheckpoint(control: ControlStore): Promise<BackfillCheckpoint | null> {

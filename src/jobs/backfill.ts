@@ -6,14 +6,14 @@ import {
   coveredBelow,
   NO_COUNTS,
 } from "../core/backfill-state.js";
-import { PHASE_NAMES, type PhaseName, type Position } from "../core/phase.js";
+import { PHASE_NAMES, type PhaseName } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import type { Clock } from "../ports/clock.js";
-import type { ControlRecord, ControlStore, LedgerEntry } from "../ports/control-store.js";
+import type { ControlRecord, ControlStore } from "../ports/control-store.js";
 import type { Copier } from "../ports/copier.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
-import { BackfillDesk, doneOf, wishOfBackfill } from "./backfill-desk.js";
+import { BackfillDesk, doneOf, isOutdated, wishOfBackfill } from "./backfill-desk.js";
 import { patiently, real } from "./batches.js";
 import { Copying } from "./copying.js";
 import { refuseWithoutCopies } from "./guards.js";
@@ -106,13 +106,6 @@ export async function countForBackfill(
   return { byPhase, wouldCopy: all - notYet, notYet };
 }
 
-/** Whether records may have been dropped then, so that they are missing again though the listing has passed them. */
-function mayHaveDropped({ action, detail }: LedgerEntry): boolean {
-  if (["reverse", "interrupted", "rearm", "redis-lost"].includes(action)) return true;
-  const to = detail.to as Position | undefined;
-  return action === "begin" && (to?.phase === "legacy" || to?.phase === "dual-write");
-}
-
 class Backfill {
   readonly #patience: Patience;
   readonly #throttle: Throttle;
@@ -171,7 +164,7 @@ class Backfill {
 
   async #takeUp(record: ControlRecord): Promise<boolean> {
     const old = await this.desk.checkpoint();
-    const cursor = old === null || !(await this.#isGood(old, record)) ? null : this.desk.cursorOf(old);
+    const cursor = old === null ? null : await this.desk.placeToGoOn(old, record);
     if (old === null || cursor === null || this.options.force) {
       await this.#beginAnew(record);
       return false;
@@ -181,17 +174,6 @@ class Backfill {
     const { cursor: _sealed, ...rest } = old;
     this.#checkpoint = { ...rest, state: "running", endedAt: null };
     return true;
-  }
-
-  /** Whether a checkpoint may be taken up: it has an unfinished listing, and R still holds what it says. */
-  async #isGood(old: BackfillCheckpoint, record: ControlRecord): Promise<boolean> {
-    if (old.state === "complete" || old.state === "incomplete" || this.#isOutdated(old, record)) return false;
-    const since = (await this.deps.control.ledger(500)).filter(({ at }) => at >= old.startedAt);
-    return !since.some(mayHaveDropped);
-  }
-
-  #isOutdated(checkpoint: Pick<BackfillCheckpoint, "generation" | "coveredBelow">, record: ControlRecord): boolean {
-    return checkpoint.generation !== record.generation || checkpoint.coveredBelow < coveredBelow(record);
   }
 
   async #beginAnew(record: ControlRecord): Promise<void> {
@@ -249,7 +231,7 @@ class Backfill {
       try {
         const [wish, record] = await Promise.all([this.desk.wish(), control.read()]);
         this.#heed(wish.command, wish.rate);
-        if (this.#isOutdated(this.#checkpoint, record)) this.#outdated = true;
+        if (isOutdated(this.#checkpoint, record)) this.#outdated = true;
         const due = look % RENEW_EVERY === 0;
         if (due && !(await control.lock(LOCK, this.holder, LOCK_TTL))) {
           throw new FerryError("HELD", "Another backfill has taken over while this one was held up.");

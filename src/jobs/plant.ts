@@ -123,14 +123,14 @@ export class Planting {
     const long = now + Math.max(LONG_LIFE, SHORT_LIFE + 2 * this.options.tolerance);
     const short = now + SHORT_LIFE;
     const { flags } = this.options;
-    const value = valueOf("planted", long);
+    const value = plantedValue("planted", long);
     const inLegacy: Session | null =
       kind === "destroyed" ? null : { value, flags, expiresAt: kind === "late" ? short : long };
     const inRedis: Session | null =
       kind === "missing"
         ? null
         : {
-            value: kind === "mismatched" ? valueOf("differs", long) : value,
+            value: kind === "mismatched" ? plantedValue("differs", long) : value,
             flags,
             expiresAt: kind === "early" ? short : long,
           };
@@ -148,7 +148,7 @@ export class Planting {
 }
 
 /** Looks like a session of the usual Node formats, so that an application that lists its sessions is not upset. */
-function valueOf(mark: string, expiresAt: number): Buffer {
+function plantedValue(mark: string, expiresAt: number): Buffer {
   const cookie = { originalMaxAge: LONG_LIFE, expires: new Date(expiresAt).toISOString(), httpOnly: true, path: "/" };
   return Buffer.from(JSON.stringify({ cookie, sessionferry: mark }));
 }

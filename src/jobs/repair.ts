@@ -1,4 +1,3 @@
-import type { DifferenceClass } from "../core/compare.js";
 import type { IdSource } from "../core/ids.js";
 import type { Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
