@@ -1,0 +1,285 @@
+import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import pg from "pg";
+import { loadConfig } from "../../src/config.js";
+import type { Config } from "../../src/core/config.js";
+import { newGeneration } from "../../src/core/ids.js";
+import type { Position } from "../../src/core/phase.js";
+import type { Sid } from "../../src/core/session.js";
+import { drainIndex } from "../../src/ferry/drainer.js";
+import { lastVoiding } from "../../src/ferry/void.js";
+import type { ControlRecord } from "../../src/ports/control-store.js";
+import type { Observer } from "../../src/ports/observer.js";
+import { systemClock } from "../../src/runtime/clock.js";
+import { FerryNode, overdueAfter } from "../../src/runtime/node.js";
+import { openVisitor, type Visitor } from "../../src/runtime/visitor.js";
+import { type RunningServer, startMemcached, startPostgres, startRedis } from "../../src/servers/index.js";
+import { Coordinator } from "../../src/workflow/coordinator.js";
+import { type History, type Member, stateOf } from "../support/history.js";
+
+/** Where the control record lies: with the sessions, in a PostgreSQL of its own, or in a Redis of its own. */
+export type ControlPlace = "legacy" | "postgres" | "redis";
+
+export interface SiteOptions {
+  readonly legacy: "postgres" | "memcached";
+  readonly control: ControlPlace;
+  /** A folder, where Redis keeps what it has (appendfsync always). */
+  readonly redisFolder?: string;
+  readonly redisArgs?: readonly string[];
+  readonly config?: Record<string, unknown>;
+  readonly start?: Position;
+}
+
+/**
+ * Milliseconds between the expiries of two copies. memcached dies within a second of the wish and tells what is left to
+ * half a second; a session copied from there and drained back has that twice.
+ */
+const APART = { postgres: 1_000, memcached: 3_000 };
+
+export const LEGACY: Position = { phase: "legacy", percent: 100 };
+
+/** A migration on servers of its own: its configuration, its nodes, its commands, and a look at both stores. */
+export class Site {
+  readonly nodes: FerryNode[] = [];
+  /** When R was last filled by force, or from nothing, by the control store's clock; and under which generation. */
+  #copied = { at: 0, generation: "" };
+
+  private constructor(
+    readonly options: SiteOptions,
+    readonly config: Config,
+    readonly legacy: RunningServer,
+    readonly redis: RunningServer,
+    /** The same server as `legacy` where the control record lies there. */
+    readonly control: RunningServer,
+  ) {}
+
+  static async open(options: SiteOptions): Promise<Site> {
+    const args = [...(options.redisArgs ?? [])];
+    if (options.redisFolder !== undefined) args.push("--appendonly", "yes", "--appendfsync", "always");
+    const [legacy, redis, own] = await Promise.all([
+      options.legacy === "postgres" ? postgres() : startMemcached(),
+      startRedis({ args, ...(options.redisFolder !== undefined && { dir: options.redisFolder }) }),
+      options.control === "redis" ? startRedis() : options.control === "postgres" ? postgres() : null,
+    ]);
+    const config = loadConfig({
+      env: {},
+      config: {
+        migration: `m${randomBytes(4).toString("hex")}`,
+        legacy: { preset: options.legacy === "postgres" ? "connect-pg-simple" : "connect-memjs", url: legacy.url },
+        redis: { url: redis.url },
+        control: { url: (own ?? legacy).url },
+        ...options.config,
+      },
+    });
+    const site = new Site(options, config, legacy, redis, own ?? legacy);
+    if (options.legacy === "postgres") await createTable(legacy.url);
+    await site.look(async ({ control, records }) => {
+      const generation = newGeneration();
+      await control.setup({ position: options.start ?? LEGACY, pending: null, generation, interrupted: false });
+      await records.arm(generation, "active");
+    });
+    return site;
+  }
+
+  get servers(): RunningServer[] {
+    return [...new Set([this.legacy, this.redis, this.control])];
+  }
+
+  async close(): Promise<void> {
+    for (const server of this.servers) server.resume();
+    await Promise.allSettled(this.nodes.splice(0).map((node) => node.close()));
+    await Promise.allSettled(this.servers.map((server) => server.stop()));
+  }
+
+  async join(observer?: Observer): Promise<FerryNode> {
+    const node = await FerryNode.open(this.config, { role: "app", ...(observer && { observer }) });
+    this.nodes.push(node);
+    return node;
+  }
+
+  async look<T>(use: (visitor: Visitor) => Promise<T>): Promise<T> {
+    const visitor = await openVisitor(this.config);
+    try {
+      visitor.records.generation = await visitor.control.read().then(
+        ({ generation }) => generation,
+        () => "",
+      );
+      visitor.records.trustRestarts = true;
+      return await use(visitor);
+    } finally {
+      await visitor.close();
+    }
+  }
+
+  record(): Promise<ControlRecord> {
+    return this.look(({ control }) => control.read());
+  }
+
+  /** What a command of the CLI does: joins as a job and walks. */
+  async command<T>(use: (coordinator: Coordinator, node: FerryNode) => Promise<T>, observer?: Observer): Promise<T> {
+    const node = await FerryNode.open(this.config, { role: "job", ...(observer && { observer }) });
+    try {
+      return await use(coordinatorOver(node), node);
+    } finally {
+      await node.close();
+    }
+  }
+
+  /** Walks to a neighbouring position, with the copies and the evidence that it asks for. */
+  async moveTo(to: Position): Promise<ControlRecord> {
+    return this.command(async (coordinator, node) => {
+      const { position } = await node.control.read();
+      if (to.phase === "read-through" && position.phase === "dual-write") await this.backfill(node);
+      return coordinator.moveTo(to, "test");
+    });
+  }
+
+  /** Rule 3 over everything that L lists: by force where R may hold what a lost gap left behind. */
+  async backfill(node: FerryNode): Promise<void> {
+    const { control, legacy, ferry } = node;
+    const startedAt = await control.now();
+    const { generation } = await control.read();
+    const voided = await lastVoiding(control);
+    const force = voided !== null && (voided.at >= this.#copied.at || generation !== this.#copied.generation);
+    const held = force ? await recordsOf(node) : [];
+    const sids = new Set(held);
+    for await (const page of legacy.list({ pageSize: 500 })) for (const sid of page) sids.add(sid);
+    await copyAll(ferry, [...sids], force);
+    this.#copied = { at: startedAt, generation };
+  }
+
+  /** Waits until R owes L nothing and nothing is under way any more. */
+  async settle(within = 20_000): Promise<void> {
+    const until = Date.now() + within;
+    await this.look(async ({ control, records, legacy }) => {
+      for (;;) {
+        const record = await control.read();
+        const marks = record.position.phase === "legacy" ? 0 : await marksLeft(records);
+        const gaps = (await control.nodes()).some(({ report, state }) => state === "live" && report.gap > 0);
+        if (record.pending === null && marks === 0 && !gaps) break;
+        if (Date.now() > until) {
+          throw new Error(
+            `not at rest: ${record.pending ? "a transition is pending" : `${marks} marks, gaps: ${gaps}`}`,
+          );
+        }
+        for (const node of this.nodes) await drainIndex(node.ctx).catch(() => {});
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      await legacy.now();
+    });
+  }
+
+  /** How the two stores contradict each other at rest, one line a session; empty where all is well. */
+  async differences(sids: readonly Sid[]): Promise<string[]> {
+    return this.look(async ({ control, legacy, records }) => {
+      const { position } = await control.read();
+      if (position.phase === "legacy" || position.phase === "complete") return [];
+      const found: string[] = [];
+      for (let from = 0; from < sids.length; from += 200) {
+        const part = sids.slice(from, from + 200);
+        const [held, views] = await Promise.all([legacy.getMany(part), records.view(part)]);
+        part.forEach((_, i) => {
+          const [l, { session: r, mark }] = [stateOf(held[i]!), views[i]!];
+          const v = stateOf(r);
+          if (mark === "intents" || mark === "dirty") found.push(`a mark is left: ${mark}`);
+          else if (v === null && l !== null && position.phase === "full-redis")
+            found.push("Redis alone lacks a session");
+          else if (v !== null && l === null) found.push("Redis holds a session that the legacy store does not");
+          else if (v !== null && l !== null && v.value !== l.value) found.push("the values differ");
+          else if (
+            v !== null &&
+            l !== null &&
+            Math.abs(held[i]!.expiresAt - r!.expiresAt) > APART[this.options.legacy]
+          ) {
+            found.push(`the expiries differ by ${held[i]!.expiresAt - r!.expiresAt} ms`);
+          }
+        });
+      }
+      return found;
+    });
+  }
+
+  /** Brings R back with nothing in it. */
+  async emptyRedis(): Promise<void> {
+    await this.redis.kill();
+    if (this.options.redisFolder !== undefined) {
+      await rm(join(this.options.redisFolder, "appendonlydir"), { recursive: true, force: true });
+    }
+    await this.redis.restart();
+  }
+}
+
+/** Every session once more through every member, then everything that must hold at rest. Empty where it does. */
+export async function verdict(site: Site, history: History, members: readonly Member[]): Promise<string[]> {
+  await site.settle();
+  const { sids } = history;
+  for (const member of members) {
+    for (let from = 0; from < sids.length; from += 20) {
+      await Promise.all(sids.slice(from, from + 20).map((sid) => history.get(member, sid)));
+    }
+  }
+  const wrong = history.violations().map(({ what, history: ops }) => `${what}: ${told(ops)}`);
+  return [...wrong, ...(await site.differences(sids))];
+}
+
+/** A history without its session's id. */
+function told(ops: readonly { readonly call: object; readonly begun: number; readonly ended: number }[]): string {
+  return ops.map(({ call, begun, ended }) => `[${begun}..${ended}] ${JSON.stringify(call)}`).join("\n  ");
+}
+
+export function coordinatorOver(node: FerryNode, acknowledge?: number): Coordinator {
+  const { legacy, records, ferry, control, phases, ctx, config } = node;
+  return new Coordinator(
+    control,
+    phases,
+    { legacy, records, copier: ferry, clock: systemClock, control, nonce: () => ctx.ids.next() },
+    node.eviction,
+    {
+      acknowledge: acknowledge ?? config.timeouts.acknowledge,
+      drain: config.timeouts.drain,
+      overdueAfter: overdueAfter(config),
+    },
+    systemClock,
+    ctx.observer,
+    node.id,
+  );
+}
+
+async function copyAll(ferry: FerryNode["ferry"], sids: readonly Sid[], force: boolean): Promise<void> {
+  for (let from = 0; from < sids.length; from += 250) {
+    let left = sids.slice(from, from + 250);
+    for (let tries = 0; left.length > 0; tries++) {
+      if (tries === 200) throw new Error("sessions kept changing under the copy");
+      const outcomes = await ferry.copy(left, { force });
+      left = left.filter((_, i) => outcomes[i] === "refused");
+      if (left.length > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+}
+
+async function recordsOf({ records }: FerryNode): Promise<Sid[]> {
+  const sids: Sid[] = [];
+  for await (const page of records.listRecords({ pageSize: 500 })) sids.push(...page);
+  return sids;
+}
+
+async function marksLeft(records: Visitor["records"]): Promise<number> {
+  let marks = (await records.dirtyState()).count;
+  for await (const page of records.listIntents({ pageSize: 500 })) marks += page.length;
+  return marks;
+}
+
+/** What a killed PostgreSQL acknowledged must be there when it comes back, or L would not be the truth it is. */
+function postgres(): Promise<RunningServer> {
+  return startPostgres({ settings: { synchronous_commit: "on" } });
+}
+
+async function createTable(url: string): Promise<void> {
+  const client = new pg.Client(url);
+  await client.connect();
+  await client.query(
+    "CREATE TABLE session (sid varchar NOT NULL PRIMARY KEY, sess json NOT NULL, expire timestamp(6) NOT NULL)",
+  );
+  await client.end();
+}
