@@ -236,6 +236,10 @@ function globalValues(raw: Readonly<Record<string, unknown>>): GlobalValues {
  */
 function explain(message: string, argv: readonly string[], command: CommandModule | null): string {
   const unknown = /^Unknown (?:argument|command)s?: (.*)$/s.exec(message)?.[1]?.split(", ");
+  if (/^Not enough non-option arguments/.test(message) && command !== null) {
+    const missing = Object.entries(command.positionals).filter(([, { required }]) => required === true);
+    if (missing.length > 0) return `${missing.map(([name]) => `<${name}>`).join(" ")} is missing`;
+  }
   if (unknown === undefined) {
     const lines = message.split("\n").map((line) => line.trim());
     return lines.filter((line) => line !== "").join("; ");

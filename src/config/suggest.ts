@@ -26,7 +26,8 @@ export function nearest(word: string, known: readonly string[]): string | null {
   let least = Number.POSITIVE_INFINITY;
   for (const candidate of known) {
     const edits = distance(asked, plain(candidate));
-    if (edits < least && edits <= Math.max(1, Math.floor(Math.max(asked.length, candidate.length) / 3))) {
+    const longer = Math.max(asked.length, candidate.length);
+    if (edits < least && edits <= (longer < 5 ? 1 : Math.max(2, Math.floor(longer / 3)))) {
       least = edits;
       found = candidate;
     }

@@ -26,13 +26,14 @@ export const command = defineCommand({
     ["$0 phase rollback --to dual-write --redis-lost --reason 'host burnt down'", "Without Redis"],
   ],
   async run(context, { to, redisLost, timeout, reason, dryRun, yes }) {
+    if (redisLost && reason === undefined)
+      throw new FerryError("USAGE", "--redis-lost needs --reason, for the ledger.");
+    if (redisLost && to !== undefined && to !== "dual-write") {
+      throw new FerryError("USAGE", "--redis-lost leads to dual-write.");
+    }
     const way = wayOf(context.config());
     const start = await withControl(context, (control) => control.read());
-    if (redisLost) {
-      if (reason === undefined) throw new FerryError("USAGE", "--redis-lost needs --reason, for the ledger.");
-      if (to !== undefined && to !== "dual-write") throw new FerryError("USAGE", "--redis-lost leads to dual-write.");
-      return abandon(context, start, way, { timeout, reason, dryRun });
-    }
+    if (redisLost) return abandon(context, start, way, { timeout, reason: reason ?? "", dryRun });
 
     const steps = wayDown(start, to);
     if (dryRun || steps.length === 0) return told(start, steps, way, dryRun);

@@ -1,0 +1,170 @@
+#!/bin/sh
+# Watches a migration and takes it back to the phase below when something is wrong. Copy it and make it yours: it uses
+# nothing but the sessionferry command, its exit codes and its JSON.
+#
+#   rollback-on-alarm.sh [--every SECONDS] [--sample N] [--strikes N] [--floor PHASE] [--once] [-- OPTION...]
+#
+#   --every SECONDS   how often to look (30)
+#   --sample N        sessions of each side that a look compares (1000)
+#   --strikes N       so many bad looks in a row at Redis or the nodes are an alarm (3); differences are one at once
+#   --floor PHASE     never go below this phase (dual-write: there nobody reads Redis, so nobody is hurt)
+#   --once            look once (a bad look is an alarm then) and end
+#   -- OPTION...      goes to every command, for instance --config /etc/shop/sessionferry.yaml
+#
+# SESSIONFERRY names the command, "sessionferry" unless set.
+#
+# Ends with 0 when it was told to look once and all was well, or when there is nothing to watch (legacy, complete);
+# with 4 after an alarm, rolled back unless that would go below the floor; otherwise with the exit code of the command
+# that failed.
+set -u
+
+every=30 sample=1000 allowed=3 floor=dual-write once=no
+while [ $# -gt 0 ]; do
+  case $1 in
+    --every) every=$2; shift 2 ;;
+    --sample) sample=$2; shift 2 ;;
+    --strikes) allowed=$2; shift 2 ;;
+    --floor) floor=$2; shift 2 ;;
+    --once) once=yes; shift ;;
+    --) shift; break ;;
+    *) echo "rollback-on-alarm: unknown option $1" >&2; exit 2 ;;
+  esac
+done
+command=${SESSIONFERRY:-sessionferry}
+
+log() {
+  printf '%s rollback-on-alarm: %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$*" >&2
+}
+
+# The value at a path such as pending.direction in the JSON on stdin; nothing for null.
+json() {
+  node -e '
+    let text = "";
+    process.stdin.on("data", (part) => (text += part)).on("end", () => {
+      const value = process.argv[1].split(".").reduce((at, key) => at?.[key], JSON.parse(text));
+      console.log(value === null || value === undefined ? "" : String(value));
+    });' "$1"
+}
+
+below() {
+  case $1 in
+    full-redis) echo redis-first ;;
+    redis-first) echo read-through ;;
+    read-through) echo dual-write ;;
+    *) echo legacy ;;
+  esac
+}
+
+rank() {
+  case $1 in
+    legacy) echo 0 ;;
+    dual-write) echo 1 ;;
+    read-through) echo 2 ;;
+    redis-first) echo 3 ;;
+    full-redis) echo 4 ;;
+    *) echo 5 ;;
+  esac
+}
+
+# Goes down, however often it takes: 6 says that the step is pending and must be repeated, 7 that another command holds
+# the migration, 5 that a store is away for the moment.
+roll_back() {
+  why=$1
+  shift
+  tries=0
+  while :; do
+    $command phase rollback --reason "alarm: $why" --json "$@" >"$answer"
+    code=$?
+    case $code in
+      0)
+        log "rolled back: it stands at $(json to.phase <"$answer") $(json to.percent <"$answer") %"
+        exit 4
+        ;;
+      5 | 6 | 7)
+        tries=$((tries + 1))
+        log "phase rollback ended with $code: $(json error.message <"$answer")"
+        if [ $code -eq 5 ] && [ $tries -ge 5 ]; then
+          log "Redis stays away: see RUNBOOK.md about phase rollback --to dual-write --redis-lost"
+          exit 5
+        fi
+        sleep 2
+        ;;
+      *)
+        log "phase rollback ended with $code: $(json error.message <"$answer") $(json error.remedy <"$answer")"
+        exit $code
+        ;;
+    esac
+  done
+}
+
+alarm() {
+  why=$1
+  shift
+  log "ALARM at $phase $percent %: $why"
+  if [ "$(json pending.direction <"$state")" = up ]; then
+    # Out of the step that is under way; it ends where it began.
+    roll_back "$why" "$@"
+  fi
+  goal=$(below "$phase")
+  if [ "$(rank "$goal")" -lt "$(rank "$floor")" ]; then
+    log "$goal lies below the floor $floor: nothing is rolled back; a human should look"
+    if [ $once = yes ]; then exit 4; fi
+    return
+  fi
+  roll_back "$why" --to "$goal" "$@"
+}
+
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT TERM
+state=$folder/status.json
+answer=$folder/answer.json
+strikes=0
+
+while :; do
+  $command status --json "$@" >"$state"
+  code=$?
+  bad=
+  if [ $code -eq 0 ]; then
+    phase=$(json phase <"$state")
+    percent=$(json percent <"$state")
+    if { [ "$phase" = legacy ] || [ "$phase" = complete ]; } && [ -z "$(json pending <"$state")" ]; then
+      log "the migration stands at $phase: there is nothing to watch"
+      exit 0
+    fi
+    if [ "$(json mirror.healthy <"$state")" = false ]; then
+      bad="$(json mirror.withoutRedis <"$state") nodes without Redis, $(json mirror.gaps <"$state") writes missed"
+    elif [ -z "$(json redis <"$state")" ]; then
+      bad="Redis is away"
+    else
+      $command check --sample "$sample" --json "$@" >"$answer" 2>"$folder/log"
+      code=$?
+      case $code in
+        0) ;;
+        4) alarm "the stores differ: $(json findings <"$answer")" "$@" ;;
+        5) bad="a store is away: $(json error.message <"$answer")" ;;
+        130) exit 130 ;;
+        *) log "check ended with $code: $(json error.message <"$answer")" ;;
+      esac
+    fi
+  elif [ $code -eq 5 ]; then
+    # Without the control store nothing can be steered; sessions go on being served.
+    log "status ended with 5: $(json error.message <"$state")"
+  else
+    log "status ended with $code: $(json error.message <"$state")"
+    exit $code
+  fi
+
+  if [ -n "$bad" ]; then
+    strikes=$((strikes + 1))
+    log "bad look $strikes of $allowed: $bad"
+    if [ $once = yes ] || [ $strikes -ge "$allowed" ]; then alarm "$bad" "$@"; fi
+  else
+    strikes=0
+  fi
+  if [ $once = yes ]; then
+    [ $code -eq 5 ] && exit 5
+    exit 0
+  fi
+  sleep "$every"
+done
