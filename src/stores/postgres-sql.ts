@@ -120,14 +120,14 @@ export function statementsFor(names: TableNames, valueType: string | null) {
     // rows are locked in the order of their sids, so that two such batches cannot block each other crosswise.
     applyIf: named(
       "applyIf",
-      `WITH input AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[]) AS i(sid, token, value, expires_at)), ` +
-        `held AS (SELECT t.${sid} AS sid FROM ${table} t JOIN input i ON t.${sid} = i.sid ` +
-        `WHERE t.xmin::text = i.token AND now() <= ${at("$5")} ORDER BY t.${sid} FOR UPDATE OF t), ` +
-        `updated AS (UPDATE ${table} AS t SET ${value} = i.value::${type}, ${expiry} = ${at("i.expires_at")} ` +
-        `FROM input i JOIN held h ON h.sid = i.sid ` +
-        `WHERE t.${sid} = i.sid AND t.xmin::text = i.token AND i.value IS NOT NULL RETURNING t.${sid} AS sid), ` +
-        `deleted AS (DELETE FROM ${table} AS t USING input i JOIN held h ON h.sid = i.sid ` +
-        `WHERE t.${sid} = i.sid AND t.xmin::text = i.token AND i.value IS NULL RETURNING t.${sid} AS sid) ` +
+      `WITH held AS (SELECT t.${sid} AS sid, i.token, i.value, i.expires_at FROM ${table} t ` +
+        `JOIN unnest($1::text[], $2::text[], $3::text[], $4::float8[]) AS i(sid, token, value, expires_at) ` +
+        `ON t.${sid} = i.sid AND t.xmin::text = i.token WHERE now() <= ${at("$5")} ` +
+        `ORDER BY t.${sid} FOR UPDATE OF t), ` +
+        `updated AS (UPDATE ${table} AS t SET ${value} = h.value::${type}, ${expiry} = ${at("h.expires_at")} FROM held h ` +
+        `WHERE t.${sid} = h.sid AND t.xmin::text = h.token AND h.value IS NOT NULL RETURNING t.${sid} AS sid), ` +
+        `deleted AS (DELETE FROM ${table} AS t USING held h ` +
+        `WHERE t.${sid} = h.sid AND t.xmin::text = h.token AND h.value IS NULL RETURNING t.${sid} AS sid) ` +
         `SELECT sid FROM updated UNION ALL SELECT sid FROM deleted`,
     ),
 
@@ -140,11 +140,13 @@ export function statementsFor(names: TableNames, valueType: string | null) {
 
     count: named("count", `SELECT count(*)::float8 AS count FROM ${table} t WHERE ${live}`),
 
-    // The age stands in the outer WHERE too: that one is looked at again when a row was renewed meanwhile.
+    // The age is asked for in the outer WHERE too: that one is looked at again when a row was renewed meanwhile.
     prune: named(
       "prune",
-      `DELETE FROM ${table} AS t WHERE t.${expiry} < now() - ${PRUNE_AGE} AND now() <= ${at("$2")} AND t.${sid} IN ` +
-        `(SELECT t.${sid} FROM ${table} t WHERE t.${expiry} < now() - ${PRUNE_AGE} LIMIT $1 FOR UPDATE SKIP LOCKED)`,
+      `WITH old AS (SELECT t.${sid} AS sid FROM ${table} t WHERE t.${expiry} < now() - ${PRUNE_AGE} ` +
+        `LIMIT $1 FOR UPDATE SKIP LOCKED) ` +
+        `DELETE FROM ${table} AS t USING old o ` +
+        `WHERE t.${sid} = o.sid AND t.${expiry} < now() - ${PRUNE_AGE} AND now() <= ${at("$2")}`,
     ),
 
     now: named("now", "SELECT (extract(epoch from clock_timestamp()) * 1000)::float8 AS now"),

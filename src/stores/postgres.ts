@@ -3,7 +3,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Session, Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import { connectionName, type Fence } from "../ports/fence.js";
-import { type ConditionalChange, type LegacyStore, LegacyUnreachable, type Token } from "../ports/legacy-store.js";
+import {
+  type ConditionalChange,
+  type LegacyStore,
+  LegacyUnreachable,
+  OutcomeUnknown,
+  type Token,
+} from "../ports/legacy-store.js";
 import type { LegacyPreset } from "../ports/preset.js";
 import { describeTable, type PostgresFacts } from "./postgres-describe.js";
 import { PostgresLink } from "./postgres-link.js";
@@ -131,7 +137,12 @@ export class PostgresLegacyStore implements LegacyStore {
   async tokens(sids: readonly Sid[]): Promise<(Token | null)[]> {
     if (sids.length === 0) return [];
     const wanted = sids.filter(canBeThere);
-    const { rows } = await this.#link.write<{ sid: string; token: string }>((s) => s.tokens, [wanted]);
+    const { rows } = await this.#link
+      .write<{ sid: string; token: string }>((s) => s.tokens, [wanted])
+      .catch((error: unknown) => {
+        // A placeholder that may or may not have been made changes nothing for anybody.
+        throw error instanceof OutcomeUnknown ? new LegacyUnreachable(error.message) : error;
+      });
     const found = new Map(rows.map((row): [Sid, PostgresToken] => [row.sid, { sid: row.sid, xmin: row.token }]));
     return sids.map((sid) => found.get(sid) ?? null);
   }
