@@ -54,13 +54,22 @@ export interface BackfillCheckpoint {
   readonly rate: number;
 }
 
-/** True when R of this generation has had a whole backfill of the buckets below `below`. */
-export function isFilled(checkpoint: BackfillCheckpoint | null, generation: string, below: number): boolean {
+/**
+ * True when R of this generation has had a whole backfill of the buckets below `below`, and has kept it.
+ * @param copiesSince since when R has kept the copies of these buckets without a break; null: for ever
+ */
+export function isFilled(
+  checkpoint: BackfillCheckpoint | null,
+  generation: string,
+  below: number,
+  copiesSince: number | null = null,
+): boolean {
   return (
     checkpoint !== null &&
     checkpoint.state === "complete" &&
     checkpoint.generation === generation &&
-    checkpoint.coveredBelow >= below
+    checkpoint.coveredBelow >= below &&
+    checkpoint.startedAt >= (copiesSince ?? 0)
   );
 }
 

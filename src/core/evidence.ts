@@ -71,6 +71,8 @@ export interface EvidenceQuestion {
   readonly legacyIdentity: string | null;
   /** The buckets below this are the ones to be moved. */
   readonly below: number;
+  /** Since when R has kept the copies of these buckets without a break; null or absent: for ever, as far as is known. */
+  readonly copiesSince?: number | null;
   /** True: the full check must have been made with R as the authority of every session. */
   readonly underRedis?: boolean;
   /** Milliseconds since the epoch by the control store's clock. */
@@ -95,6 +97,7 @@ export interface EvidenceAnswer {
  * | --------------------------------------------------------------------- | ------------------------------ |
  * | was clean, by the limits of today's configuration                     | the same                       |
  * | began after the last voiding event                                    | the same                       |
+ * | began after R's records of these buckets may last have been dropped   | the same                       |
  * | began after the end of the last run, of any mode, that found faults   | the same                       |
  * | saw this generation of R and this identity of L                       | the same                       |
  * | compared every bucket that is to be moved                             | the same                       |
@@ -113,6 +116,7 @@ export function weigh(standing: Standing, question: EvidenceQuestion): EvidenceA
 function objection(run: EvidenceRun, standing: Standing, question: EvidenceQuestion): string | null {
   const { voided, contradicted } = standing;
   if (voided !== null && run.startedAt <= voided.at) return `it was voided: ${voided.why}`;
+  if (run.startedAt < (question.copiesSince ?? 0)) return "Redis' records may have been dropped and made anew since";
   if (contradicted !== null && run.startedAt <= contradicted.endedAt) {
     return `check ${contradicted.id} found faults after it began: ${contradicted.findings.join(" ")}`;
   }

@@ -32,6 +32,8 @@ export interface GateFacts {
   readonly legacyIdentity: string | null;
   readonly standing: Standing;
   readonly backfill: BackfillCheckpoint | null;
+  /** Since when R has kept the copies of the buckets below `below` without a break; null: as far as is known. */
+  readonly copiesSince: number | null;
   readonly nodes: readonly NodeFacts[];
   readonly redis: {
     readonly usedMemory: number;
@@ -72,10 +74,11 @@ export function backfill(facts: GateFacts): Verdict {
   let measured = "none was run";
   if (checkpoint !== null) {
     const share = `${checkpoint.coveredBelow / 100} % of the buckets`;
-    measured = checkpoint.generation === facts.generation ? `${checkpoint.state}, ${share}` : "before Redis was armed";
+    const lost = checkpoint.generation !== facts.generation || checkpoint.startedAt < (facts.copiesSince ?? 0);
+    measured = lost ? "before Redis' records were dropped" : `${checkpoint.state}, ${share}`;
   }
   return {
-    ok: isFilled(checkpoint, facts.generation, facts.below),
+    ok: isFilled(checkpoint, facts.generation, facts.below, facts.copiesSince),
     measured,
     required: `complete for ${facts.below / 100} % of the buckets`,
     remedy: "sessionferry backfill",
@@ -83,11 +86,12 @@ export function backfill(facts: GateFacts): Verdict {
 }
 
 function weighed(facts: GateFacts, underRedis = false): EvidenceAnswer {
-  const { generation, legacyIdentity, below, now, limits, standing } = facts;
+  const { generation, legacyIdentity, below, copiesSince, now, limits, standing } = facts;
   return weigh(standing, {
     generation,
     legacyIdentity,
     below,
+    copiesSince,
     underRedis,
     now,
     freshness: limits.freshness,

@@ -42,9 +42,11 @@ export async function gateFacts(
     records.facts().catch(() => null),
     records.dirtyState().catch(() => null),
   ]);
+  const below = target.phase === "legacy" ? 0 : bucketsBelow(target.percent);
   return {
     target,
-    below: target.phase === "complete" ? BUCKETS : bucketsBelow(target.percent),
+    below,
+    copiesSince: copiesSince(ledger, { phase: "dual-write", percent: (below * 100) / BUCKETS }),
     limits: config.gates,
     accept: config.accept,
     now,
@@ -81,4 +83,27 @@ export function heldSince(ledger: readonly LedgerEntry[], position: Position): n
     since = entry.at;
   }
   return since;
+}
+
+/** Whether records of buckets that `position` keeps in R may have been dropped at that entry, or because of it. */
+function mayDrop(entry: LedgerEntry, position: Position): boolean {
+  const { action, detail } = entry;
+  // Whatever the others do, these end in an R that is emptied, at least of some buckets.
+  if (action === "interrupted" || action === "rearm" || action === "redis-lost") return true;
+  // A step down that was begun and turned round drops on its way back up.
+  const reached = action === "begin" ? (detail.to as Position) : arrival(entry);
+  return reached !== null && reached !== "away" && comparePositions(reached, position) < 0;
+}
+
+/**
+ * Since when R has kept the copies that `position` asks for, by the ledger (newest entry first): the first time it was
+ * reached after they may last have been dropped. Null: as long as the ledger goes back.
+ */
+export function copiesSince(ledger: readonly LedgerEntry[], position: Position): number | null {
+  let since: number | null = null;
+  for (const entry of ledger) {
+    if (mayDrop(entry, position)) return since ?? entry.at;
+    if (entry.action === "settled") since = entry.at;
+  }
+  return null;
 }

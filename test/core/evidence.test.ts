@@ -89,6 +89,7 @@ describe("what stands", () => {
   test.each([
     ["a voiding event since it began", { voided: { at: 1_000, why: "a node was lost" } }, {}, "a node was lost"],
     ["R armed anew", {}, { generation: "g2" }, "armed anew"],
+    ["records dropped since", {}, { copiesSince: 1_001 }, "dropped"],
     ["L replaced", {}, { legacyIdentity: "l2" }, "replaced"],
     ["L silent", {}, { legacyIdentity: null }, "cannot be asked"],
     ["stricter limits", {}, { limits: { ...LIMITS, maxExpiry: -1 } }, "expiry"],

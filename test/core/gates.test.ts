@@ -53,6 +53,7 @@ const facts = (over: Partial<GateFacts> = {}): GateFacts => ({
   nodes: [node(), node({ id: "bbbbbbbb" })],
   redis: { usedMemory: 50, maxMemory: 100, evictionPolicy: "noeviction" },
   dirty: { count: 3, oldestAge: 800 },
+  copiesSince: null,
   below100Since: NOW - 31 * DAY,
   ...over,
 });
@@ -93,6 +94,7 @@ describe("gates", () => {
     ["backfill", { backfill: { ...filled, state: "incomplete" } }, "sessionferry backfill"],
     ["backfill", { backfill: { ...filled, generation: "g0" } }, "sessionferry backfill"],
     ["backfill", { backfill: { ...filled, coveredBelow: 999 } }, "sessionferry backfill"],
+    ["backfill", { backfill: { ...filled, startedAt: 5 }, copiesSince: 6 }, "sessionferry backfill"],
     ["nodes", { nodes: [node({}, { gap: 1 })] }, "sessionferry nodes"],
     ["nodes", { nodes: [node({}, { redis: "down" })] }, "sessionferry nodes"],
     ["eviction", { redis: { usedMemory: 1, maxMemory: 9, evictionPolicy: "volatile-lru" } }, "noeviction"],

@@ -3,7 +3,7 @@ import { runBackfill } from "../../src/jobs/backfill.js";
 import { runCheck } from "../../src/jobs/check.js";
 import type { LedgerEntry } from "../../src/ports/control-store.js";
 import { evidenceFor, readStanding, voidEvidence } from "../../src/workflow/evidence.js";
-import { type GateSources, heldSince, judge } from "../../src/workflow/gate-facts.js";
+import { copiesSince, type GateSources, heldSince, judge } from "../../src/workflow/gate-facts.js";
 import { LIMITS } from "../support/check-results.js";
 import { type Rig, rigAt } from "../support/rig.js";
 
@@ -115,5 +115,53 @@ describe("how long a phase has held", () => {
     const back = { to: { phase: "dual-write", percent: 100 } };
     expect(since([settled(3, "full-redis", 100), entry(4, "interrupted", back)])).toBeNull();
     expect(since([])).toBeNull();
+  });
+});
+
+describe("since when Redis has kept its copies", () => {
+  const entry = (at: number, action: string, detail: Record<string, unknown> = {}): LedgerEntry => ({
+    at,
+    by: "t",
+    action,
+    detail,
+  });
+  const settled = (at: number, phase: string, percent: number) =>
+    entry(at, "settled", { position: { phase, percent } });
+  const begin = (at: number, phase: string, percent: number) => entry(at, "begin", { to: { phase, percent } });
+  const since = (entries: LedgerEntry[], percent = 100) =>
+    copiesSince([...entries].reverse(), { phase: "dual-write", percent });
+  const climb = [
+    begin(1, "dual-write", 10),
+    settled(2, "dual-write", 10),
+    begin(3, "dual-write", 100),
+    settled(4, "dual-write", 100),
+  ];
+
+  test("the first buckets longer than the last ones", () => {
+    expect(since(climb, 10)).toBeNull();
+    expect(since(climb, 100)).toBe(4);
+    expect(since([...climb, begin(5, "read-through", 10), settled(6, "read-through", 10)], 100)).toBe(4);
+    expect(since([])).toBeNull();
+  });
+  test("anew after a rollback to legacy, also for what had been checked before", () => {
+    const again = [
+      ...climb,
+      begin(5, "legacy", 100),
+      settled(6, "legacy", 100),
+      ...climb.map((one) => ({ ...one, at: one.at + 10 })),
+    ];
+    expect(since(again, 10)).toBe(12);
+    expect(since(again, 100)).toBe(14);
+  });
+  test("anew after a step down that was turned round", () => {
+    const turned = [...climb, begin(5, "dual-write", 10), entry(6, "reverse"), settled(7, "dual-write", 100)];
+    expect(since(turned, 100)).toBe(7);
+    expect(since(turned, 10)).toBeNull();
+  });
+  test("not before the fleet came back, Redis was armed anew, or the walk down from a lost one ended", () => {
+    expect(since([...climb, entry(5, "interrupted", { to: { phase: "redis-first", percent: 10 } })])).toBe(5);
+    expect(since([...climb, entry(5, "rearm")])).toBe(5);
+    expect(since([...climb, entry(5, "redis-lost"), settled(6, "dual-write", 100)])).toBe(6);
+    expect(since([...climb, entry(5, "demote"), settled(6, "dual-write", 100)])).toBe(4);
   });
 });
