@@ -2,7 +2,6 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Fence } from "../../ports/fence.js";
 import { LegacyRefused, LegacyUnreachable } from "../../ports/legacy-store.js";
 import { openSocket } from "./connection.js";
-import { endpointOf } from "./endpoints.js";
 import { decodeDumpedKey } from "./keys.js";
 import type { Server } from "./server.js";
 import { look } from "./settle.js";
@@ -41,7 +40,8 @@ async function attempt(server: Server, options: DumpOptions, take: (key: string)
   const { time } = await look(server, deadline);
   const socket = await openSocket(server, deadline);
   try {
-    await fence({ store: "legacy", endpoint: endpointOf(socket.localAddress ?? "", socket.localPort ?? 0) });
+    // It only reads, and is gone when it has: nobody need wait for its end when this node is evicted.
+    await fence({ store: "legacy", endpoint: null });
     return await new Promise<"done" | "busy">((resolve, reject) => {
       const broken = (why: string) =>
         reject(new LegacyUnreachable(`memcached at ${server.address} broke its dump off: ${why}.`));

@@ -1,0 +1,247 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { FerryError } from "../../src/errors.js";
+import { connectionName } from "../../src/ports/fence.js";
+import { LegacyRefused, LegacyUnreachable, OutcomeUnknown } from "../../src/ports/legacy-store.js";
+import { type RunningServer, startPostgres } from "../../src/servers/index.js";
+import type { PostgresLegacyOptions, PostgresLegacyStore } from "../../src/stores/postgres.js";
+import { inTransaction, openStore, sql, TABLE } from "./postgres-support.js";
+import { aSession, duration, newSid, rejection } from "./support.js";
+
+const LOCK_A = "SELECT FROM session WHERE sid = 'a' FOR UPDATE";
+
+describe("PostgreSQL that fails", () => {
+  let server: RunningServer;
+  const stores: PostgresLegacyStore[] = [];
+
+  const open = (options: Partial<PostgresLegacyOptions> = {}) => {
+    const store = openStore(server.url, options);
+    stores.push(store);
+    return store;
+  };
+
+  beforeAll(async () => {
+    server = await startPostgres({ settings: { timezone: "America/New_York" } });
+    await sql(server.url, TABLE);
+  });
+
+  beforeEach(async () => {
+    await sql(server.url, "TRUNCATE session");
+  });
+
+  afterAll(async () => {
+    await Promise.all(stores.map((store) => store.close()));
+    await server?.stop();
+  });
+
+  describe("refusals", () => {
+    it("of a read-only database change nothing and say so", async () => {
+      await sql(server.url, "DROP ROLE IF EXISTS readonly; CREATE ROLE readonly SUPERUSER LOGIN");
+      await sql(server.url, "ALTER ROLE readonly SET default_transaction_read_only = on");
+      const store = open({ url: server.url.replace("postgres@", "readonly@") });
+      const error = await rejection(store.set(newSid(), aSession()));
+      expect(error).toBeInstanceOf(LegacyRefused);
+      expect(error).toMatchObject({ code: "25006" });
+      expect(await store.get(newSid())).toBeNull();
+    });
+
+    it("of a deadlock are tried once more", async () => {
+      const store = open({ deadline: 10_000 });
+      await store.set("a", aSession());
+      await store.set("b", aSession());
+      // Our statement locks a, then waits for b; the other side holds b and asks for a. PostgreSQL ends one of them:
+      // the one whose deadlock_timeout runs out first, which is ours.
+      const tokens = await store.tokens(["a", "b"]);
+      let changed = Promise.resolve<boolean[]>([]);
+      const begin = "SET deadlock_timeout = '60s'; UPDATE session SET sess = '{}' WHERE sid = 'b'";
+      await inTransaction(server.url, begin, async (other) => {
+        changed = store.applyIf(tokens.map((token) => ({ token: token!, session: aSession({ n: 2 }) })));
+        await delay(100);
+        await other.query("UPDATE session SET sess = '{}' WHERE sid = 'a'");
+      });
+      expect(await changed).toEqual([false, false]);
+    });
+
+    it("of a wrong role or database name neither", async () => {
+      const url = new URL(server.url);
+      url.username = "nobody";
+      url.password = "pass-word";
+      const error = await rejection(open({ url: url.href }).get("a"));
+      expect(error).toMatchObject({ code: "AUTHENTICATION_FAILED" });
+      expect(error.message).not.toMatch("pass-word");
+      const missing = await rejection(open({ url: `${server.url}-gone` }).get("a"));
+      expect(missing).toBeInstanceOf(LegacyUnreachable);
+      expect(missing.message).toMatch(/3D000/);
+    });
+
+    it("of a connection too many mean that nothing was sent", async () => {
+      await sql(server.url, "DROP ROLE IF EXISTS few; CREATE ROLE few LOGIN CONNECTION LIMIT 1");
+      await sql(server.url, "GRANT ALL ON session TO few");
+      const url = server.url.replace("postgres@", "few@");
+      const [first, second] = [open({ url }), open({ url })];
+      expect(await first.get("a")).toBeNull();
+      const error = await rejection(second.set("a", aSession()));
+      expect(error).toBeInstanceOf(LegacyUnreachable);
+      expect(error.message).toMatch(/53300/);
+    });
+  });
+
+  describe("connections", () => {
+    const named = (node: string) =>
+      sql(server.url, "SELECT pid FROM pg_stat_activity WHERE application_name = $1", [connectionName(node)]);
+
+    it("are used only after the fence let them through, and destroyed when it does not", async () => {
+      const asked: unknown[] = [];
+      let open_ = false;
+      const store = open({
+        node: "fenced01",
+        connections: 1,
+        url: `${server.url}?application_name=somebody-else`,
+        fence: async (connection) => {
+          asked.push(connection);
+          expect(await named("fenced01")).toHaveLength(1);
+          if (!open_) throw new FerryError("NODE_EVICTED", "This node was evicted.");
+        },
+      });
+      await expect(store.set("a", aSession())).rejects.toMatchObject({ code: "NODE_EVICTED" });
+      await expect.poll(() => named("fenced01")).toEqual([]);
+      open_ = true;
+      await store.set("a", aSession());
+      await store.get("a");
+      expect(asked).toEqual(Array(2).fill({ store: "legacy", endpoint: null }));
+    });
+
+    it("of a node are ended by an eviction, and asked for at the fence when it makes new ones", async () => {
+      let fenced = 0;
+      const evicted = open({ node: "evicted1", fence: async () => void fenced++ });
+      await Promise.all(Array.from({ length: 4 }, () => evicted.get("a")));
+      expect((await named("evicted1")).length).toBeGreaterThan(0);
+      const before = fenced;
+      expect(await open().disconnectNode("evicted1")).toBe(true);
+      expect(await named("evicted1")).toEqual([]);
+      await expect.poll(() => evicted.get("a").catch(() => "ended")).toBeNull();
+      expect(fenced).toBe(before + 1);
+    });
+
+    it("are waited for no longer than the deadline", async () => {
+      const store = open({ connections: 1, deadline: 400, fence: () => delay(10_000) });
+      const error = rejection(store.set("a", aSession()));
+      expect(await duration(error)).toBeLessThan(700);
+      expect(await error).toBeInstanceOf(LegacyUnreachable);
+    });
+
+    it("that nobody answers mean that nothing was sent", async () => {
+      const error = await rejection(open({ url: "postgres://postgres@127.0.0.1:9/postgres" }).set("a", aSession()));
+      expect(error).toBeInstanceOf(LegacyUnreachable);
+      await expect(open().get("a")).resolves.toBeNull();
+    });
+  });
+
+  describe("outcomes", () => {
+    const settles = (error: Error) => {
+      const state = { settled: false };
+      void (error as OutcomeUnknown).settled.then(() => {
+        state.settled = true;
+      });
+      return state;
+    };
+
+    it("are unknown while a lock is waited for, and settled by giving the statement up", async () => {
+      const store = open({ deadline: 300 });
+      const before = aSession({ n: "before" });
+      await store.set("a", before);
+      await inTransaction(server.url, LOCK_A, async () => {
+        const setting = rejection(store.set("a", aSession({ n: "after" })));
+        expect(await duration(setting)).toBeLessThan(600);
+        const error = await setting;
+        expect(error).toBeInstanceOf(OutcomeUnknown);
+        await (error as OutcomeUnknown).settled;
+      });
+      await delay(100);
+      expect((await store.get("a"))?.value).toEqual(before.value);
+    });
+
+    it("are unknown while the server hangs, and settled after it goes on", async () => {
+      const store = open({ deadline: 300, connections: 3 });
+      await store.set("a", aSession({ n: "before" }));
+      await Promise.all([store.get("a"), store.get("a"), store.get("a")]);
+      server.pause();
+      try {
+        const [reading, setting, destroying] = [
+          rejection(store.get("a")),
+          rejection(store.set("a", aSession({ n: "after" }))),
+          rejection(store.destroy("b")),
+        ];
+        expect(await duration(Promise.all([reading, setting, destroying]))).toBeLessThan(600);
+        expect(await reading).toBeInstanceOf(LegacyUnreachable);
+        const unknown = await setting;
+        expect(unknown).toBeInstanceOf(OutcomeUnknown);
+        expect(await destroying).toBeInstanceOf(OutcomeUnknown);
+        const state = settles(unknown);
+        await delay(1_500);
+        expect(state.settled).toBe(false);
+        // All connections hang by now and no new one comes about: nothing more is sent.
+        const next = rejection(store.set("a", aSession({ n: "never" })));
+        expect(await duration(next)).toBeLessThan(600);
+        expect(await next).toBeInstanceOf(LegacyUnreachable);
+        server.resume();
+        await (unknown as OutcomeUnknown).settled;
+      } finally {
+        server.resume();
+      }
+      const settledTo = (await store.get("a"))!.value.toString();
+      expect(['{"n":"before"}', '{"n":"after"}']).toContain(settledTo);
+      await delay(300);
+      expect((await store.get("a"))!.value.toString()).toBe(settledTo);
+    });
+
+    it("are unknown when the server is killed, and settled when it is back", async () => {
+      const store = open({ deadline: 600 });
+      const identity = await store.identity();
+      await store.set("a", aSession({ n: "before" }));
+      await inTransaction(server.url, LOCK_A, async () => {
+        const setting = rejection(store.set("a", aSession({ n: "after" })));
+        await delay(100);
+        await server.kill();
+        const unknown = await setting;
+        expect(unknown).toBeInstanceOf(OutcomeUnknown);
+        const state = settles(unknown);
+        expect(await rejection(store.set("a", aSession()))).toBeInstanceOf(LegacyUnreachable);
+        await delay(300);
+        expect(state.settled).toBe(false);
+        await server.restart();
+        await (unknown as OutcomeUnknown).settled;
+      });
+      // Unsynchronised commits of the last moments may be lost with the server; ours never came to one.
+      expect((await store.get("a"))?.value.toString() ?? "lost").not.toMatch("after");
+      expect(await store.identity()).toBe(identity);
+    });
+
+    it("are unknown when the connection is ended under a statement", async () => {
+      const store = open({ node: "cutoff01", deadline: 2_000 });
+      await store.set("a", aSession({ n: "before" }));
+      await inTransaction(server.url, LOCK_A, async () => {
+        const setting = rejection(store.set("a", aSession({ n: "after" })));
+        await delay(100);
+        expect(await open().disconnectNode("cutoff01")).toBe(true);
+        const error = await setting;
+        expect(error).toBeInstanceOf(OutcomeUnknown);
+        await (error as OutcomeUnknown).settled;
+      });
+      expect((await store.get("a"))?.value.toString()).toBe('{"n":"before"}');
+    });
+
+    it("leave nothing that keeps a closed store from ending", async () => {
+      const store = open({ deadline: 300 });
+      await Promise.all([store.get("a"), store.get("b")]);
+      server.pause();
+      try {
+        await rejection(store.set("a", aSession()));
+        expect(await duration(store.close())).toBeLessThan(2_500);
+        await expect(store.get("a")).rejects.toMatchObject({ code: "CLOSED" });
+      } finally {
+        server.resume();
+      }
+    });
+  });
+});
