@@ -19,10 +19,10 @@ export { voidEvidence } from "../ferry/void.js";
  *
  * | event                                                | kept by                                                     |
  * | ---------------------------------------------------- | ----------------------------------------------------------- |
- * | a gap that could not be flushed                      | `voidEvidence`, by the node that gives it up                |
- * | a node lost that may have held a gap                 | `voidEvidence`, by who evicts it                            |
- * | a fleet that was away as a whole (rule 11)           | `voidEvidence`, by the node that sets the position back     |
- * | R records dropped (dual-write left or lowered, even if turned round) | the ledger: `copiesSince` in gate-facts.ts              |
+ * | a node evicted that may have held a gap              | `voidEvidence`, by who evicts it                            |
+ * | a fleet that was away as a whole (rule 11)           | the ledger: `copiesSince` in gate-facts.ts                  |
+ * | R's records dropped: dual-write left or lowered,     | the same                                                    |
+ * | even if the step was turned round                    |                                                             |
  * | R emptied, lost, or armed anew                       | the generation in the control record differs from the run's |
  * | L replaced, failed over, restarted (memcached)       | L's identity differs from the run's                         |
  * | any run that found faults beyond the gates           | the run itself, when it ends                                |
