@@ -312,6 +312,58 @@ export const sessionShowDocument = z.strictObject({
 });
 export type SessionShow = z.infer<typeof sessionShowDocument>;
 
+export const demoDocument = z.strictObject({
+  ok: z.boolean().describe("Every line of the proof holds."),
+  seconds: z.number(),
+  proof: z.array(z.strictObject({ ok: z.boolean(), claim: z.string(), figures: z.string() })).readonly(),
+  transitions: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        requests: count,
+        p99: milliseconds,
+        slowest: milliseconds,
+        slowestRoute: z.string(),
+      }),
+    )
+    .readonly(),
+  failure: z.string().nullable().describe("Why it ended before the proof."),
+});
+
+const works = z
+  .array(
+    z.enum([
+      "drop-records",
+      "evidence-stands",
+      "no-intents",
+      "full-copy",
+      "push-missing",
+      "drain-dirty",
+      "clear-marks",
+    ]),
+  )
+  .optional();
+
+/** A file of phases/. That an order of rungs is safe is more than a shape, and is checked when they are loaded. */
+export const phaseFile = z.strictObject({
+  $schema: z.string().optional(),
+  name: phase,
+  title: z.string(),
+  ladder: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        routes,
+        enter: works.describe("Done before this rung is published on the way up."),
+        leave: works.describe("Done on this rung before the one below is published on the way down."),
+      }),
+    )
+    .describe("From the phase below with its liberty, rung by rung, to the phase itself; each is a barrier."),
+  settle: works.describe("Done after the last rung was acknowledged on the way up."),
+  ramp: ramp.describe("Default percentages; the configuration may change them."),
+  reversible: z.boolean(),
+});
+
 /** By the name of the command whose document it is; `error` is what any of them prints instead when it fails. */
 export const DOCUMENTS = {
   backfill: backfillDocument,
@@ -319,6 +371,7 @@ export const DOCUMENTS = {
   "backfill-wish": backfillWishedDocument,
   check: checkResultSchema,
   cleanup: cleanupDocument,
+  demo: demoDocument,
   doctor: doctorDocument,
   error: errorDocument,
   nodes: nodesDocument,
@@ -337,5 +390,9 @@ export const DOCUMENTS = {
 /** Every JSON schema that is made from code, by the name of its file in schemas/. */
 export function generatedSchemas(): Record<string, unknown> {
   const outputs = Object.entries(DOCUMENTS).map(([name, document]) => [`output-${name}`, z.toJSONSchema(document)]);
-  return { config: configJsonSchema(), ...(Object.fromEntries(outputs) as Record<string, unknown>) };
+  return {
+    config: configJsonSchema(),
+    phase: z.toJSONSchema(phaseFile),
+    ...(Object.fromEntries(outputs) as Record<string, unknown>),
+  };
 }

@@ -18,7 +18,6 @@ export interface LegacyFacts {
 
 export interface RedisState {
   readonly server: RedisFacts;
-  readonly rights: RedisRights;
   readonly seal: { readonly migration: string; readonly generation: string; readonly state: SealState } | null;
   /** Whether any live key lies under the prefix. */
   readonly occupied: boolean;
@@ -45,6 +44,8 @@ export interface Facts {
   };
   readonly legacy: Gathered<LegacyFacts>;
   readonly redis: Gathered<RedisState>;
+  /** Asked apart: a user who may do too little cannot be asked the rest. */
+  readonly redisRights: Gathered<RedisRights>;
   readonly control: Gathered<ControlState>;
 }
 

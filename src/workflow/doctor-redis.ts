@@ -1,4 +1,4 @@
-import type { LegacySurvey, RedisRights } from "../ports/survey.js";
+import type { LegacySurvey } from "../ports/survey.js";
 import {
   bytesText,
   type Facts,
@@ -36,16 +36,36 @@ export const SAME_STORE: Probe = {
 /** What Redis spends on a session besides its bytes: key and value objects, dictionary and expiry entries. */
 const OVERHEAD = 150;
 
+const REACH = reach(
+  "redis",
+  (facts) => facts.redis,
+  ({ server }, { where }) => `Redis ${server.version} at ${where.redis}`,
+);
+
+/** Redis answers, but its user may not even ask what the doctor asks. */
+function isShut({ redis }: Facts): boolean {
+  return redis.failure?.code === "REDIS_REFUSED" && redis.failure.message.includes("NOPERM");
+}
+
+function shut({ where, redisRights, prefixes }: Facts): Finding {
+  const answers = `${where.redis} answers, but its user lacks permissions`;
+  // The next probe tells which.
+  if (redisRights.facts !== null) return fine(answers);
+  return refused("GUARD_REFUSED", answers, aclLine(null, prefixes));
+}
+
 export const REDIS_PROBES: readonly Probe[] = [
-  reach(
-    "redis",
-    (facts) => facts.redis,
-    ({ server }, { where }) => `Redis ${server.version} at ${where.redis}`,
-  ),
-  redis("redis-rights", true, ({ rights }, { prefixes }) => {
-    if (rights.missing.length === 0) return fine(`${rights.user ?? "the user"} may do all that is needed`);
-    return refused("GUARD_REFUSED", lacking(rights), aclLine(rights, prefixes));
-  }),
+  { ...REACH, judge: (facts) => (isShut(facts) ? shut(facts) : REACH.judge(facts)) },
+  {
+    name: "redis-rights",
+    guardsSetup: true,
+    judge: ({ redisRights, prefixes }) => {
+      if (redisRights.facts === null) return null;
+      const { user, missing } = redisRights.facts;
+      if (missing.length === 0) return fine(`${user ?? "the user"} may do all that is needed`);
+      return refused("GUARD_REFUSED", `${user ?? "the user"} lacks ${missing.join(" ")}`, aclLine(user, prefixes));
+    },
+  },
   redis("redis-eviction", true, ({ server }, { config }) => {
     const { evictionPolicy } = server;
     if (evictionPolicy === "noeviction") return fine("maxmemory-policy noeviction: Redis refuses rather than loses");
@@ -89,11 +109,12 @@ export const REDIS_PROBES: readonly Probe[] = [
     return fine(`${server.replicas} replicas`);
   }),
   redis("redis-memory", false, judgeMemory),
-  redis("redis-prefix", true, ({ seal, occupied, rights }, { prefixes, control }) => {
+  redis("redis-prefix", true, ({ seal, occupied }, { prefixes, control, redisRights }) => {
     const prefix = prefixes[0] ?? "";
     const shown = prefix === "" ? "the empty prefix" : `the prefix ${prefix}`;
     // Two prefixes of which one begins with the other share keys.
-    const holder = rights.strangers.find((other) => other.prefix.startsWith(prefix) || prefix.startsWith(other.prefix));
+    const strangers = redisRights.facts?.strangers ?? [];
+    const holder = strangers.find((other) => other.prefix.startsWith(prefix) || prefix.startsWith(other.prefix));
     if (holder !== undefined) {
       return refused(
         "PREFIX_IN_USE",
@@ -122,11 +143,7 @@ export const REDIS_PROBES: readonly Probe[] = [
 
 const WATCH = "Watch evicted_keys: every eviction from read-through on is a user logged out.";
 
-function lacking({ user, missing }: RedisRights): string {
-  return `${user ?? "the user"} lacks ${missing.join(" ")}`;
-}
-
-function aclLine({ user }: RedisRights, prefixes: readonly string[]): string {
+function aclLine(user: string | null, prefixes: readonly string[]): string {
   const keys = prefixes.map((prefix) => `~${prefix}*`).join(" ");
   const commands =
     "+@read +@write +@scripting +@connection +@transaction +info +scan +wait +time +client|setname +client|kill +client|list";

@@ -48,7 +48,7 @@ const PROBES: readonly Probe[] = [SAME_STORE, ...LEGACY_PROBES, ...REDIS_PROBES,
 
 /** Asks all three stores at once; one that fails leaves the others' facts standing. */
 export async function gather({ config, clock, legacy, redis, control }: Patients): Promise<Facts> {
-  const [legacyFacts, redisState, controlState] = await Promise.all([
+  const [legacyFacts, redisState, redisRights, controlState] = await Promise.all([
     gathered(async () => ({
       skew: await skewOf(clock, () => legacy.store.now()),
       survey: await legacy.survey(),
@@ -59,12 +59,12 @@ export async function gather({ config, clock, legacy, redis, control }: Patients
       const server = await redis.records.facts();
       return {
         server,
-        rights: await redis.rights(),
         skew: await skewOf(clock, async () => (await redis.records.facts()).now),
         seal: await redis.records.seal(),
         occupied: await isOccupied(redis.records),
       };
     }),
+    gathered(redis.rights),
     gathered(async () => ({
       kind: control.store.kind,
       skew: await skewOf(clock, () => control.store.now()),
@@ -79,6 +79,7 @@ export async function gather({ config, clock, legacy, redis, control }: Patients
     servers: { legacy: legacy.servers, redis: redis.servers, control: control.servers },
     legacy: legacyFacts,
     redis: redisState,
+    redisRights,
     control: controlState,
   };
 }

@@ -29,12 +29,12 @@ export function refuseUnfit(examinations: readonly Examination[], { adopt }: Pic
 }
 
 /** What is left to do, in its order; empty when everything stands already. */
-export function planSetup({ control, redis }: Facts, { adopt }: Pick<SetupOptions, "adopt">): SetupStep[] {
+export function planSetup({ control, redis, redisRights }: Facts, { adopt }: Pick<SetupOptions, "adopt">): SetupStep[] {
   const record = control.facts?.record ?? null;
   const seal = redis.facts?.seal ?? null;
   const steps: SetupStep[] = [];
   if (record === null) steps.push("install-control");
-  const taken = redis.facts !== null && (redis.facts.occupied || redis.facts.rights.strangers.length > 0);
+  const taken = redis.facts?.occupied === true || (redisRights.facts?.strangers.length ?? 0) > 0;
   if (record === null && adopt && taken) steps.push("adopt-prefix");
   if (record === null || isUnsealed(record, seal)) steps.push("seal-redis");
   return steps;

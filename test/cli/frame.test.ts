@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { generatedSchemas } from "../../src/cli/schemas.js";
+import { generatedSchemas, phaseFile } from "../../src/cli/schemas.js";
 import { VERBS, type Verb } from "../../src/cli/verbs.js";
+import { PHASE_NAMES } from "../../src/core/phase.js";
 import { run, runError, runJson } from "./support.js";
 
 let folder: string;
@@ -162,6 +163,13 @@ it("has current JSON schemas of its outputs (else run: npm run schemas)", () => 
   for (const [name, schema] of Object.entries(generatedSchemas())) {
     const stored = readFileSync(new URL(`../../schemas/${name}.schema.json`, import.meta.url), "utf8");
     expect(JSON.parse(stored), name).toEqual(JSON.parse(JSON.stringify(schema)));
+  }
+});
+
+it("knows the shape of the phase files", () => {
+  for (const name of PHASE_NAMES) {
+    const file = readFileSync(new URL(`../../phases/${name}.json`, import.meta.url), "utf8");
+    expect(phaseFile.safeParse(JSON.parse(file)), name).toMatchObject({ success: true });
   }
 });
 

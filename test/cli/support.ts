@@ -86,7 +86,7 @@ export interface Stage {
   readonly legacyUrl: string;
   readonly redisUrl: string;
   /** Writes another configuration beside the first: the given sections are merged in. */
-  configure(name: string, changes: Record<string, Record<string, unknown> | string>): string;
+  configure(name: string, changes: Record<string, unknown>): string;
   close(): Promise<void>;
 }
 
@@ -109,7 +109,7 @@ export async function openStage(): Promise<Stage> {
 
   const legacyUrl = `postgres://app:${PASSWORDS.postgres}@127.0.0.1:${postgres.port}/postgres`;
   const redisUrl = `redis://app:${PASSWORDS.redis}@127.0.0.1:${redis.port}/0`;
-  const base: Record<string, Record<string, unknown> | string> = {
+  const base: Record<string, unknown> = {
     migration: "shop",
     legacy: { preset: "connect-pg-simple", url: legacyUrl },
     redis: { url: redisUrl },
@@ -119,7 +119,7 @@ export async function openStage(): Promise<Stage> {
     const merged = { ...base };
     for (const [key, change] of Object.entries(changes)) {
       const before = merged[key];
-      merged[key] = typeof change === "string" || typeof before === "string" ? change : { ...before, ...change };
+      merged[key] = isSection(before) && isSection(change) ? { ...before, ...change } : change;
     }
     const path = join(folder, `${name}.json`);
     writeFileSync(path, JSON.stringify(merged));
@@ -142,6 +142,10 @@ export async function openStage(): Promise<Stage> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+function isSection(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Rows as connect-pg-simple writes them; returns their ids. */

@@ -1,5 +1,6 @@
+import { FerryError } from "../../errors.js";
 import { NO_FENCE } from "../../ports/fence.js";
-import { RedisRefused } from "../../ports/redis-records.js";
+import { RedisRefused, RedisUnreachable } from "../../ports/redis-records.js";
 import type { RedisRights } from "../../ports/survey.js";
 import { type Argument, Connection } from "./connection.js";
 import { decodeSeal } from "./seal.js";
@@ -18,7 +19,10 @@ export interface RightsQuestion {
  * and which other migrations have sealed it.
  */
 export async function rightsIn({ connection, migration, prefix, waits }: RightsQuestion): Promise<RedisRights> {
-  const redis = await Connection.open({ ...connection, fence: NO_FENCE });
+  const redis = await Connection.open({ ...connection, fence: NO_FENCE }).catch((error: unknown) => {
+    if (error instanceof FerryError || error instanceof RedisRefused) throw error;
+    throw new RedisUnreachable("Redis cannot be reached.", false, { cause: error });
+  });
   try {
     const own = `sf:${migration}:doctor`;
     const session = `${prefix}sessionferry-doctor`;
@@ -52,7 +56,8 @@ export async function rightsIn({ connection, migration, prefix, waits }: RightsQ
     for (const [rule, command, ...args] of attempts) {
       if (!(await isPermitted(redis.send(command, ...args)))) missing.add(rule);
     }
-    const user = await redis.send("ACL", "WHOAMI").then(String, () => null);
+    const named = connection.server.username ?? null;
+    const user = await redis.send("ACL", "WHOAMI").then(String, () => named);
     const mayLook = !missing.has("+scan") && !missing.has(`+get ~sf:${migration}:*`);
     return { user, missing: [...missing], strangers: mayLook ? await otherSeals(redis, migration) : [] };
   } finally {
