@@ -1,6 +1,6 @@
 import type { Routes } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
-import type { RedisRecords } from "../ports/redis-records.js";
+import type { CallLimits, RedisRecords } from "../ports/redis-records.js";
 
 /**
  * `gap`: a write that L got without R. `closed`: an intent whose close got no reply. `opened`: an intent whose open got
@@ -76,7 +76,7 @@ export class Arrears {
   }
 
   /** Tells R of everything that has settled. Rejects when R is away; what was not told stays owed. */
-  async flush(records: RedisRecords, routesOf: (sid: Sid) => Routes): Promise<number> {
+  async flush(records: RedisRecords, routesOf: (sid: Sid) => Routes, limits?: CallLimits): Promise<number> {
     let flushed = 0;
     for (;;) {
       const batch = this.#settledBatch();
@@ -84,7 +84,7 @@ export class Arrears {
       await Promise.all(
         batch.map(({ sid, intent, kind }) => {
           const inModeL = routesOf(sid).write === "L";
-          return records.close(sid, intent, { kind: kind === "opened" || !inModeL ? "withdraw" : "none" });
+          return records.close(sid, intent, { kind: kind === "opened" || !inModeL ? "withdraw" : "none" }, limits);
         }),
       );
       const gaps = batch.filter(({ kind }) => kind === "gap").map(({ sid }) => sid);

@@ -30,11 +30,20 @@ export interface FerryContext {
   readonly limits: Limits;
 }
 
-/** Where the site can go on without R it waits for R but briefly, and not at all while R is known to be away. */
+/**
+ * Where the site can go on without R it waits for R but briefly. While R is known to be away no call waits for it: a
+ * request that cannot go on without is held by `Hold`, which also sees when the fleet leaves R behind.
+ */
 export function redisLimits(ctx: FerryContext, routes: Routes): CallLimits {
-  return routes.liberty === "none"
-    ? { deadline: ctx.limits.request, hold: true }
-    : { deadline: ctx.limits.redis, hold: false };
+  return { deadline: routes.liberty === "none" ? ctx.limits.request : ctx.limits.redis, hold: false };
+}
+
+/**
+ * For what R is told after the answer. It belongs to its operation, which every barrier waits for: a demotion must not
+ * wait for an R that is away, and what could not be told is owed to R anyway.
+ */
+export function afterthought(ctx: FerryContext): CallLimits {
+  return { deadline: ctx.limits.request, hold: false };
 }
 
 /** Lets a test hold the operation here; costs nothing where nobody looks. */
@@ -48,7 +57,7 @@ export function passing(ctx: FerryContext, point: Point, sid: Sid | null): Promi
  */
 export async function closeIntent(ctx: FerryContext, sid: Sid, intent: string, outcome: Outcome): Promise<void> {
   try {
-    await ctx.records.close(sid, intent, outcome);
+    await ctx.records.close(sid, intent, outcome, afterthought(ctx));
   } catch (error) {
     ctx.arrears.strayIntent(sid, intent, "closed");
     ctx.observer.event({ type: "mirror-failure", failedOn: "redis", verb: "close", error });
@@ -63,7 +72,8 @@ export async function flushArrears(ctx: FerryContext): Promise<number> {
   if (ctx.arrears.size === 0) return 0;
   const end = ctx.routing.enter();
   try {
-    return await ctx.arrears.flush(ctx.records, (sid) => ctx.routing.placement(sid).routes);
+    const routesOf = (sid: Sid) => ctx.routing.placement(sid).routes;
+    return await ctx.arrears.flush(ctx.records, routesOf, afterthought(ctx));
   } finally {
     end();
   }

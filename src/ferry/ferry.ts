@@ -1,7 +1,8 @@
 import type { Placement, Routes } from "../core/phase.js";
 import { isLive, type Session, type Sid } from "../core/session.js";
+import { isSynthetic } from "../core/synthetic.js";
 import { someBucket } from "../core/transition.js";
-import type { FerryError } from "../errors.js";
+import { FerryError } from "../errors.js";
 import type { Copier, CopyOutcome } from "../ports/copier.js";
 import type { VerbName } from "../ports/observer.js";
 import type { SessionDefaults, Sessions } from "../ports/sessions.js";
@@ -49,10 +50,11 @@ export class Ferry implements Sessions, Copier {
     const isLegacy = ({ write }: Routes) => write === "legacy" || write === "L";
     const inLegacy = (sid: Sid) => isLegacy(this.placement(sid).routes);
     if (someBucket(routing.record, routing.phases, isLegacy)) {
-      for await (const page of legacy.list(options)) yield page.filter(inLegacy);
+      for await (const page of legacy.list(options)) yield page.filter((sid) => inLegacy(sid) && !isSynthetic(sid));
     }
     if (someBucket(routing.record, routing.phases, (routes) => !isLegacy(routes))) {
-      for await (const page of records.listRecords(options)) yield page.filter((sid) => !inLegacy(sid));
+      for await (const page of records.listRecords(options))
+        yield page.filter((sid) => !inLegacy(sid) && !isSynthetic(sid));
     }
   }
 
@@ -73,6 +75,11 @@ export class Ferry implements Sessions, Copier {
     this.#refusal = reason;
   }
 
+  /** A request that met closed stores was under way when this node was refused: that is what its caller is told. */
+  #refused(error: unknown): unknown {
+    return error instanceof FerryError && error.code === "CLOSED" && this.#refusal !== null ? this.#refusal : error;
+  }
+
   async #request<T>(verb: VerbName, perform: () => Promise<T>): Promise<T> {
     if (this.#refusal !== null) throw this.#refusal;
     const started = performance.now();
@@ -82,7 +89,7 @@ export class Ferry implements Sessions, Copier {
       result = "ok";
       return value;
     } catch (error) {
-      throw asFerryError(error);
+      throw this.#refused(asFerryError(error));
     } finally {
       this.ctx.observer.event({ type: "operation", verb, milliseconds: performance.now() - started, result });
     }

@@ -1,4 +1,5 @@
 import { someBucket } from "../core/transition.js";
+import type { CallLimits } from "../ports/redis-records.js";
 import { type FerryContext, flushArrears } from "./context.js";
 import { type EvictionStores, evict } from "./eviction.js";
 import { isRedisFailure } from "./failures.js";
@@ -9,6 +10,9 @@ export interface HousekeeperOptions {
   /** Milliseconds for which R must have been away before the fleet demotes itself. */
   readonly demoteAfter: number;
 }
+
+/** A look whether R is there must not keep the node from doing something about it. */
+const PROBE: CallLimits = { deadline: 1_000, hold: false };
 
 /**
  * What a node does for the fleet beside serving: it looks whether R is there, tells R what it owes it, fences nodes
@@ -33,7 +37,7 @@ export class Housekeeper {
   async #lookAfterRedis(): Promise<void> {
     const { ctx, steerage, options } = this;
     try {
-      await ctx.records.ping();
+      await ctx.records.ping(PROBE);
       ctx.health.succeeded();
       await flushArrears(ctx);
     } catch (error) {

@@ -1,6 +1,6 @@
 import type { Session, Sid } from "../core/session.js";
 import type { ReadAnswer } from "../ports/redis-records.js";
-import { type FerryContext, passing, redisLimits } from "./context.js";
+import { afterthought, type FerryContext, passing, redisLimits } from "./context.js";
 import { isRedisFailure } from "./failures.js";
 import { Hold } from "./hold.js";
 import type { Operation } from "./routing.js";
@@ -20,7 +20,7 @@ export async function read(ctx: FerryContext, sid: Sid): Promise<Session | null>
     if (fallback && ctx.health.state !== "up") return readFallback(ctx, operation, sid);
     try {
       if (routes.read === "R") {
-        const session = await ctx.records.readAlone(sid);
+        const session = await ctx.records.readAlone(sid, redisLimits(ctx, routes));
         ctx.health.succeeded();
         operation.end();
         return session;
@@ -87,7 +87,7 @@ async function fillBehind(
 ): Promise<void> {
   try {
     await passing(ctx, "read:loaded", sid);
-    await ctx.records.fill(sid, lease, session);
+    await ctx.records.fill(sid, lease, session, afterthought(ctx));
   } catch (error) {
     ctx.observer.event({ type: "mirror-failure", failedOn: "redis", verb: "fill", error });
   } finally {

@@ -37,6 +37,8 @@ export async function rearm({ control, records, phases, by }: Steerage): Promise
     const generation = newGeneration();
     const next = await control.compareAndSet(record.revision, { ...record, generation });
     if (next === null) return false;
+    // A node that was frozen, or has not heard yet, trusts the old seal: from here on it is refused.
+    await records.removeSeal();
     const dropped = await records.drop(ALL_BUCKETS);
     await records.arm(generation, "active");
     await control.append({ by, action: "rearm", detail: { dropped } });

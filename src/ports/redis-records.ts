@@ -172,7 +172,7 @@ export interface RedisRecords {
   /** Ends the connections of a node on every shard (CLIENT KILL by name). */
   disconnectNode(node: string): Promise<void>;
   /** Rejects with `RedisUnreachable` or `RedisLost` as a command would. */
-  ping(): Promise<void>;
+  ping(limits?: CallLimits): Promise<void>;
   /** Closes the connections. */
   end(): Promise<void>;
 }

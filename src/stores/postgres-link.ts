@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { FerryError } from "../errors.js";
+import { ControlUnreachable } from "../ports/control-store.js";
 import { type Fence, NO_FENCE } from "../ports/fence.js";
 import { LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
 import { LATE, within } from "./deadline.js";
@@ -50,6 +51,9 @@ const IDLE_FOR = 300_000;
 /** How long closed connections may take to say goodbye before they are cut. */
 const GOODBYE = 1_000;
 
+/** Milliseconds until a caller that the fence could not answer looks for a connection again. */
+const AGAIN = 25;
+
 const GREETING = `${MARKER} SELECT pg_backend_pid() AS pid,
   (SELECT ${STARTED} FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS started,
   (SELECT format_type(atttypid, NULL) FROM pg_attribute
@@ -78,6 +82,8 @@ export class PostgresLink {
   readonly #standings = new WeakMap<pg.ClientBase, Standing>();
   readonly #fence: Fence;
   readonly #open = new Set<pg.Client>();
+  /** Those that the fence let pass. */
+  readonly #standing = new Set<pg.Client>();
   #closing: Promise<void> | null = null;
 
   constructor(private readonly options: PostgresLinkOptions) {
@@ -98,6 +104,8 @@ export class PostgresLink {
     });
     // An idle connection that breaks is dropped by the pool; the next call makes another.
     this.#pool.on("error", () => {});
+    // One listener for each connection being made.
+    this.#pool.setMaxListeners(0);
   }
 
   /** How long a change may take effect after the fence was last asked, behind a pooler; milliseconds. */
@@ -163,15 +171,10 @@ export class PostgresLink {
   /** A connection that may be used, or an error that says that nothing was sent. */
   async #acquire(ends: number): Promise<Held> {
     if (this.#closing !== null) throw new FerryError("CLOSED", "The legacy store was closed.");
-    const connecting = this.#pool.connect();
-    const client = await within(connecting, ends - performance.now()).catch((cause: unknown) => {
+    const client = await this.#fromPool(ends).catch((cause: unknown) => {
       throw unreachable(cause, this.where);
     });
-    if (client === LATE) {
-      // Whoever asked has gone; the connection goes to the next one.
-      connecting.then((late) => late.release()).catch(() => {});
-      throw new LegacyUnreachable(`${this.where} gave no connection in time.`);
-    }
+    if (client === LATE) throw new LegacyUnreachable(`${this.where} gave no connection in time.`);
     // While it is held, a break is told to the statement on it; unheard, the event would end the process.
     if (client.listenerCount("error") === 0) client.on("error", () => {});
     const standing = this.#standings.get(client)!;
@@ -189,10 +192,59 @@ export class PostgresLink {
     return { client, standing };
   }
 
+  /**
+   * A connection that the pool has, or makes. The fence refuses a new one, or holds it up, while the control store is
+   * away; the older ones go on serving, so whoever met that takes one of them as soon as it comes free.
+   */
+  async #fromPool(ends: number): Promise<pg.PoolClient | typeof LATE> {
+    for (;;) {
+      const { idleCount, waitingCount, totalCount } = this.#pool;
+      const grows = idleCount === 0 && waitingCount === 0 && totalCount > 0 && totalCount < this.options.connections;
+      const connecting = grows ? this.#orFreed(this.#pool.connect()) : this.#pool.connect();
+      try {
+        const client = await within(connecting, ends - performance.now());
+        // Whoever asked has gone; the connection goes to the next one.
+        if (client === LATE) connecting.then((late) => late.release()).catch(() => {});
+        return client;
+      } catch (error) {
+        const left = ends - performance.now();
+        if (!(error instanceof ControlUnreachable) || this.#standing.size === 0 || left <= 0) throw error;
+        await delay(Math.min(left, AGAIN));
+      }
+    }
+  }
+
+  /** The connection being made, or one that comes free before: the other goes back to the pool. */
+  #orFreed(connecting: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
+    const pool = this.#pool;
+    return new Promise((resolve, reject) => {
+      let given = false;
+      const give = (client: pg.PoolClient) => {
+        pool.removeListener("release", freed);
+        if (given) client.release();
+        given = true;
+        resolve(client);
+      };
+      // The pool tells before it takes the connection back.
+      const freed = () =>
+        setImmediate(() => {
+          if (!given && pool.idleCount > 0) pool.connect().then(give, () => {});
+        });
+      pool.on("release", freed);
+      connecting.then(give, (error) => {
+        pool.removeListener("release", freed);
+        reject(error);
+      });
+    });
+  }
+
   /** The pool's hook: learns what stands behind a new connection, then asks the fence. A rejection destroys it. */
   async #greet(client: pg.Client): Promise<void> {
     this.#open.add(client);
-    client.once("end", () => this.#open.delete(client));
+    client.once("end", () => {
+      this.#open.delete(client);
+      this.#standing.delete(client);
+    });
     const { table, deadline } = this.options;
     const greeting = client.query({ text: GREETING, values: [quoteTable(table.name), table.value] });
     const answer = await within(greeting, deadline);
@@ -204,6 +256,7 @@ export class PostgresLink {
     this.pooled = pooled;
     if ((await within(this.#passFence(client, standing), deadline)) === LATE) throw this.#notRenewed();
     this.#standings.set(client, standing);
+    this.#standing.add(client);
   }
 
   /** The clocks are compared anew each time, because a machine that slept may have stopped counting. */

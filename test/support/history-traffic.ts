@@ -98,7 +98,9 @@ export class Traffic {
     const at = Math.floor(random() * hot);
     const sid = this.#hot[at];
     if (sid !== undefined && !this.history.isFull(sid)) return sid;
-    return (this.#hot[at] = this.#newSid());
+    const fresh = this.#newSid();
+    this.#hot[at] = fresh;
+    return fresh;
   }
 
   #newSid(): Sid {

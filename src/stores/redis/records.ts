@@ -210,8 +210,8 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     return (await this.#replicating("destroy", limits, (call) => this.#script(call, "alone", [sid], args))) === 1;
   }
 
-  async ping(): Promise<void> {
-    await this.#sealed(this.limits.call, async ({ connection }) => {
+  async ping(limits = this.limits.call): Promise<void> {
+    await this.#sealed(limits, async ({ connection }) => {
       this.#expectSeal(connection, await connection.send("GET", this.names.seal()));
     });
   }

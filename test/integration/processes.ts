@@ -1,0 +1,181 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import ts from "typescript";
+import type { Config } from "../../src/core/config.js";
+import type { Session, Sid } from "../../src/core/session.js";
+import { type ErrorCode, FerryError } from "../../src/errors.js";
+import type { Point } from "../../src/ports/observer.js";
+import type { Member } from "../support/history.js";
+import { transpiledPackage } from "../support/processes-of-src.js";
+
+const FOLDER = "test/integration/processes";
+const HERE = fileURLToPath(new URL("./processes/", import.meta.url));
+
+/** A package folder from which member.js and walker.js can be started by a plain `node`. */
+export function processPackage(): { readonly folder: string; remove(): void } {
+  const { path, remove } = transpiledPackage();
+  const folder = join(path, FOLDER);
+  mkdirSync(folder, { recursive: true });
+  for (const name of ["member", "walker"]) {
+    const { outputText } = ts.transpileModule(readFileSync(join(HERE, `${name}.ts`), "utf8"), {
+      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
+    });
+    writeFileSync(join(folder, `${name}.js`), outputText);
+  }
+  return { folder, remove };
+}
+
+/** What a request to a dead process ends with: nobody knows whether it took effect. */
+class CutOff extends Error {
+  readonly code = "cut-off";
+}
+
+interface Answer {
+  readonly session?: { value: string; expiresAt: number } | null;
+  readonly applied?: boolean;
+  readonly error?: { code: ErrorCode; message: string };
+}
+
+/** One application process; requests to it are messages. */
+export class MemberProcess implements Member {
+  readonly #open = new Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>();
+  readonly events: { readonly event: string; readonly detail: string }[] = [];
+  #held: (() => void)[] = [];
+  #ids = 0;
+  /** False once it was killed: no new requests then. */
+  alive = true;
+  frozen = false;
+
+  private constructor(
+    readonly child: ChildProcess,
+    readonly exited: Promise<void>,
+  ) {}
+
+  static async start(folder: string, config: Config): Promise<MemberProcess> {
+    const child = fork(join(folder, "member.js"), [JSON.stringify(config)], { stdio: "inherit", execArgv: [] });
+    const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    const member = new MemberProcess(child, exited);
+    await new Promise<void>((resolve, reject) => {
+      child.on("message", (message: Record<string, unknown>) => {
+        if (message.ready) resolve();
+        else if (message.failed) {
+          const { code, message: text } = message.failed as { code: ErrorCode; message: string };
+          reject(new FerryError(code, text));
+        } else member.#take(message);
+      });
+      void exited.then(() => {
+        member.alive = false;
+        for (const { reject: cut } of member.#open.values()) cut(new CutOff("its process is gone"));
+        member.#open.clear();
+        reject(new Error("the process ended while starting"));
+      });
+    });
+    return member;
+  }
+
+  async get(sid: Sid): Promise<Session | null> {
+    const { session } = await this.#ask("get", sid);
+    return session ? { value: Buffer.from(session.value), flags: 0, expiresAt: session.expiresAt } : null;
+  }
+  async set(sid: Sid, { value, expiresAt }: Session): Promise<void> {
+    await this.#ask("set", sid, { value: value.toString(), expiresAt });
+  }
+  async touch(sid: Sid, expiresAt: number): Promise<boolean> {
+    return (await this.#ask("touch", sid, { expiresAt })).applied === true;
+  }
+  async destroy(sid: Sid): Promise<void> {
+    await this.#ask("destroy", sid);
+  }
+
+  /** The next operation that passes this point stays there; resolves when one has come. */
+  hold(point: Point): Promise<void> {
+    return new Promise((resolve) => {
+      this.#held.push(resolve);
+      this.child.send({ hold: point });
+    });
+  }
+
+  async kill(): Promise<void> {
+    this.alive = false;
+    this.child.kill("SIGKILL");
+    await this.exited;
+  }
+
+  freeze(): void {
+    this.frozen = true;
+    this.child.kill("SIGSTOP");
+  }
+
+  wake(): void {
+    this.frozen = false;
+    this.child.kill("SIGCONT");
+  }
+
+  /** Asks it to leave in good order, and ends it when it does not. */
+  async close(): Promise<void> {
+    if (!this.alive) return;
+    this.alive = false;
+    this.wake();
+    this.child.send({ close: true });
+    const late = setTimeout(() => this.child.kill("SIGKILL"), 10_000);
+    await this.exited;
+    clearTimeout(late);
+  }
+
+  #ask(verb: string, sid: Sid, rest: object = {}): Promise<Answer> {
+    const id = this.#ids++;
+    return new Promise<Answer>((resolve, reject) => {
+      this.#open.set(id, { resolve, reject });
+      if (!this.child.connected) return reject(new CutOff("its process is gone"));
+      this.child.send({ id, verb, sid, ...rest }, (error) => {
+        if (error) reject(new CutOff("its process is gone"));
+      });
+    });
+  }
+
+  #take(message: Record<string, unknown>): void {
+    if (typeof message.id === "number") {
+      const request = this.#open.get(message.id);
+      this.#open.delete(message.id);
+      const { error } = message as Answer;
+      if (error) request?.reject(new FerryError(error.code, error.message));
+      else request?.resolve(message as Answer);
+    } else if (message.held) {
+      for (const resolve of this.#held.splice(0)) resolve();
+    } else if (message.event) {
+      this.events.push(message as { event: string; detail: string });
+    }
+  }
+}
+
+export type Work = { readonly to: object } | { finish: true } | { reverse: true } | { backfill: true };
+
+/**
+ * Runs a command in a process that is killed at its point number `steps`, or runs to its end if it passes fewer.
+ *
+ * @returns the points it passed and how it ended.
+ */
+export async function walkAndDie(
+  folder: string,
+  config: Config,
+  work: Work,
+  steps: number,
+): Promise<{ points: Point[]; ended: "killed" | "done" | string }> {
+  const args = [JSON.stringify(config), String(steps), JSON.stringify(work)];
+  const child = fork(join(folder, "walker.js"), args, { stdio: "inherit", execArgv: [] });
+  const points: Point[] = [];
+  let ended = "";
+  child.on("message", (message: { point?: Point; stopped?: Point; done?: true; failed?: { code: string } }) => {
+    if (message.point) points.push(message.point);
+    if (message.stopped) {
+      ended = "killed";
+      child.kill("SIGKILL");
+    }
+    if (message.done) ended = "done";
+    if (message.failed) ended = message.failed.code;
+  });
+  await new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  return { points, ended };
+}
