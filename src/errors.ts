@@ -82,6 +82,11 @@ export const CATALOGUE = {
     true,
     "Bring the legacy store back or correct `legacy.url`; nothing was changed.",
   ),
+  LEGACY_REFUSED: entry(
+    EXIT.unreachable,
+    true,
+    "The legacy store answers but does not carry the command out; the text above names its own code. Nothing was changed.",
+  ),
   REDIS_UNREACHABLE: entry(EXIT.unreachable, true, "Bring Redis back or correct `redis.url`; nothing was changed."),
   REDIS_REFUSED: entry(
     EXIT.unreachable,

@@ -30,15 +30,15 @@ export async function copy(
       const marked = eligible.filter((sid) => ctx.routing.placement(sid).routes.write === "L");
       if (marked.length > 0) await ctx.records.mark(marked);
     }
-    const answers = await ctx.records.readMany(
+    const answers = await ctx.records.leaseMany(
       eligible,
       eligible.map(() => ctx.ids.next()),
     );
     const leased: { sid: Sid; at: number; lease: string }[] = [];
     answers.forEach((answer, i) => {
       const at = places[i]!;
-      if (answer.from === "R") outcomes[at] = answer.session === null ? "dirty" : "hit";
-      else if (answer.lease === null) outcomes[at] = "refused";
+      if (answer.state === "intents") outcomes[at] = "refused";
+      else if (answer.state !== "leased") outcomes[at] = answer.state;
       else leased.push({ sid: eligible[i]!, at, lease: answer.lease });
     });
     if (leased.length === 0) return outcomes;

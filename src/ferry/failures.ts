@@ -1,6 +1,6 @@
 import { FerryError } from "../errors.js";
 import { ControlUnreachable, NotSetUp } from "../ports/control-store.js";
-import { LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
+import { LegacyRefused, LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
 import { RedisLost, RedisRefused, RedisUnreachable } from "../ports/redis-records.js";
 
 /** What a door's caller sees of a store's failure: an error of the catalogue, with the store's own as its cause. */
@@ -24,6 +24,9 @@ export function asFerryError(error: unknown): unknown {
   }
   if (error instanceof OutcomeUnknown) {
     return new FerryError("OUTCOME_UNKNOWN", "The legacy store did not tell the outcome of the write.", options);
+  }
+  if (error instanceof LegacyRefused) {
+    return new FerryError("LEGACY_REFUSED", `The legacy store refused the command: ${error.message}`, options);
   }
   if (error instanceof LegacyUnreachable) {
     return new FerryError("LEGACY_UNREACHABLE", "The legacy store cannot be reached.", options);

@@ -1,6 +1,7 @@
 import { type BucketRange, bucketOf, inRange } from "../core/cohort.js";
 import type { WorkName } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
+import { isSynthetic } from "../core/synthetic.js";
 import { FerryError } from "../errors.js";
 import { lastVoiding } from "../ferry/void.js";
 import type { Clock } from "../ports/clock.js";
@@ -67,7 +68,7 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
     for (let pass = 0; pass < PASSES; pass++) {
       let copied = 0;
       for await (const page of stores.legacy.list({ pageSize: PAGE, signal })) {
-        const within = page.filter((sid) => inRange(bucketOf(sid), buckets));
+        const within = page.filter((sid) => isWithin(sid, buckets));
         copied += await copyUntilDone(stores, within, request);
         done += within.length;
         progress("full-copy", done);
@@ -87,7 +88,7 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
     if (!legacy.lossy) return;
     let pushed = 0;
     for await (const page of records.listRecords({ pageSize: PAGE, signal })) {
-      const within = page.filter((sid) => inRange(bucketOf(sid), buckets));
+      const within = page.filter((sid) => isWithin(sid, buckets));
       const held = await legacy.getMany(within);
       const missing = within.filter((_, i) => held[i] === null).map((sid) => ({ sid, dirty: nonce() }));
       if (missing.length > 0) await records.push(missing);
@@ -109,6 +110,11 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
     await records.arm(records.generation, "complete");
   },
 };
+
+/** A check that runs meanwhile has planted sessions of its own. */
+function isWithin(sid: Sid, buckets: BucketRange): boolean {
+  return inRange(bucketOf(sid), buckets) && !isSynthetic(sid);
+}
 
 async function copyUntilDone({ copier, clock }: WorkStores, sids: Sid[], request: WorkRequest): Promise<number> {
   const until = clock.now() + request.patience;
