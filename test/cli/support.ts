@@ -62,9 +62,8 @@ export async function runJson<K extends keyof Documents>(
 ): Promise<z.output<Documents[K]>> {
   const { code, stdout, stderr } = await run([...argv, "--json"], options);
   expect(stdout.trim().split("\n"), stderr).toHaveLength(1);
-  const document = DOCUMENTS[shape].parse(JSON.parse(stdout)) as z.output<Documents[K]>;
   expect(code, `${stdout}\n${stderr}`).toBe(options.code ?? 0);
-  return document;
+  return DOCUMENTS[shape].parse(JSON.parse(stdout)) as z.output<Documents[K]>;
 }
 
 /** A command that must fail: its error document and its exit code. */
