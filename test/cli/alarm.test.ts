@@ -1,0 +1,95 @@
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadConfig } from "../../src/config.js";
+import { openControl } from "../../src/control/index.js";
+import { FerryNode } from "../../src/runtime/node.js";
+import { openStage, runJson, type Stage, seedSessions } from "./support.js";
+
+const SCRIPT = fileURLToPath(new URL("../../scripts/rollback-on-alarm.sh", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+
+let stage: Stage;
+let app: FerryNode;
+let sid: string;
+let options: string[];
+beforeAll(async () => {
+  stage = await openStage();
+  [sid] = (await seedSessions(stage.sql, 50)) as [string];
+  options = ["--config", stage.configure("alarm", { gates: { maxP95: "1m" } })];
+  await runJson("setup", ["setup", ...options]);
+  app = await FerryNode.open(loadConfig({ config: options[1], env: {} }), { role: "app" });
+});
+afterAll(async () => {
+  await app?.close();
+  await stage?.close();
+});
+
+/** As somebody would run it from cron: the built command, and whatever shell is there. */
+function watch(...more: string[]): Promise<{ code: number | null; log: string }> {
+  const child = spawn("sh", [SCRIPT, "--once", "--sample", "50", ...more, "--", ...options], {
+    env: { ...process.env, SESSIONFERRY: `${process.execPath} ${MAIN}` },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let log = "";
+  child.stderr.on("data", (text) => {
+    log += text;
+  });
+  return new Promise((resolve) => child.on("close", (code) => resolve({ code, log })));
+}
+
+const advance = (to: string) => runJson("phase-move", ["phase", "advance", "--to", to, "--percent", "100", ...options]);
+
+describe("rollback-on-alarm", () => {
+  it("has nothing to watch in legacy", async () => {
+    const { code, log } = await watch();
+    expect({ code, log }).toEqual({ code: 0, log: expect.stringContaining("nothing to watch") });
+  });
+
+  it("is content while the stores agree", async () => {
+    await advance("dual-write");
+    await runJson("backfill", ["backfill", ...options]);
+    await runJson("check", ["check", ...options]);
+    await advance("read-through");
+    expect(await watch()).toMatchObject({ code: 0 });
+    expect(await runJson("status", ["status", ...options])).toMatchObject({ phase: "read-through" });
+  });
+
+  it("rolls back when they differ, and not below its floor", async () => {
+    await stage.keys.set(`sess:${sid}`, '{"cookie":{},"cart":"tampered"}', "KEEPTTL");
+    const { code, log } = await watch();
+    expect({ code, log }).toEqual({
+      code: 4,
+      log: expect.stringContaining("rolled back: it stands at dual-write 100 %"),
+    });
+    expect(log).toContain("ALARM at read-through 100 %: the stores differ: 1 mismatched");
+    expect(log).not.toContain(sid);
+    const again = await watch();
+    expect(again).toEqual({ code: 4, log: expect.stringContaining("below the floor dual-write") });
+    expect(await runJson("status", ["status", ...options])).toMatchObject({ phase: "dual-write" });
+    await runJson("check", ["check", "--repair", ...options]);
+    expect(await watch()).toMatchObject({ code: 0 });
+  });
+
+  it("repeats what another command holds or a node holds up, until it is done", async () => {
+    await advance("read-through");
+    await stage.keys.set(`sess:${sid}`, '{"cookie":{},"cart":"tampered"}', "KEEPTTL");
+    const store = await openControl(stage.legacyUrl, { migration: "shop", node: "testtest" });
+    await store.lock("phase", "somebody", 60_000);
+    const running = watch();
+    setTimeout(() => void store.unlock("phase", "somebody"), 8_000);
+    const { code, log } = await running;
+    await store.close();
+    expect(log).toContain("phase rollback ended with 7");
+    expect({ code, log }).toEqual({ code: 4, log: expect.stringContaining("rolled back: it stands at dual-write") });
+  });
+
+  it("ends with 5 when nothing can be steered", async () => {
+    const broken = stage.configure("broken", { control: { url: "postgres://app@127.0.0.1:1/none" } });
+    const before = options;
+    options = ["--config", broken];
+    const { code, log } = await watch();
+    options = before;
+    expect({ code, log }).toEqual({ code: 5, log: expect.stringContaining("status ended with 5") });
+  });
+});
