@@ -85,25 +85,49 @@ export function heldSince(ledger: readonly LedgerEntry[], position: Position): n
   return since;
 }
 
-/** Whether records of buckets that `position` keeps in R may have been dropped at that entry, or because of it. */
-function mayDrop(entry: LedgerEntry, position: Position): boolean {
+/** What an entry tells of the records of buckets that `position` keeps in R. */
+type Fate =
+  | "kept"
+  /** They may have been dropped, and are kept again from the next arrival on. */
+  | "dropped"
+  /** They were dropped, and are kept again from this very moment on: the position was not left for it. */
+  | "begun-anew";
+
+function fateAt(entry: LedgerEntry, position: Position): Fate {
   const { action, detail } = entry;
-  // Whatever the others do, these end in an R that is emptied, at least of some buckets.
-  if (action === "interrupted" || action === "rearm" || action === "redis-lost") return true;
+  // The walk down from a lost Redis ends in one that is emptied.
+  if (action === "redis-lost") return "dropped";
+  if (action === "rearm") return "begun-anew";
   // A step down that was begun and turned round drops on its way back up.
   const reached = action === "begin" ? (detail.to as Position) : arrival(entry);
-  return reached !== null && reached !== "away" && comparePositions(reached, position) < 0;
+  if (reached !== null && reached !== "away" && comparePositions(reached, position) < 0) return "dropped";
+  return action === "interrupted" ? "begun-anew" : "kept";
 }
 
 /**
  * Since when R has kept the copies that `position` asks for, by the ledger (newest entry first): the first time it was
- * reached after they may last have been dropped. Null: as long as the ledger goes back.
+ * reached after they may last have been dropped, or that very drop where the migration stood there all the while (an R
+ * armed anew). Null: as long as the ledger goes back.
  */
 export function copiesSince(ledger: readonly LedgerEntry[], position: Position): number | null {
   let since: number | null = null;
-  for (const entry of ledger) {
-    if (mayDrop(entry, position)) return since ?? entry.at;
+  for (const [i, entry] of ledger.entries()) {
+    if (mayDrop(entry, position)) {
+      const stood = entry.action === "redis-lost" ? null : standing(ledger.slice(i));
+      return stood !== null && comparePositions(stood, position) >= 0 ? entry.at : (since ?? entry.at);
+    }
     if (entry.action === "settled") since = entry.at;
+  }
+  return null;
+}
+
+/** Where the migration stood at the newest of these entries; null where they do not tell. */
+function standing(ledger: readonly LedgerEntry[]): Position | null {
+  for (const entry of ledger) {
+    // A step down that was begun ends in a settled entry of its own.
+    if (entry.action === "begin") continue;
+    const at = arrival(entry);
+    if (at !== null) return at === "away" ? null : at;
   }
   return null;
 }
