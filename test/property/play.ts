@@ -9,7 +9,13 @@ const RAMPS = Object.fromEntries(PHASE_NAMES.map((name) => [name, PHASES[name].r
 
 export type Move = "up" | "down" | "reverse";
 export type Action =
-  | { readonly do: "get" | "set" | "touch" | "destroy"; readonly node: number; readonly sid: number }
+  | {
+      readonly do: "get" | "set" | "touch" | "destroy";
+      readonly node: number;
+      readonly sid: number;
+      readonly after?: number;
+      readonly jitter?: number;
+    }
   | { readonly do: "copy"; readonly node: number; readonly force: boolean }
   | { readonly do: "drain" | "crash" | "poll"; readonly node: number }
   | { readonly do: "redis"; readonly down: boolean }
@@ -19,22 +25,31 @@ export interface Script {
   readonly start: Position;
   readonly moves: readonly Move[];
   readonly actions: readonly Action[];
+  readonly linger: number;
+  readonly lag: number;
 }
 
 const node = fc.nat(2);
-const sid = fc.nat(SIDS.length - 1);
 
-const operation = fc.record({
-  do: fc.constantFrom("get" as const, "set" as const, "touch" as const, "destroy" as const),
-  node,
-  sid,
-});
+const operation = (sids: number): fc.Arbitrary<Action> =>
+  fc.record({
+    do: fc.constantFrom("get" as const, "set" as const, "touch" as const, "destroy" as const),
+    node,
+    sid: fc.nat(sids - 1),
+    // Operations begin all along the transitions: after so many changes of the control record, and a little later.
+    after: fc.oneof(fc.constant(0), fc.nat(16)),
+    jitter: fc.nat(15),
+  });
+export const copying = fc.record({ do: fc.constant("copy" as const), node, force: fc.boolean() });
+export const draining = fc.record({ do: fc.constant("drain" as const), node });
+export const redisOutage = fc.record({ do: fc.constant("redis" as const), down: fc.boolean() });
+export const polling = fc.record({ do: fc.constant("poll" as const), node });
 const trouble: fc.Arbitrary<Action> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ do: fc.constant("copy" as const), node, force: fc.boolean() }) },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant("drain" as const), node }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("poll" as const), node }) },
+  { weight: 4, arbitrary: copying },
+  { weight: 4, arbitrary: draining },
+  { weight: 2, arbitrary: polling },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("crash" as const), node }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("redis" as const), down: fc.boolean() }) },
+  { weight: 2, arbitrary: redisOutage },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("legacy" as const), vague: fc.boolean() }) },
 );
 
@@ -45,27 +60,52 @@ export const POSITIONS: readonly Position[] = [
   ),
 ];
 
-export const script = (bounds: { operations?: number; moves?: number; actions?: fc.Arbitrary<Action> } = {}) =>
+export interface Bounds {
+  readonly starts?: readonly Position[];
+  /** Exactly these moves, instead of any. */
+  readonly moves?: readonly Move[];
+  /** What else happens beside the operations of clients. */
+  readonly trouble?: fc.Arbitrary<Action>;
+  /** Sids the clients use, by index: fewer make collisions likelier. */
+  readonly sids?: number;
+  /** Exactly these actions, in whatever order the scheduler starts them. */
+  readonly actions?: readonly Action[];
+  readonly linger?: number;
+  readonly lag?: number;
+}
+
+export const script = ({
+  starts = POSITIONS,
+  moves,
+  trouble: around = trouble,
+  sids = SIDS.length,
+  actions,
+  linger,
+  lag,
+}: Bounds = {}) =>
   fc.record<Script>({
-    start: fc.constantFrom(...POSITIONS),
-    moves: fc.array(fc.constantFrom<Move>("up", "up", "down", "reverse"), { maxLength: bounds.moves ?? 4 }),
-    actions: fc.array(
-      fc.oneof(
-        { weight: 3, arbitrary: operation as fc.Arbitrary<Action> },
-        { weight: 1, arbitrary: bounds.actions ?? trouble },
-      ),
-      { minLength: 2, maxLength: bounds.operations ?? 14 },
-    ),
+    lag: lag === undefined ? fc.oneof(fc.constant(0), fc.nat(15)) : fc.constant(lag),
+    linger: linger === undefined ? fc.oneof(fc.constant(0), fc.nat(5)) : fc.constant(linger),
+    start: fc.constantFrom(...starts),
+    moves: moves
+      ? fc.constant(moves)
+      : fc.array(fc.constantFrom<Move>("up", "up", "down", "reverse"), { maxLength: 4 }),
+    actions: actions
+      ? fc.constant(actions)
+      : fc.array(fc.oneof({ weight: 3, arbitrary: operation(sids) }, { weight: 1, arbitrary: around }), {
+          minLength: 2,
+          maxLength: 14,
+        }),
   });
 
 /** Plays a script to its end under the scheduler's order and brings the world to rest; throws what it finds wrong. */
 export async function play(
-  { start, moves, actions }: Script,
+  { start, moves, actions, linger, lag }: Script,
   scheduler: Scheduler,
   variant: Partial<WorldOptions> = {},
 ): Promise<World> {
-  const world = await World.create({ sids: SIDS, nodes: 3, phases: PHASES, start, ...variant }, scheduler);
-  void walk(world, moves);
+  const world = await World.create({ sids: SIDS, nodes: 3, phases: PHASES, start, linger, lag, ...variant }, scheduler);
+  void walk(world, moves).finally(() => world.changed(Number.POSITIVE_INFINITY));
   for (const action of actions) void perform(world, action);
   await settle(world);
 
@@ -97,8 +137,18 @@ function perform(world: World, action: Action): Promise<void> {
     case "legacy":
       return world.setLegacyVague(action.vague);
     default:
-      return world.operate(action.node, action.do, SIDS[action.sid]!);
+      return operate(world, action.do, action);
   }
+}
+
+async function operate(
+  world: World,
+  verb: "get" | "set" | "touch" | "destroy",
+  { node, sid, after = 0, jitter = 0 }: { node: number; sid: number; after?: number; jitter?: number },
+): Promise<void> {
+  await world.afterChanges(after);
+  for (let i = 0; i < jitter; i++) await world.step("jitter");
+  await world.operate(node, verb, SIDS[sid]!);
 }
 
 async function walk(world: World, moves: readonly Move[]): Promise<void> {

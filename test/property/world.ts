@@ -20,7 +20,7 @@ import { write } from "../../src/ferry/write.js";
 import type { Clock } from "../../src/ports/clock.js";
 import { type ControlRecord, type ControlStore, PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
 import { type LegacyStore, OutcomeUnknown } from "../../src/ports/legacy-store.js";
-import { SILENT } from "../../src/ports/observer.js";
+import { type Observer, SILENT } from "../../src/ports/observer.js";
 import { type RedisRecords, RedisUnreachable } from "../../src/ports/redis-records.js";
 import { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
 import { MemoryRedisRecords } from "../../src/stores/records-memory.js";
@@ -29,7 +29,7 @@ import { type Call, isLinearizable, type Recorded, type State } from "../support
 
 /** Far away: these tests leave real time to others. */
 const FAR = 10_000_000;
-const OVERDUE_AFTER = 5_000;
+const OVERDUE_AFTER = 1_500;
 
 export interface WorldOptions {
   readonly sids: readonly Sid[];
@@ -37,6 +37,10 @@ export interface WorldOptions {
   readonly start: Position;
   readonly phases: Phases;
   readonly lossy?: boolean;
+  /** So many extra steps pass between a write on L and its close: slow closes make rare overlaps common. */
+  readonly linger?: number;
+  /** The second node hears of changes so many steps later than the first, the third twice as many. */
+  readonly lag?: number;
   /** Subclasses that leave out one rule. */
   readonly records?: typeof MemoryRedisRecords;
   readonly legacy?: typeof MemoryLegacyStore;
@@ -73,6 +77,8 @@ export class World {
   /** While true, writes on L lose their replies, and some land late. */
   legacyVague = false;
   #repairedAt = -1;
+  #changes = 0;
+  #waiting: { count: number; resolve: () => void }[] = [];
   #lostReplies = 0;
   #names = 0;
   #values = 0;
@@ -148,8 +154,8 @@ export class World {
       health: new RedisHealth(this.clock, SILENT),
       ids: new IdSource(id),
       clock: this.clock,
-      observer: SILENT,
-      limits: { redis: 50, request: 1_000 },
+      observer: this.#observer(),
+      limits: { redis: 50, request: 600 },
     };
     const node: WorldNode = {
       id,
@@ -163,11 +169,33 @@ export class World {
     return node;
   }
 
+  #observer(): Observer {
+    const linger = this.options.linger ?? 0;
+    const pass = async () => {
+      for (let i = 0; i < linger; i++) await this.step("linger");
+    };
+    return linger === 0 ? SILENT : { ...SILENT, at: (point) => (point === "write:written" ? pass() : undefined) };
+  }
+
   get live(): WorldNode[] {
     return this.nodes.filter(({ line }) => !line.crashed);
   }
 
   // --- What happens in this world ---
+
+  /** Resolves once the control record has changed so often, or will change no more. */
+  async afterChanges(count: number): Promise<void> {
+    if (this.#changes < count) await new Promise<void>((resolve) => this.#waiting.push({ count, resolve }));
+  }
+
+  changed(count = this.#changes + 1): void {
+    this.#changes = count;
+    this.#waiting = this.#waiting.filter((waiting) => {
+      if (waiting.count > count) return true;
+      waiting.resolve();
+      return false;
+    });
+  }
 
   /** A client's operation on one node, recorded. */
   async operate(at: number, kind: "get" | "set" | "touch" | "destroy", sid: Sid): Promise<void> {
@@ -243,9 +271,12 @@ export class World {
   async poll(node: WorldNode): Promise<void> {
     if (node.polling || node.line.crashed) return;
     node.polling = true;
+    const lag = (this.options.lag ?? 0) * Math.min(this.nodes.indexOf(node), 2);
     try {
+      for (let i = 0; i < lag; i++) await this.step("lag");
       await node.follower.poll();
       await flushArrears(node.ctx).catch(() => {});
+      if (node.ctx.health.state === "up") return;
       await node.ctx.records.ping().then(
         () => node.ctx.health.succeeded(),
         (error) => node.ctx.health.failed(error),
@@ -311,7 +342,7 @@ export class World {
       clock,
       nonce: () => job.ctx.ids.next(),
     };
-    const times = { acknowledge: 30_000, drain: 30_000, overdueAfter: OVERDUE_AFTER };
+    const times = { acknowledge: 2_000, drain: 2_000, overdueAfter: OVERDUE_AFTER };
     const coordinator = new Coordinator(
       this.#wired<ControlStore>(this.control, "control", job.line),
       this.options.phases,
@@ -374,7 +405,8 @@ export class World {
       const vague = name === "legacy" && this.legacyVague && ["set", "touch", "destroy"].includes(method);
       if (vague) return this.#vaguely(line, perform);
       const result = await perform();
-      await this.step(`${name}.${method} answers`);
+      if (method === "compareAndSet" && result !== null) this.changed();
+      if (name !== "control") await this.step(`${name}.${method} answers`);
       if (line.crashed) return NEVER_ANSWERED;
       if (name === "redis" && this.redisDown) throw new RedisUnreachable("reply lost", true);
       return result;
