@@ -110,24 +110,13 @@ function fateAt(entry: LedgerEntry, position: Position): Fate {
  * armed anew). Null: as long as the ledger goes back.
  */
 export function copiesSince(ledger: readonly LedgerEntry[], position: Position): number | null {
-  let since: number | null = null;
-  for (const [i, entry] of ledger.entries()) {
-    if (mayDrop(entry, position)) {
-      const stood = entry.action === "redis-lost" ? null : standing(ledger.slice(i));
-      return stood !== null && comparePositions(stood, position) >= 0 ? entry.at : (since ?? entry.at);
-    }
-    if (entry.action === "settled") since = entry.at;
-  }
-  return null;
-}
-
-/** Where the migration stood at the newest of these entries; null where they do not tell. */
-function standing(ledger: readonly LedgerEntry[]): Position | null {
+  let reached: number | null = null;
+  let anew: number | null = null;
   for (const entry of ledger) {
-    // A step down that was begun ends in a settled entry of its own.
-    if (entry.action === "begin") continue;
-    const at = arrival(entry);
-    if (at !== null) return at === "away" ? null : at;
+    const fate = fateAt(entry, position);
+    if (fate === "dropped") return Math.max(reached ?? entry.at, anew ?? 0);
+    if (fate === "begun-anew") anew ??= entry.at;
+    else if (entry.action === "settled") reached = entry.at;
   }
-  return null;
+  return anew;
 }

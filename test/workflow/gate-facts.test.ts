@@ -164,12 +164,6 @@ describe("since when Redis has kept its copies", () => {
     expect(since([...climb, entry(5, "redis-lost"), settled(6, "dual-write", 100)])).toBe(6);
     expect(since([...climb, entry(5, "demote"), settled(6, "dual-write", 100)])).toBe(4);
   });
-  test("a step up after Redis was armed anew changes nothing", () => {
-    const up = [begin(8, "read-through", 10), settled(9, "read-through", 10)];
-    expect(since([...climb, entry(5, "rearm"), ...up])).toBe(5);
-    expect(since([...climb, entry(5, "redis-lost"), settled(6, "dual-write", 100), entry(7, "rearm"), ...up])).toBe(7);
-    expect(since([settled(2, "dual-write", 10), entry(5, "rearm"), settled(6, "dual-write", 100), ...up], 100)).toBe(6);
-  });
   test("from the moment on at which Redis was armed anew, not from the next step on", () => {
     const next = [begin(6, "read-through", 10), settled(7, "read-through", 10)];
     expect(since([...climb, entry(5, "rearm"), ...next])).toBe(5);
