@@ -210,3 +210,16 @@ async function bringToRest(world: World): Promise<void> {
 function describe(world: World, id: string): string {
   return JSON.stringify(world.history.get(id));
 }
+
+/** Runs of one test file; two files make the 10,000 that CI plays. */
+const RUNS = Number(process.env.PROPERTY_RUNS ?? 5_000);
+
+/** Plays so many scripts; fast-check prints the seed and the shortest trace of one that fails. */
+export async function assertProtocol(bounds: Bounds): Promise<void> {
+  await fc.assert(
+    fc.asyncProperty(script(bounds), fc.scheduler(), async (scenario, scheduler) => {
+      await play(scenario, scheduler);
+    }),
+    { numRuns: RUNS },
+  );
+}

@@ -29,7 +29,7 @@ import { type Call, isLinearizable, type Recorded, type State } from "../support
 
 /** Far away: these tests leave real time to others. */
 const FAR = 10_000_000;
-const OVERDUE_AFTER = 1_500;
+const OVERDUE_AFTER = 6_000;
 
 export interface WorldOptions {
   readonly sids: readonly Sid[];
@@ -155,7 +155,7 @@ export class World {
       ids: new IdSource(id),
       clock: this.clock,
       observer: this.#observer(),
-      limits: { redis: 50, request: 600 },
+      limits: { redis: 50, request: 300 },
     };
     const node: WorldNode = {
       id,
@@ -342,7 +342,7 @@ export class World {
       clock,
       nonce: () => job.ctx.ids.next(),
     };
-    const times = { acknowledge: 2_000, drain: 2_000, overdueAfter: OVERDUE_AFTER };
+    const times = { acknowledge: 8_000, drain: 8_000, overdueAfter: OVERDUE_AFTER };
     const coordinator = new Coordinator(
       this.#wired<ControlStore>(this.control, "control", job.line),
       this.options.phases,
