@@ -115,7 +115,6 @@ export class Stage {
 
   /** Runs a command line as a reader would who has no terminal at hand. */
   async run(line: string): Promise<Ran> {
-    const T0 = Date.now(); // TIMING
     const child = spawn("sh", ["-c", line], {
       cwd: this.folder,
       env: this.#env(),
@@ -134,7 +133,6 @@ export class Stage {
     const timer = setTimeout(() => process.kill(-child.pid!, "SIGKILL"), PATIENCE);
     const exit = await new Promise<number>((resolve) => child.on("close", (code) => resolve(code ?? -1)));
     clearTimeout(timer);
-    process.stderr.write(`${Date.now() - T0} ${exit} ${line.slice(0, 90)}\n`); // TIMING
     return { exit, output, stdout };
   }
 
