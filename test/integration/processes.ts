@@ -47,6 +47,8 @@ export class MemberProcess implements Member {
   /** False once it was killed: no new requests then. */
   alive = true;
   frozen = false;
+  /** How often it was frozen: a request under way then took as long as that. */
+  freezes = 0;
 
   private constructor(
     readonly child: ChildProcess,
@@ -105,6 +107,7 @@ export class MemberProcess implements Member {
 
   freeze(): void {
     this.frozen = true;
+    this.freezes++;
     this.child.kill("SIGSTOP");
   }
 
@@ -152,22 +155,33 @@ export class MemberProcess implements Member {
 
 export type Work = { readonly to: object } | { finish: true } | { reverse: true } | { backfill: true };
 
+/** What walker.js tells. */
+interface Told {
+  readonly holder: string;
+  readonly point: Point;
+  readonly stopped: Point;
+  readonly done: true;
+  readonly failed: { readonly code: string };
+}
+
 /**
  * Runs a command in a process that is killed at its point number `steps`, or runs to its end if it passes fewer.
  *
- * @returns the points it passed and how it ended.
+ * @returns the points it passed, how it ended, and in whose name it held its locks.
  */
 export async function walkAndDie(
   folder: string,
   config: Config,
   work: Work,
   steps: number,
-): Promise<{ points: Point[]; ended: "killed" | "done" | string }> {
+): Promise<{ points: Point[]; ended: "killed" | "done" | string; holder: string }> {
   const args = [JSON.stringify(config), String(steps), JSON.stringify(work)];
   const child = fork(join(folder, "walker.js"), args, { stdio: "inherit", execArgv: [] });
   const points: Point[] = [];
   let ended = "";
-  child.on("message", (message: { point?: Point; stopped?: Point; done?: true; failed?: { code: string } }) => {
+  let holder = "";
+  child.on("message", (message: Partial<Told>) => {
+    if (message.holder) holder = message.holder;
     if (message.point) points.push(message.point);
     if (message.stopped) {
       ended = "killed";
@@ -177,5 +191,5 @@ export async function walkAndDie(
     if (message.failed) ended = message.failed.code;
   });
   await new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  return { points, ended };
+  return { points, ended, holder };
 }

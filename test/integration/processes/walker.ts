@@ -29,6 +29,7 @@ async function main(): Promise<void> {
     },
   });
   const { control, legacy, records, ferry, phases, ctx } = node;
+  send({ holder: node.id });
   const coordinator = new Coordinator(
     control,
     phases,
@@ -52,6 +53,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error) => {
-  send({ failed: { code: error.code ?? "none", message: String(error.message) } });
+  send({ failed: { code: error.code ?? error.name, message: String(error.message) } });
   process.exit(1);
 });
