@@ -2,7 +2,6 @@ import { redactUrl, secretsOf } from "../config/urls.js";
 import type { Config } from "../core/config.js";
 import { FerryError } from "../errors.js";
 import { asCatalogued } from "../jobs/patience.js";
-import { LegacyRefused } from "../ports/legacy-store.js";
 
 /** Passwords of a configuration, in every spelling, longest first. */
 export function secretsIn(config: Config | null): string[] {
@@ -22,11 +21,9 @@ function scrubUnexpected(text: string, secrets: readonly string[]): string {
   return scrub(text, secrets).replace(/[A-Za-z0-9_%-]{24,}/g, "***");
 }
 
-const LOOK = { remedy: "See what the legacy store grants and lacks.", next: "sessionferry doctor" };
-
 /** The store that an error is about, as it may be shown. */
 function placeOf(code: string, config: Config): string | null {
-  if (code === "LEGACY_UNREACHABLE") return redactUrl(config.legacy.url);
+  if (code === "LEGACY_UNREACHABLE" || code === "LEGACY_REFUSED") return redactUrl(config.legacy.url);
   if (code === "REDIS_UNREACHABLE" || code === "REDIS_REFUSED") return redactUrl(config.redis.url);
   return code === "CONTROL_UNREACHABLE" ? redactUrl(config.control.url) : null;
 }
@@ -46,7 +43,6 @@ export function toFailure(error: unknown, config: Config | null): FerryError {
       cause,
     });
   }
-  if (error instanceof LegacyRefused) return new FerryError("GUARD_REFUSED", scrub(error.message, secrets), LOOK);
   if (isAbort(error)) return new FerryError("INTERRUPTED", "interrupted", { cause: error });
   const name = error instanceof Error ? error.name : typeof error;
   const first = (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";

@@ -49,7 +49,9 @@ export async function runCli(input: CliInput): Promise<ExitCode> {
       by: operatorName(),
       verbose,
     };
-    return report(await command.run(context, values), output);
+    const exit = report(await command.run(context, values), output);
+    // A watching command that nobody reads any more has done what it was for.
+    return readerGone && exit === EXIT.interrupted ? EXIT.done : exit;
   } catch (error) {
     const failure = toFailure(error, config);
     if (failure.code === "INTERRUPTED" && readerGone) return EXIT.done;
@@ -74,7 +76,7 @@ const PIPE_PATIENCE = 3_000;
  * be asked; only a word that must be typed may also come through a pipe, since nobody pipes a migration's name by
  * accident.
  */
-async function confirm(question: Question, input: CliInput): Promise<void> {
+export async function confirm(question: Question, input: CliInput): Promise<void> {
   if (question.yes) return;
   const asked = isTerminal(input.stdin) && isTerminal(input.stderr);
   if (!asked && question.typed === undefined) throw unanswered(question);

@@ -70,7 +70,7 @@ export const LEGACY_PROBES: readonly Probe[] = [
     if (tooLarge === 0) return fine("no session is too large for Redis");
     return warning(
       `${tooLarge} sessions are larger than 512 MB and cannot move`,
-      "Find out what fills them; phase advance will refuse as long as they live.",
+      "Find out what fills them: these users would be logged out when Redis becomes the authority.",
     );
   }),
   postgres("legacy-pooler", false, ({ pooled }) => {

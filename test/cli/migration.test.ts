@@ -1,7 +1,9 @@
+import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadConfig } from "../../src/config.js";
 import { openControl } from "../../src/control/index.js";
@@ -273,6 +275,25 @@ describe("when something is in the way", () => {
     const lines = stdout.trim().split("\n");
     expect(lines.length).toBeGreaterThan(1);
     for (const line of lines) expect(JSON.parse(line)).toMatchObject({ migration: "second" });
+  });
+
+  it("leaves at once, as a process, when a store hangs", async () => {
+    const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+    const child = spawn(process.execPath, [main, "status", "--watch", "--json", ...steering], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const ended = new Promise((resolve) => child.on("close", resolve));
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    stage.postgres.pause();
+    try {
+      await delay(2_200);
+      const asked = Date.now();
+      child.kill("SIGINT");
+      expect(await ended).toBe(130);
+      expect(Date.now() - asked).toBeLessThan(5_000);
+    } finally {
+      stage.postgres.resume();
+    }
   });
 
   it("leaves a lost Redis behind for dual-write", async () => {

@@ -1,6 +1,6 @@
 import { EXIT } from "../../errors.js";
 import { defineCommand } from "../command.js";
-import { choice, flag, whole } from "../options.js";
+import { choice, duration, flag, whole } from "../options.js";
 import { isTerminal } from "../terminal.js";
 
 export const command = defineCommand({
@@ -8,6 +8,9 @@ export const command = defineCommand({
     legacy: choice("The store to start from (postgres unless given).", ["postgres", "memcached"]),
     install: flag("Install missing servers (Debian or Ubuntu, as root or with sudo)."),
     rate: whole("Requests a second of all users together, 180 unless given.", 10, 10_000),
+    sessions: whole("Sessions that no traffic touches, 20000 unless given.", 100, 1_000_000),
+    outage: duration("How long Redis is dead, 10s unless given."),
+    breath: duration("How long the traffic is left alone at each station, 2s unless given."),
   },
   examples: [
     ["$0 demo", "From PostgreSQL to Redis, in under two minutes"],
@@ -21,6 +24,9 @@ export const command = defineCommand({
       legacy: values.legacy ?? "postgres",
       install: values.install,
       rate: values.rate,
+      quiet: values.sessions,
+      outage: values.outage,
+      breath: values.breath,
       // Empty servers that run already; the demo does not kill them.
       redisUrl: context.urls.redis,
       legacyUrl: context.urls.legacy,
