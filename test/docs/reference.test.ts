@@ -59,7 +59,7 @@ function wordsOf(code: string): string[] {
 
 /** Notation of the reference, as a value that the option takes. */
 const VALUES: Readonly<Record<string, string>> = {
-  N: "10",
+  N: "100",
   T: "30s",
   TEXT: "why",
   FILE: "report.md",
