@@ -3,10 +3,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse } from "../../src/cli/parse.js";
 import { generatedSchemas, phaseFile } from "../../src/cli/schemas.js";
 import { VERBS, type Verb } from "../../src/cli/verbs.js";
 import { PHASE_NAMES } from "../../src/core/phase.js";
+import { FerryError } from "../../src/errors.js";
 import { run, runError, runJson } from "./support.js";
 
 let folder: string;
@@ -88,6 +91,31 @@ describe("usage", () => {
     expect(message).not.toContain("kNAd");
     const { stderr } = await run(["session", "show", "kNAd4fWJJdLkBz1HhE9vKtBqMYbTY7Pa"]);
     expect(stderr).not.toContain("kNAd");
+  });
+
+  it("takes any line apart or refuses it with a word of the catalogue", async () => {
+    const word = fc.oneof(
+      fc.constantFrom(
+        ...COMMANDS.flat(),
+        "--json",
+        "--to",
+        "--percent",
+        "50",
+        "--yes",
+        "--",
+        "-x",
+        "--help=no",
+        "--to=",
+      ),
+      fc.string(),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(word, { maxLength: 6 }), async (argv) => {
+        const parsed = await parse(argv, "0.0.0").catch((error: unknown) => error);
+        if (parsed instanceof Error) expect(parsed).toBeInstanceOf(FerryError);
+      }),
+      { numRuns: 150 },
+    );
   });
 
   it("wants --to without a terminal", async () => {

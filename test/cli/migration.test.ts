@@ -178,6 +178,8 @@ describe("from legacy to complete", () => {
     await runJson("cleanup", ["cleanup", "--yes", ...options]);
     expect(await runJson("cleanup", ["cleanup", "--yes", ...options])).toMatchObject({ plan: [] });
     expect(await stage.keys.keys("sf:*")).toEqual(["sf:shop:seal"]);
+    const { exit, message } = await runError(["status", ...options]);
+    expect({ exit, message }).toEqual({ exit: 3, message: expect.stringContaining("complete and cleaned up") });
     // The sessions live on in Redis alone.
     expect(await app.ferry.get(sids[10]!)).not.toBeNull();
   });

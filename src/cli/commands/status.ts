@@ -1,3 +1,5 @@
+import { FerryError } from "../../errors.js";
+import { NotSetUp } from "../../ports/control-store.js";
 import { systemClock } from "../../runtime/clock.js";
 import { openVisitor } from "../../runtime/visitor.js";
 import { type OverviewSources, overview } from "../../workflow/overview.js";
@@ -23,8 +25,16 @@ export const command = defineCommand({
     const { control, legacy, records } = visitor;
     const sources: OverviewSources = { control, legacy, records, config };
     const look = async (): Promise<Status> => {
-      const seen = await abortable(overview(sources, way), context.signal);
+      const seen = await abortable(overview(sources, way).catch(whenGone), context.signal);
       return statusDocument(seen, way.phases);
+    };
+    /** After complete and cleanup there is no record any more, and that is as it should be. */
+    const whenGone = async (error: unknown): Promise<never> => {
+      const seal = error instanceof NotSetUp ? await records.seal().catch(() => null) : null;
+      if (seal?.state !== "complete") throw error;
+      throw new FerryError("NOT_SET_UP", "This migration is complete and cleaned up: Redis is alone.", {
+        remedy: "There is nothing left to steer.",
+      });
     };
     const { output } = context;
     try {
