@@ -96,6 +96,7 @@ const SCENES: Scenes = {
     await stage.must("sessionferry check", 4);
   },
   "Giving the migration up": async (stage) => {
+    await stage.startApplications(1);
     await stage.must("sessionferry cleanup --yes", 3);
     await stage.stopApplications();
   },
@@ -117,6 +118,11 @@ const MEANWHILE: Scenes = {
     await stage.stopApplications();
   },
   "Redis came back empty: sessionferry backfill": mirrorIsHealthy,
+  'Redeploying the old build: sessionferry phase rollback --to dual-write --redis-lost --reason "the old build stays"':
+    async (stage) => {
+      await climb(stage, "redis-first");
+      await stage.stopApplications();
+    },
 };
 
 test("every command of the runbook does what it promises, in its order", { timeout: 480_000 }, async () => {
@@ -127,4 +133,6 @@ test("every command of the runbook does what it promises, in its order", { timeo
   // Every scene belongs to a section that has commands.
   const headings = sections.filter(({ commands }) => commands.length > 0).map(({ heading }) => heading);
   expect(Object.keys(SCENES).filter((heading) => !headings.includes(heading))).toEqual([]);
+  const shown = sections.flatMap(({ heading, commands }) => commands.map(({ command }) => `${heading}: ${command}`));
+  expect(Object.keys(MEANWHILE).filter((one) => !shown.includes(one))).toEqual([]);
 });
