@@ -1,7 +1,8 @@
 import { userInfo } from "node:os";
 import type { z } from "zod";
 import { interpolate } from "./config/interpolate.js";
-import { allKeyPaths, configSchema, crossProblems, isSection, knownKeys } from "./config/schema.js";
+import { allKeyPaths, knownKeys } from "./config/json-schema.js";
+import { configSchema, crossProblems, isSection } from "./config/schema.js";
 import { locateConfig, readConfigFile } from "./config/source.js";
 import { nearest } from "./config/suggest.js";
 import type { Config } from "./core/config.js";

@@ -1,107 +1,26 @@
 import { z } from "zod";
-import { parseDuration } from "./duration.js";
-import { isMemcached, isPostgres, type StoreUrlRole, urlProblem } from "./urls.js";
+import {
+  DAY,
+  deadline,
+  duration,
+  flag,
+  HOUR,
+  MINUTE,
+  oneOf,
+  ramp,
+  SECOND,
+  section,
+  share,
+  stay,
+  text,
+  url,
+  whole,
+} from "./fields.js";
+import { isMemcached, isPostgres, urlProblem } from "./urls.js";
 
 /**
- * The configuration file as data. Every key has a description, because the JSON schema for editors is made of it, and
- * every message is the end of a sentence that begins with the full path of the key. Values are never quoted in
- * messages: a key in the wrong place may hold a password.
+ * The configuration file as data. Every key has a description, because the JSON schema for editors is made of it.
  */
-
-/** In an editor a value may still be `${NAME}`; when the schema is applied, names have been replaced already. */
-const VARIABLE = "\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}";
-
-const required = (message: string) => (issue: { readonly input?: unknown }) =>
-  issue.input === undefined ? "is required" : message;
-
-interface Range {
-  readonly min: number;
-  readonly max: number;
-}
-
-function number(range: Range & { readonly integer?: boolean }) {
-  const kind = range.integer === true ? "a whole number" : "a number";
-  const message = `must be ${kind} from ${range.min} to ${range.max}`;
-  return z
-    .union(
-      [
-        z.number({ error: message }).min(range.min, { error: message }).max(range.max, { error: message }),
-        z.string().regex(new RegExp(`^(\\d+(\\.\\d+)?|${VARIABLE})$`), { error: message }),
-      ],
-      { error: message },
-    )
-    .transform((value, context) => {
-      const result = Number(value);
-      const whole = range.integer !== true || Number.isInteger(result);
-      if (whole && result >= range.min && result <= range.max) return result;
-      context.addIssue({ code: "custom", message });
-      return z.NEVER;
-    });
-}
-
-const whole = (min: number, max: number) => number({ min, max, integer: true });
-const share = () => number({ min: 0, max: 1 });
-
-function duration(range: Range & { readonly told: string }) {
-  const message = `must be a duration such as 50ms, 5s, 15m, 12h or 30d, ${range.told}`;
-  return z
-    .union(
-      [
-        z.number({ error: message }).min(range.min, { error: message }).max(range.max, { error: message }),
-        z.string().regex(new RegExp(`^\\s*(\\d+(\\.\\d+)?\\s*(ms|s|m|h|d)?|${VARIABLE})\\s*$`), { error: message }),
-      ],
-      { error: message },
-    )
-    .transform((value, context) => {
-      const result = parseDuration(value);
-      if (result !== null && result >= range.min && result <= range.max) return result;
-      context.addIssue({ code: "custom", message });
-      return z.NEVER;
-    });
-}
-
-const SECOND = 1000;
-const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
-
-const deadline = () => duration({ min: 1, max: 10 * MINUTE, told: "from 1ms to 10m" });
-const stay = () => duration({ min: 0, max: 365 * DAY, told: "at most 365d" });
-
-function text(pattern: RegExp, message: string) {
-  return z.string({ error: required(message) }).regex(pattern, { error: message });
-}
-
-function url(role: StoreUrlRole, words: readonly string[] = []) {
-  return z.string({ error: required("must be a URL") }).superRefine((value, context) => {
-    if (words.includes(value)) return;
-    const problem = urlProblem(value, role);
-    if (problem !== null) context.addIssue({ code: "custom", message: problem });
-  });
-}
-
-const flag = () => z.boolean({ error: "must be true or false" });
-
-function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
-  return z.enum(values, { error: required(`must be one of ${values.join(", ")}`) });
-}
-
-function section<T extends z.ZodRawShape>(shape: T) {
-  return z.strictObject(shape, { error: required("must be a section with keys of its own") });
-}
-
-/** Percentages of a ramp: each a step of its own, the last one everybody. */
-function ramp(fallback: readonly number[]) {
-  const message = "must be whole percentages that rise strictly from at least 1 to exactly 100, such as [10, 50, 100]";
-  return z
-    .array(z.number({ error: message }), { error: message })
-    .max(100, { error: message })
-    .superRefine((steps, context) => {
-      const rising = steps.every((step, i) => Number.isInteger(step) && step >= 1 && step > (steps[i - 1] ?? 0));
-      if (!rising || steps.at(-1) !== 100) context.addIssue({ code: "custom", message });
-    })
-    .default([...fallback]);
-}
 
 /** A table's name, with its schema where needed; quoted by the store, so only what would confuse people is refused. */
 const TABLE = /^[A-Za-z_][A-Za-z0-9_$-]{0,62}(\.[A-Za-z_][A-Za-z0-9_$-]{0,62})?$/;
@@ -296,46 +215,4 @@ export function crossProblems(raw: unknown): string[] {
 
 export function isSection(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-interface JsonSchema {
-  readonly properties?: Readonly<Record<string, JsonSchema>>;
-  readonly [key: string]: unknown;
-}
-
-/** The JSON schema for editors, generated; `npm run schemas` writes it into schemas/config.schema.json. */
-export function configJsonSchema(): JsonSchema {
-  const schema = z.toJSONSchema(configSchema, { io: "input" }) as JsonSchema;
-  const properties = { ...schema.properties };
-  const { description, ...controlObject } = properties.control ?? {};
-  properties.control = {
-    description,
-    anyOf: [{ type: "string", enum: ["same", "target"] }, controlObject],
-  };
-  const name = { title: "sessionferry.yaml", description: "The configuration of one migration." };
-  return { ...schema, ...name, properties: { $schema: { type: "string" }, ...properties } };
-}
-
-let keyTree: JsonSchema | undefined;
-
-/** Made once, and only when there is something to complain about: it takes milliseconds. */
-function keys(): JsonSchema {
-  keyTree ??= z.toJSONSchema(configSchema, { io: "input" }) as JsonSchema;
-  return keyTree;
-}
-
-/** The keys that exist at a path of the configuration. */
-export function knownKeys(path: readonly string[]): string[] {
-  const schema = path.reduce<JsonSchema | undefined>((parent, key) => parent?.properties?.[key], keys());
-  return Object.keys(schema?.properties ?? {});
-}
-
-/** The full paths of all keys, to find one that was written at the wrong place. */
-export function allKeyPaths(): string[] {
-  const walk = (schema: JsonSchema, prefix: string): string[] =>
-    Object.entries(schema.properties ?? {}).flatMap(([key, child]) => [
-      prefix + key,
-      ...walk(child, `${prefix}${key}.`),
-    ]);
-  return walk(keys(), "");
 }
