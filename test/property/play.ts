@@ -111,6 +111,10 @@ export async function play(
 
   world.redisDown = false;
   world.legacyVague = false;
+  world.changed(Number.POSITIVE_INFINITY);
+  await settle(world);
+  world.pass(20_000);
+  for (const node of world.live) await done(world, world.poll(node));
   await bringToRest(world);
   const difference = world.differenceAtRest();
   if (difference !== null) throw new Error(difference);

@@ -48,6 +48,7 @@ export interface WorldOptions {
 
 interface WorldNode {
   readonly id: string;
+  readonly role: "app" | "job";
   readonly ferry: Ferry;
   readonly ctx: FerryContext;
   readonly follower: Follower;
@@ -159,6 +160,7 @@ export class World {
     };
     const node: WorldNode = {
       id,
+      role,
       ctx,
       line,
       ferry: new Ferry(ctx),
@@ -200,7 +202,7 @@ export class World {
   /** A client's operation on one node, recorded. */
   async operate(at: number, kind: "get" | "set" | "touch" | "destroy", sid: Sid): Promise<void> {
     await this.step(`begin ${kind}`);
-    const apps = this.live.filter(({ id }) => id < "node9000");
+    const apps = this.live.filter(({ role }) => role === "app");
     const node = apps[at % apps.length];
     if (node === undefined) return;
     await this.operateOn(node, kind, sid);
@@ -244,14 +246,14 @@ export class World {
     await node.ferry.drain(dirty).catch(() => {});
   }
 
-  /** kill -9: what it has sent may still land until its connections are ended. */
+  /** kill -9, of a coordinator too: what it has sent may still land until its connections are ended. */
   async crash(at: number): Promise<void> {
     await this.step("crash");
     const node = this.live[at % this.live.length];
-    if (node !== undefined && this.live.length > 1) node.line.crashed = true;
+    const isLastApp = node?.role === "app" && this.live.filter(({ role }) => role === "app").length === 1;
+    if (node !== undefined && !isLastApp) node.line.crashed = true;
   }
 
-  /** A full cache forgets a session that no one may count on then. */
   async setRedisDown(down: boolean): Promise<void> {
     await this.step(down ? "redis goes" : "redis comes");
     this.redisDown = down;
@@ -286,6 +288,11 @@ export class World {
     } finally {
       node.polling = false;
     }
+  }
+
+  /** Time passes with nothing happening: the locks of the dead run out. */
+  pass(ms: number): void {
+    this.#now += ms;
   }
 
   // --- Transitions ---
@@ -359,8 +366,10 @@ export class World {
       if (error instanceof Error && ["FerryError", "RedisUnreachable", "RedisLost"].includes(error.name)) return null;
       throw error;
     } finally {
-      await this.control.leave(job.id);
-      this.nodes.splice(this.nodes.indexOf(job), 1);
+      if (!job.line.crashed) {
+        await this.control.leave(job.id);
+        this.nodes.splice(this.nodes.indexOf(job), 1);
+      }
     }
   }
 

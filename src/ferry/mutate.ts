@@ -1,0 +1,140 @@
+import type { Placement, Routes } from "../core/phase.js";
+import type { Sid } from "../core/session.js";
+import { FerryError } from "../errors.js";
+import { OutcomeUnknown } from "../ports/legacy-store.js";
+import { type Outcome, RedisUnreachable } from "../ports/redis-records.js";
+import { closeIntent, type FerryContext, passing } from "./context.js";
+import { isRedisFailure } from "./failures.js";
+import { Hold, isRepeatable } from "./hold.js";
+import type { Operation } from "./routing.js";
+
+/** What R's `open` or `openIf` said. */
+export type Opened<T> =
+  | { readonly to: "L" }
+  | { readonly to: "R"; readonly value: T }
+  /** Rule 13 (3): R must learn L's state first; with a value it was the answer already. */
+  | { readonly to: "unknown"; readonly learn: () => Promise<{ readonly value: T } | null> };
+
+/** One verb that changes a session, as each store carries it out. */
+export interface Mutation<T> {
+  readonly script: "open" | "openIf";
+  /** On L. */
+  legacy(): Promise<T>;
+  /** On R without marks, in complete. */
+  alone(): Promise<T>;
+  open(intent: string, routes: Routes): Promise<Opened<T>>;
+  /** What L holds once it has answered so. */
+  outcome(answered: T): Outcome;
+  /** What must be done before the answer "R" may be acknowledged. */
+  settle?(placement: Placement): Promise<void>;
+}
+
+/** So often an unknown state is made known before the request gives up: each try needs a writer to come between. */
+const TRIES = 16;
+
+/**
+ * Rule 1. `open` in R; answer "R": it is done. Answer "L": write L, acknowledge, then close the intent with what L holds
+ * now; the close may run after the acknowledgement. If the value that L holds is not known, close with none.
+ *
+ * Rule 7, where R cannot be asked: with the gap liberty L is written anyway, after the sid and the intent were put
+ * into the gap; without it L is not written, and the request is held. A lost reply is an error, never a retry.
+ */
+export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<T>): Promise<T> {
+  const hold = new Hold(ctx);
+  for (let tries = 0; tries < TRIES; ) {
+    const operation = ctx.routing.begin(sid);
+    const { placement } = operation;
+    const { routes } = placement;
+    if (routes.write === "legacy") return onLegacy(mutation.legacy, () => operation.end());
+    if (routes.write === "alone") return ending(operation, mutation.alone);
+
+    const intent = ctx.ids.next();
+    const inGap = () => writeInGap(ctx, operation, sid, intent, mutation.legacy);
+    if (routes.liberty === "gap" && ctx.health.state !== "up") return inGap();
+    let opened: Opened<T>;
+    try {
+      opened = await mutation.open(intent, routes);
+      ctx.health.succeeded();
+    } catch (error) {
+      if (!isRedisFailure(error)) {
+        operation.end();
+        throw error;
+      }
+      ctx.health.failed(error);
+      ctx.observer.event({ type: "mirror-failure", failedOn: "redis", verb: mutation.script, error });
+      if (routes.liberty === "gap") return inGap();
+      if (error instanceof RedisUnreachable && error.sent) ctx.arrears.strayIntent(sid, intent, "opened");
+      operation.end();
+      await hold.after(error, isRepeatable(error, routes));
+      continue;
+    }
+    if (opened.to === "L") return writeMirrored(ctx, operation, sid, intent, mutation);
+    if (opened.to === "R") {
+      await ending(operation, async () => mutation.settle?.(placement));
+      return opened.value;
+    }
+    const answer = await ending(operation, opened.learn);
+    if (answer !== null) return answer.value;
+    tries++;
+  }
+  throw new FerryError("DEADLINE", `The session kept changing under ${TRIES} attempts to change it.`);
+}
+
+async function ending<T>(operation: Operation, perform: () => Promise<T>): Promise<T> {
+  try {
+    return await perform();
+  } finally {
+    operation.end();
+  }
+}
+
+/**
+ * Runs a write on L. `ended` is called exactly once, when the write can no longer take effect: at once when L answered,
+ * and after L's word on it when the reply was lost (rule 6), with what L answered or null where that is not known.
+ */
+async function onLegacy<T>(perform: () => Promise<T>, ended: (result: { value: T } | null) => void): Promise<T> {
+  let value: T;
+  try {
+    value = await perform();
+  } catch (error) {
+    if (error instanceof OutcomeUnknown) void error.settled.then(() => ended(null));
+    else ended(null);
+    throw error;
+  }
+  ended({ value });
+  return value;
+}
+
+/** A write with the gap liberty: the entry stands before L is written, and settles when the write has ended. */
+async function writeInGap<T>(
+  ctx: FerryContext,
+  operation: Operation,
+  sid: Sid,
+  intent: string,
+  perform: () => Promise<T>,
+): Promise<T> {
+  ctx.arrears.openGap(sid, intent);
+  ctx.observer.event({ type: "gap", size: ctx.arrears.gapSize });
+  return onLegacy(perform, () => {
+    ctx.arrears.settleGap(sid, intent);
+    operation.end();
+  });
+}
+
+/** A write between an open answered "L" and its close, which ends the operation. */
+async function writeMirrored<T>(
+  ctx: FerryContext,
+  operation: Operation,
+  sid: Sid,
+  intent: string,
+  mutation: Mutation<T>,
+): Promise<T> {
+  const finish = async (result: { value: T } | null) => {
+    await passing(ctx, "write:written", sid);
+    const isKnown = result !== null && operation.placement.routes.close === "value";
+    await closeIntent(ctx, sid, intent, isKnown ? mutation.outcome(result.value) : { kind: "none" });
+    operation.end();
+  };
+  await passing(ctx, "write:opened", sid);
+  return onLegacy(mutation.legacy, (result) => void finish(result));
+}
