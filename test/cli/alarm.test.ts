@@ -26,14 +26,15 @@ afterAll(async () => {
 });
 
 /** As somebody would run it from cron: the built command, and whatever shell is there. */
-function watch(...more: string[]): Promise<{ code: number | null; log: string }> {
-  const child = spawn("sh", [SCRIPT, "--once", "--sample", "50", ...more, "--", ...options], {
+function watch(onLog: (log: string) => void = () => {}): Promise<{ code: number | null; log: string }> {
+  const child = spawn("sh", [SCRIPT, "--once", "--sample", "50", "--", ...options], {
     env: { ...process.env, SESSIONFERRY: `${process.execPath} ${MAIN}` },
     stdio: ["ignore", "ignore", "pipe"],
   });
   let log = "";
   child.stderr.on("data", (text) => {
     log += text;
+    onLog(log);
   });
   return new Promise((resolve) => child.on("close", (code) => resolve({ code, log })));
 }
@@ -75,12 +76,15 @@ describe("rollback-on-alarm", () => {
     await advance("read-through");
     await stage.keys.set(`sess:${sid}`, '{"cookie":{},"cart":"tampered"}', "KEEPTTL");
     const store = await openControl(stage.legacyUrl, { migration: "shop", node: "testtest" });
-    await store.lock("phase", "somebody", 60_000);
-    const running = watch();
-    setTimeout(() => void store.unlock("phase", "somebody"), 8_000);
-    const { code, log } = await running;
+    await store.lock("phase", "somebody", 120_000);
+    let released = false;
+    const { code, log } = await watch((told) => {
+      if (!told.includes("phase rollback ended with 7") || released) return;
+      released = true;
+      void store.unlock("phase", "somebody");
+    });
     await store.close();
-    expect(log).toContain("phase rollback ended with 7");
+    expect(released).toBe(true);
     expect({ code, log }).toEqual({ code: 4, log: expect.stringContaining("rolled back: it stands at dual-write") });
   });
 
