@@ -8,8 +8,8 @@ import type { Session } from "./session.js";
  * |                              | L is authority                                   | R is authority |
  * | ---------------------------- | ------------------------------------------------ | -------------- |
  * | absent in the other          | `missing` (`copied` once rule 3 has brought it)  | `behind`       |
- * | only in the other            | SQL: `resurrected`; memcached: `extra`, or       | `leftover`     |
- * |                              | `resurrected` where the journal of destroys says so |             |
+ * | only in the other            | SQL: `resurrected`; memcached: `extra`, or       | `leftover` (in redis-first `copied`, |
+ * |                              | `resurrected` where the journal of destroys says so | too: R is read through) |
  * | values differ                | `mismatched`                                     | `mismatched`   |
  * | expiries differ              | `expiry`                                         | `expiry`       |
  * | marked or changing all along | `busy`                                           | `busy`         |

@@ -31,7 +31,7 @@ export type Remedy = "copy" | "replace" | "push" | "destroy" | "leave";
  * | `behind`                 | –                                               | marked dirty, drained by rule 4     |
  * | `resurrected`            | only `--toward legacy`: forced copy of nothing  | –                                   |
  * | `extra`                  | left: memcached merely lost it                  | –                                   |
- * | `leftover`, redis-first  | –                                               | copied by rule 3, as a read would   |
+ * | `leftover`, redis-first  | –                                               | copied by rule 3 (in every run)     |
  * | `leftover`, full-redis   | –                                               | destroyed in mode R and drained, unless R evicts; with `--toward legacy` copied to R |
  */
 export function remedyFor(
