@@ -64,15 +64,28 @@ export class Arrears {
 
   /**
    * True while the node owes R what a sid's routes do not allow: a gap entry without the gap liberty, or anything at
-   * all once R is read.
+   * all once R is read. On the way down a gap is no hindrance: it dates from the rung that is being gone back to, and
+   * nobody reads R on the rungs between, so a fleet that leaves an R that is away need not wait for it.
    */
-  owesAgainst(routesOf: (sid: Sid) => Routes): boolean {
+  owesAgainst(routesOf: (sid: Sid) => Routes, { descending = false }: { descending?: boolean } = {}): boolean {
     for (const [sid, intents] of this.#entries) {
       const { liberty, read } = routesOf(sid);
       if (read !== "L") return true;
-      if (liberty !== "gap" && [...intents.values()].some(({ kind }) => kind === "gap")) return true;
+      if (descending || liberty === "gap") continue;
+      if ([...intents.values()].some(({ kind }) => kind === "gap")) return true;
     }
     return false;
+  }
+
+  /**
+   * Where L alone is written nothing is owed any more: R's records go before the next ascent, and until then nobody
+   * tells R anything. Without this a rollback to legacy would wait for good for a node that cannot reach R.
+   */
+  forgive(routesOf: (sid: Sid) => Routes): void {
+    for (const [sid, intents] of this.#entries) {
+      if (routesOf(sid).write !== "legacy") continue;
+      for (const [intent, { kind, settled }] of intents) if (settled) this.#remove({ sid, intent, kind });
+    }
   }
 
   /** Tells R of everything that has settled. Rejects when R is away; what was not told stays owed. */

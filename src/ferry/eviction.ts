@@ -1,8 +1,11 @@
-import type { Phases } from "../core/phase.js";
+import { newGeneration } from "../core/ids.js";
+import { type Phases, rankOf } from "../core/phase.js";
+import { redisMayBeAhead, type Steering } from "../core/transition.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { Observer } from "../ports/observer.js";
-import type { RedisRecords } from "../ports/redis-records.js";
+import type { CallLimits, RedisRecords } from "../ports/redis-records.js";
+import { isRedisFailure } from "./failures.js";
 import { sweep } from "./sweep.js";
 import { gapMayBeLost, voidEvidence } from "./void.js";
 
@@ -17,21 +20,28 @@ export interface EvictionStores {
   readonly observer: Observer;
 }
 
+/** A look whether R can end a node's connections must not keep the fleet waiting. */
+const REDIS: CallLimits = { deadline: 2_000, hold: false };
+
+export interface Word {
+  /** The operator's word that the node is dead: that its connections are gone, where a store cannot end or see them. */
+  readonly word?: boolean;
+  /** The operator's word that R is gone for good: it need not be asked. */
+  readonly withoutRedis?: boolean;
+}
+
 /**
  * Rule 11: takes a silent node for dead, in the order that makes it true. First its renewals are refused, so that it
  * can open no connection any more; then its connections are ended, so that nothing it sent can still land; only then
  * are its intents swept (rule 6) and the node forgotten. Until that last step barriers go on waiting for it. Every
  * step may be repeated by anybody.
  *
- * @param word the operator's word that the node's connections to L are gone, where L cannot tell (memcached).
+ * An R that cannot be reached by us may still answer that node, which would read there what others write past R. So
+ * where R is read the node stays until R is back, or until the operator gives his word.
+ *
  * @returns false while some step could not be done yet.
  */
-export async function evict(
-  stores: EvictionStores,
-  node: string,
-  by: string,
-  { word = false }: { word?: boolean } = {},
-): Promise<boolean> {
+export async function evict(stores: EvictionStores, node: string, by: string, word: Word = {}): Promise<boolean> {
   const { control } = stores;
   if (!(await control.lock(`evict:${node}`, by, ATTEMPT))) return false;
   try {
@@ -45,23 +55,56 @@ async function evictHolding(
   { control, legacy, records, phases, observer }: EvictionStores,
   node: string,
   by: string,
-  word: boolean,
+  { word = false, withoutRedis = false }: Word,
 ): Promise<boolean> {
   const info = (await control.nodes()).find(({ id }) => id === node);
   if (info === undefined) return true;
   if (info.state === "live") {
     await control.evict(node);
-    // Before anything relies on the node being gone: its gap, if it had one, is gone with it.
-    if (info.role !== "job" && gapMayBeLost(await control.read(), phases)) {
-      await voidEvidence(control, `node ${node} was lost, possibly with a gap`, by);
-    }
     await control.append({ by, action: "evict", detail: { node, host: info.host, pid: info.pid, role: info.role } });
   }
-  const gone = (await legacy.disconnectNode(node, info.report.endpoints)) || word;
-  await records.disconnectNode(node);
-  if (!gone) return false;
-  const count = await sweep(records, node);
-  observer.event({ type: "swept", count });
+  const [left, cut] = await Promise.all([
+    legacy.disconnectNode(node, info.report.endpoints),
+    withoutRedis ? false : endedInRedis(records, node),
+  ]);
+  if (!left && !word) return false;
+  if (!cut && !(await leaveRedisBehind(control, word || withoutRedis))) return false;
+  // Last of all, when nothing of it can land any more, and before anything relies on its being gone: its gap, if it
+  // had one, is gone with it.
+  if (info.role !== "job" && gapMayBeLost(await control.read(), phases)) {
+    await voidEvidence(control, `node ${node} was lost, possibly with a gap`, by);
+  }
+  if (cut) observer.event({ type: "swept", count: await sweep(records, node) });
   await control.forget(node);
   return true;
+}
+
+async function endedInRedis(records: RedisRecords, node: string): Promise<boolean> {
+  try {
+    await records.disconnectNode(node, REDIS);
+    return true;
+  } catch (error) {
+    if (!isRedisFailure(error)) throw error;
+    return false;
+  }
+}
+
+/**
+ * The node's intents in R cannot be swept, and it may still have a connection there: from now on no node trusts that R
+ * before everything in it was dropped. False where that must not be: R is ahead of L, and nobody gave it up; or the
+ * node may be one that reads R, and nobody answers for its death.
+ */
+async function leaveRedisBehind(control: ControlStore, word: boolean): Promise<boolean> {
+  for (;;) {
+    const record = await control.read();
+    if (redisMayBeAhead(record) && !record.pending?.oneWay) return false;
+    if (!word && mayBeRead(record)) return false;
+    if (await control.compareAndSet(record.revision, { ...record, generation: newGeneration() })) return true;
+  }
+  return false;
+}
+
+/** Whether some node, a rung behind perhaps, may read R. */
+function mayBeRead({ position, pending }: Steering): boolean {
+  return rankOf(position.phase) > rankOf("dual-write") || (pending !== null && pending.ladder !== "dual-write");
 }

@@ -1,3 +1,4 @@
+import type { Sid } from "../core/session.js";
 import { redisMayBeAhead } from "../core/transition.js";
 import type { ControlRecord, NodeReport } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
@@ -50,7 +51,11 @@ export class Follower {
   acknowledged(): number {
     const { routing, arrears, observer } = this.ctx;
     const drained = routing.drainedRevision();
-    if (drained > this.#acknowledged && !arrears.owesAgainst((sid) => routing.placement(sid).routes)) {
+    const descending = routing.record.pending?.direction === "down";
+    const routesOf = (sid: Sid) => routing.placement(sid).routes;
+    const owes = () => arrears.owesAgainst(routesOf, { descending });
+    arrears.forgive(routesOf);
+    if (drained > this.#acknowledged && !owes()) {
       this.#acknowledged = drained;
       observer.event({ type: "acknowledged", revision: drained });
     }

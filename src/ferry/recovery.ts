@@ -11,10 +11,13 @@ import {
   someBucketReadsRedis,
 } from "../core/transition.js";
 import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
-import type { RedisRecords } from "../ports/redis-records.js";
+import type { CallLimits, RedisRecords } from "../ports/redis-records.js";
 
 /** Milliseconds: dropping a million records takes some seconds. */
 const REARM_ATTEMPT = 60_000;
+
+/** A node that starts while R is away must not wait for it. */
+const BRIEFLY: CallLimits = { deadline: 1_000, hold: false };
 
 export interface Steerage {
   readonly control: ControlStore;
@@ -107,6 +110,9 @@ export async function resume({ control, records, phases, by }: Steerage): Promis
     }
     const next = await control.compareAndSet(record.revision, setBack(record, newGeneration()));
     if (next === null) continue;
+    // A process of the old fleet that was only frozen trusts the old seal: when it wakes it must not read there what
+    // others write from now on. Without R there are none of them, as far as anybody can tell, and the site must start.
+    if (next.generation !== record.generation) await records.removeSeal(BRIEFLY).catch(() => {});
     await control.append({ by, action: "interrupted", detail: { from: record.position, to: next.position } });
     return next;
   }

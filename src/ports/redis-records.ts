@@ -166,11 +166,11 @@ export interface RedisRecords {
   seal(): Promise<{ migration: string; generation: string; state: SealState } | null>;
   /** Writes the seal for this generation and the present run of the server(s). */
   arm(generation: string, state: SealState): Promise<void>;
-  removeSeal(): Promise<void>;
+  removeSeal(limits?: CallLimits): Promise<void>;
   /** Facts for the gates and the doctor. Bytes; null where the service does not tell. */
   facts(): Promise<RedisFacts>;
   /** Ends the connections of a node on every shard (CLIENT KILL by name). */
-  disconnectNode(node: string): Promise<void>;
+  disconnectNode(node: string, limits?: CallLimits): Promise<void>;
   /** Rejects with `RedisUnreachable` or `RedisLost` as a command would. */
   ping(limits?: CallLimits): Promise<void>;
   /** Closes the connections. */

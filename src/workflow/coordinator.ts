@@ -41,6 +41,9 @@ const LOCK_TTL = 15_000;
  * coordinator that dies leaves a pending transition that the next command finishes or turns round.
  */
 export class Coordinator {
+  /** The operator gave R up: nothing waits for it. */
+  #redisLost = false;
+
   constructor(
     readonly control: ControlStore,
     readonly phases: Phases,
@@ -98,6 +101,7 @@ export class Coordinator {
    */
   async abandon(reason: string, dirty: number | null): Promise<ControlRecord> {
     return this.#holding(async () => {
+      this.#redisLost = true;
       const record = await this.control.read();
       if (!record.pending?.oneWay) {
         const author = { by: this.by, reason, at: await this.control.now() };
@@ -151,7 +155,7 @@ export class Coordinator {
       const silent = behind.filter(
         ({ state, renewedAt }) => state === "evicted" || now - renewedAt > this.times.overdueAfter,
       );
-      for (const { id } of silent) await evict(this.eviction, id, this.by);
+      for (const { id } of silent) await evict(this.eviction, id, this.by, { withoutRedis: this.#redisLost });
       await this.clock.sleep(LOOK, this.signal);
     }
     await this.observer.at?.("transition:acknowledged", null);
@@ -165,7 +169,10 @@ export class Coordinator {
     const names = direction === "down" ? rungs[rung]?.leave : top ? phase.settle : rungs[rung + 1]?.enter;
     for (const name of names ?? []) {
       await this.observer.at?.("transition:work", null);
-      const renewing = setInterval(() => void this.#keepLock().catch(() => {}), LOCK_TTL / 3);
+      let renewal: Promise<void> = Promise.resolve();
+      const renewing = setInterval(() => {
+        renewal = this.#keepLock().catch(() => {});
+      }, LOCK_TTL / 3);
       try {
         await WORKS[name](this.works, {
           buckets,
@@ -176,6 +183,8 @@ export class Coordinator {
         });
       } finally {
         clearInterval(renewing);
+        // A renewal that lands after the lock was given back would hold it for nobody.
+        await renewal;
       }
     }
   }

@@ -71,8 +71,8 @@ export class RedisAdministration {
     );
   }
 
-  async removeSeal(): Promise<void> {
-    await this.#send("UNLINK", this.names.seal());
+  async removeSeal(limits = this.limits.batch): Promise<void> {
+    await this.link.run(limits, ({ connection }) => connection.send("UNLINK", this.names.seal()));
   }
 
   facts(): Promise<RedisFacts> {
@@ -80,12 +80,14 @@ export class RedisAdministration {
   }
 
   /** Until none is left: a node that is fenced off makes no new ones. */
-  async disconnectNode(node: string): Promise<void> {
+  async disconnectNode(node: string, limits = this.limits.batch): Promise<void> {
+    const send = (...words: string[]) =>
+      this.link.run(limits, ({ connection }) => connection.send("CLIENT", ...words)) as Promise<unknown>;
     const name = ` name=${connectionName(node)} `;
     for (;;) {
-      const clients = String(await this.#send("CLIENT", "LIST")).split("\n");
+      const clients = String(await send("LIST")).split("\n");
       const ids = clients.filter((client) => client.includes(name)).map((client) => /^id=(\d+) /.exec(client)?.[1]);
-      const killed = await Promise.all(ids.flatMap((id) => (id ? [this.#send("CLIENT", "KILL", "ID", id)] : [])));
+      const killed = await Promise.all(ids.flatMap((id) => (id ? [send("KILL", "ID", id)] : [])));
       // R does not end the connection that asks, nor one that is gone already.
       if (!killed.includes(1)) return;
     }
