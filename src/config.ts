@@ -4,8 +4,8 @@ import { interpolate } from "./config/interpolate.js";
 import { allKeyPaths, knownKeys } from "./config/json-schema.js";
 import { configSchema, crossProblems, isSection } from "./config/schema.js";
 import { locateConfig, readConfigFile } from "./config/source.js";
-import { nearest } from "./config/suggest.js";
 import type { Config } from "./core/config.js";
+import { nearest } from "./core/nearest.js";
 import { FerryError } from "./errors.js";
 
 export { formatDuration, parseDuration } from "./config/duration.js";

@@ -1,6 +1,6 @@
 import yargs, { type Argv, type Options as YargsOptions } from "yargs";
 import { Parser } from "yargs/helpers";
-import { nearest } from "../config/suggest.js";
+import { nearest } from "../core/nearest.js";
 import { FerryError } from "../errors.js";
 import type { CommandModule } from "./command.js";
 import type { Option, Options } from "./options.js";

@@ -24,7 +24,7 @@ export interface Config {
     readonly wait: { readonly destroy: number; readonly open: number };
     readonly tls: Readonly<Record<string, unknown>>;
   };
-  /** `same`: the schema `sessionferry` in the legacy SQL database; `target`: the Redis of the migration. */
+  /** Where the fleet is steered from: the schema `sessionferry` of a PostgreSQL database, or a Redis. */
   readonly control: { readonly url: string };
   readonly onRedisDown: "demote" | "fail";
   readonly timeouts: {

@@ -1,20 +1,20 @@
+import { nearest } from "../core/nearest.js";
 import { FerryError } from "../errors.js";
 import type { LegacyPreset, RedisPreset } from "../ports/preset.js";
 import { connectMemcached } from "./connect-memcached.js";
 import { connectMemjs } from "./connect-memjs.js";
 import { connectPgSimple } from "./connect-pg-simple.js";
 import { connectRedis } from "./connect-redis.js";
-import { nearest } from "./nearest.js";
 
 export const LEGACY_PRESETS: readonly LegacyPreset[] = [connectPgSimple, connectMemcached, connectMemjs];
 export const REDIS_PRESETS: readonly RedisPreset[] = [connectRedis];
 
-/** Rejects an unknown name with CONFIG_INVALID and the nearest known one. */
+/** Rejects an unknown name with CONFIG_INVALID and the known ones. */
 export function legacyPreset(name: string): LegacyPreset {
   return find(LEGACY_PRESETS, name, "legacy.preset");
 }
 
-/** Rejects an unknown name with CONFIG_INVALID and the nearest known one. */
+/** Rejects an unknown name with CONFIG_INVALID and the known ones. */
 export function redisPreset(name: string): RedisPreset {
   return find(REDIS_PRESETS, name, "redis.preset");
 }
@@ -23,8 +23,7 @@ function find<T extends { readonly name: string }>(presets: readonly T[], name: 
   const preset = presets.find((candidate) => candidate.name === name);
   if (preset !== undefined) return preset;
   const names = presets.map((candidate) => candidate.name);
-  throw new FerryError(
-    "CONFIG_INVALID",
-    `${key}: there is no preset "${name}"; did you mean "${nearest(name, names)}"? Known are ${names.join(", ")}.`,
-  );
+  const near = nearest(name, names);
+  const hint = near === null ? "" : ` Did you mean "${near}"?`;
+  throw new FerryError("CONFIG_INVALID", `${key}: there is no preset "${name}".${hint} Known are ${names.join(", ")}.`);
 }
