@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { FerryError } from "../errors.js";
 import { Fleet } from "./fleet.js";
+import { Journal } from "./journal.js";
 import { type IntervalReport, Latency } from "./latency.js";
 import { LEGACY, openPlainStore, seed } from "./legacy.js";
 import { openPlainRedis } from "./plain-redis.js";
@@ -17,11 +18,18 @@ export interface DemoOptions extends StageOptions {
   readonly rate?: number | undefined;
   /** Sessions that no traffic touches; default 20,000. */
   readonly quiet?: number | undefined;
+  /** For how long Redis is dead, in milliseconds; default 10,000. */
+  readonly outage?: number | undefined;
+  /** For how long the traffic is left alone at each station, in milliseconds; default 2,000. */
+  readonly breath?: number | undefined;
   readonly print: (line: string) => void;
   readonly colours?: boolean;
   /** Ends the demo early; everything it started ends too. */
   readonly signal?: AbortSignal;
 }
+
+/** How long the fleet may take to arm a Redis that came back empty, in milliseconds. */
+const REARM_PATIENCE = 60_000;
 
 const PROCESSES = ["app-1", "app-2", "app-3"];
 
@@ -45,21 +53,13 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   timeline.step(`From ${LEGACY[options.legacy].title} to Redis: the servers start`);
   const stage = await setStage(options, (line) => timeline.say(line));
   const demo = new Demo(options, timeline, stage);
-  const result = (proof: readonly ProofLine[], failure: string | null): DemoResult => ({
-    ok: failure === null && proof.length > 0 && proof.every((line) => line.ok),
-    seconds: timeline.seconds,
-    proof,
-    transitions: demo.latency.report(),
-    failure,
-  });
   try {
-    return result(await demo.run(), null);
-  } catch (error) {
-    if (options.signal?.aborted) throw new FerryError("INTERRUPTED", "the demo was interrupted");
-    if (!(error instanceof DemoFailed)) throw error;
-    demo.explain();
-    timeline.step(`The demo failed: ${error.message}`);
-    return result([], error.message);
+    const { proof, failure } = await demo.outcome();
+    const { seconds } = timeline;
+    await demo.end();
+    const ok = failure === null && proof.length > 0 && proof.every((line) => line.ok);
+    if (!ok) timeline.say(`What everybody said, in full: ${demo.journal.keep()}`);
+    return { ok, seconds, proof, transitions: demo.latency.report(), failure };
   } finally {
     await demo.end();
     await stage.close();
@@ -69,10 +69,13 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
 class Demo {
   readonly truth = new Truth();
   readonly latency = new Latency();
+  readonly journal: Journal;
   readonly fleet: Fleet;
   readonly traffic: Traffic;
   readonly shell: Shell;
   readonly signal: AbortSignal;
+  /** Seconds. */
+  readonly breath: number;
 
   constructor(
     readonly options: DemoOptions,
@@ -80,9 +83,24 @@ class Demo {
     readonly stage: Stage,
   ) {
     this.signal = options.signal ?? new AbortController().signal;
-    this.fleet = new Fleet(this.truth, (name, line) => timeline.output(`${name}: ${line}`));
+    this.breath = (options.breath ?? 2_000) / 1000;
+    this.journal = new Journal(stage.folder);
+    this.fleet = new Fleet(this.truth, timeline, this.journal);
     this.traffic = new Traffic(this.truth, this.latency, this.fleet.targets, { rate: options.rate ?? 180, users: 120 });
-    this.shell = new Shell(stage.folder, timeline, this.signal);
+    this.shell = new Shell(stage.folder, timeline, this.journal, this.signal);
+  }
+
+  /** Plays it; what went wrong before the proof is told. */
+  async outcome(): Promise<{ proof: readonly ProofLine[]; failure: string | null }> {
+    try {
+      return { proof: await this.run(), failure: null };
+    } catch (error) {
+      if (this.signal.aborted) throw new FerryError("INTERRUPTED", "The demo was interrupted.");
+      if (!(error instanceof DemoFailed)) throw error;
+      this.explain();
+      this.timeline.step(`The demo failed: ${error.message}`);
+      return { proof: [], failure: error.message };
+    }
   }
 
   async run(): Promise<readonly ProofLine[]> {
@@ -97,7 +115,7 @@ class Demo {
     for (const name of PROCESSES) await this.start(name, "plain");
     this.traffic.parallel = LEGACY[options.legacy].touches;
     this.traffic.start();
-    await this.pause(3);
+    await this.pause(this.breath);
 
     timeline.step("The library is deployed, process by process; nothing changes yet");
     await this.command("doctor");
@@ -121,32 +139,30 @@ class Demo {
 
     timeline.step("read-through: Redis answers reads");
     await this.command("phase advance --to read-through --percent 10");
-    await this.command("phase advance --to read-through --percent 50");
     await this.command("phase advance --to read-through --percent 100");
     await this.death("app-2");
 
     timeline.step("redis-first: Redis is the authority");
-    await this.command("check");
+    await this.command("check --sample 2000");
     await this.command("phase advance --to redis-first --percent 50");
     await this.command("phase advance --to redis-first --percent 100");
-    await this.pause(2);
+    await this.pause(this.breath);
 
     timeline.step("A change of mind: back, and forward again");
     await this.command("phase rollback --to read-through");
-    await this.pause(2);
-    await this.command("check");
+    await this.pause(this.breath);
     await this.command("phase advance --to redis-first --percent 100");
 
     timeline.step(`full-redis: ${title} is a backup`);
-    await this.command("check");
+    await this.command("check --sample 2000");
     await this.command("phase advance --to full-redis");
-    await this.command("check");
-    await this.pause(2);
+    await this.pause(this.breath);
 
-    timeline.step("complete: the one step that cannot be undone");
+    timeline.step("complete: the one step that cannot be undone, so every session is compared once more");
+    await this.command("check");
     const handedOverAt = Date.now();
     await this.command("phase advance --to complete", 0, MIGRATION);
-    await this.pause(3);
+    await this.pause(this.breath);
 
     timeline.step("The users go home, and the processes end");
     await this.traffic.stop();
@@ -178,14 +194,16 @@ class Demo {
     if (this.truth.faults.length > 10) this.timeline.say(`... ${this.truth.faults.length - 10} more`);
   }
 
-  /** For every way out. */
+  /** For every way out; may be called again. */
   async end(): Promise<void> {
     const stopped = this.traffic.stop();
     await this.fleet.killAll();
     await stopped;
+    this.journal.close();
   }
 
   async start(name: string, store: "plain" | "ferry"): Promise<void> {
+    this.signal.throwIfAborted();
     const { legacy } = this.options;
     const plain = ["--store", "plain", "--legacy", legacy, "--legacy-url", this.stage.legacyUrl];
     const args = store === "plain" ? plain : ["--store", "ferry"];
@@ -205,21 +223,36 @@ class Demo {
   }
 
   async outage(): Promise<void> {
-    const { redis } = this.stage;
-    this.timeline.step("Redis dies, for ten seconds");
-    if (redis === null) return this.timeline.say("This Redis is not ours: it is left alive.");
+    const { timeline, fleet, stage } = this;
+    const seconds = (this.options.outage ?? 10_000) / 1000;
+    timeline.step(`Redis dies, for ${seconds} seconds`);
+    if (stage.redis === null) return timeline.say("This Redis is not ours: it is left alive.");
     const end = this.latency.begin("Redis away");
-    const began = Date.now();
-    await redis.kill();
-    this.timeline.say("Redis was killed (SIGKILL)");
-    await this.pause(4);
+    const began = timeline.seconds;
+    fleet.tellsOfRedis = true;
+    await stage.redis.kill();
+    timeline.say("Redis was killed (SIGKILL)");
+    await this.pause(Math.min(2, seconds / 2));
     await this.shell.run(["status"]);
-    await this.pause(10 - (Date.now() - began) / 1000);
-    await redis.restart();
+    await this.pause(seconds - (timeline.seconds - began));
+    await stage.redis.restart();
+    timeline.say("Redis is back, and empty");
+    await this.rearmed();
+    fleet.tellsOfRedis = false;
     end();
-    this.timeline.say("Redis is back, and empty");
-    await this.pause(3);
+    timeline.say("The fleet has armed it anew and told it what it had missed");
     await this.shell.run(["status"]);
+  }
+
+  /** Asks `status` until every process trusts the new Redis and owes it nothing. */
+  async rearmed(): Promise<void> {
+    const until = Date.now() + REARM_PATIENCE;
+    for (;;) {
+      const status = await this.shell.ask<{ redis: unknown; mirror: { healthy: boolean } }>(["status"]);
+      if (status !== null && status.redis !== null && status.mirror.healthy) return;
+      if (Date.now() > until) throw new DemoFailed("the fleet did not arm the empty Redis anew");
+      await this.pause(0.2);
+    }
   }
 
   async death(name: string): Promise<void> {
@@ -228,7 +261,7 @@ class Demo {
     const pid = this.fleet.pidOf(name);
     const cut = await this.fleet.kill(name);
     this.timeline.say(`${name} (pid ${pid}) was killed (SIGKILL) with ${cut} requests under way`);
-    await this.pause(3);
+    await this.pause(this.breath);
     await this.shell.run(["nodes"]);
     await this.start("app-4", "ferry");
     end();

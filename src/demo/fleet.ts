@@ -3,8 +3,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { demoEnvironment } from "../config.js";
 import type { AppMessage } from "./app.js";
+import { type Journal, tellingPart } from "./journal.js";
 import { byLine, DemoFailed } from "./shell.js";
 import { Target } from "./target.js";
+import type { Timeline } from "./timeline.js";
 import type { Truth } from "./truth.js";
 
 /** How long an application process may take to start or to end, in milliseconds. */
@@ -19,11 +21,13 @@ interface Member {
 /** The application processes behind the load balancer. */
 export class Fleet {
   readonly #members = new Map<string, Member>();
+  /** Whether the timeline tells what the processes say about Redis. */
+  tellsOfRedis = false;
 
   constructor(
     readonly truth: Truth,
-    /** What an application process writes on stderr. */
-    readonly onStderr: (name: string, line: string) => void,
+    readonly timeline: Timeline,
+    readonly journal: Journal,
   ) {}
 
   targets = (): Target[] => [...this.#members.values()].map((member) => member.target);
@@ -40,7 +44,7 @@ export class Fleet {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
       execArgv: [],
     });
-    if (child.stderr !== null) byLine(child.stderr, (line) => this.onStderr(name, line));
+    if (child.stderr !== null) byLine(child.stderr, (line) => this.#heard(name, line));
     const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
     const port = await new Promise<number>((resolve, reject) => {
       const timer = setTimeout(
@@ -89,6 +93,12 @@ export class Fleet {
 
   async stopAll(): Promise<void> {
     await Promise.all([...this.#members.keys()].map((name) => this.stop(name)));
+  }
+
+  #heard(name: string, line: string): void {
+    this.journal.write(name, line);
+    const telling = tellingPart(line, this.tellsOfRedis);
+    if (telling !== null) this.timeline.output(`${name}: ${telling}`);
   }
 
   /** For the way out of a demo that failed. */

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { demoEnvironment } from "../config.js";
+import type { Journal } from "./journal.js";
 import type { Timeline } from "./timeline.js";
 
 /** The demo cannot go on: a command did not end as it should have, or a process failed. */
@@ -11,6 +12,8 @@ export class DemoFailed extends Error {
 export interface CommandOutcome {
   readonly code: number | null;
   readonly stdout: string;
+  /** Its lines. */
+  readonly stderr: readonly string[];
 }
 
 /** Lines of one command that are shown; the rest is counted. */
@@ -21,6 +24,7 @@ export class Shell {
   constructor(
     readonly folder: string,
     readonly timeline: Timeline,
+    readonly journal: Journal,
     readonly signal: AbortSignal,
   ) {}
 
@@ -31,9 +35,12 @@ export class Shell {
   async run(words: readonly string[], expected = 0, typed?: string): Promise<CommandOutcome> {
     this.timeline.command(words);
     let shown = 0;
-    const outcome = await this.#spawn(words, typed, (line) => {
+    const show = (line: string) => {
       if (++shown <= SHOWN) this.timeline.output(line);
-    });
+    };
+    const outcome = await this.#spawn(words, typed, show);
+    // How a command gets on belongs into the journal, what it ends with into the timeline.
+    if (outcome.code !== 0) for (const line of outcome.stderr) show(line);
     if (shown > SHOWN) this.timeline.output(`... ${shown - SHOWN} more lines`);
     if (outcome.code !== expected) {
       throw new DemoFailed(`sessionferry ${words.join(" ")} exited with ${outcome.code} instead of ${expected}`);
@@ -48,7 +55,14 @@ export class Shell {
     return code === 0 ? (JSON.parse(stdout) as T) : null;
   }
 
-  #spawn(words: readonly string[], typed: string | undefined, show: (line: string) => void): Promise<CommandOutcome> {
+  async #spawn(
+    words: readonly string[],
+    typed: string | undefined,
+    show: (line: string) => void,
+  ): Promise<CommandOutcome> {
+    // An abort that came before would not be heard any more.
+    this.signal.throwIfAborted();
+    const name = `$ sessionferry ${words.join(" ")}`;
     const main = fileURLToPath(new URL("../cli/main.js", import.meta.url));
     return new Promise((resolve, reject) => {
       const child = spawn(process.execPath, [main, ...words], {
@@ -59,16 +73,25 @@ export class Shell {
       const abort = () => child.kill("SIGKILL");
       this.signal.addEventListener("abort", abort, { once: true });
       let stdout = "";
+      const stderr: string[] = [];
       child.stdout.setEncoding("utf8").on("data", (text: string) => {
         stdout += text;
       });
-      for (const stream of [child.stdout, child.stderr]) byLine(stream, show);
+      byLine(child.stdout, (line) => {
+        this.journal.write(name, line);
+        show(line);
+      });
+      byLine(child.stderr, (line) => {
+        this.journal.write(name, line);
+        stderr.push(line);
+      });
       child.stdin.on("error", () => {});
       child.stdin.end(typed === undefined ? "" : `${typed}\n`);
       child.on("error", reject);
       child.on("close", (code) => {
         this.signal.removeEventListener("abort", abort);
-        resolve({ code, stdout });
+        this.journal.write(name, `exit ${code}`);
+        resolve({ code, stdout, stderr });
       });
     });
   }

@@ -1,8 +1,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ensureServers } from "../servers/ensure.js";
 import { type RunningServer, startMemcached, startPostgres, startRedis } from "../servers/index.js";
+import { processFolder } from "../servers/watchdog.js";
 import { LEGACY, type LegacyName } from "./legacy.js";
 
 export const MIGRATION = "demo-shop";
@@ -36,7 +36,8 @@ export async function setStage(options: StageOptions, log: (line: string) => voi
     own.push(server);
     return server;
   };
-  const folder = await mkdtemp(join(tmpdir(), "sessionferry-demo-"));
+  // In the folder that goes with this process, however it ends.
+  const folder = await mkdtemp(join(processFolder(), "sessionferry-demo-"));
   const close = async () => {
     await Promise.all(own.map((server) => server.stop()));
     await rm(folder, { recursive: true, force: true });
@@ -67,10 +68,13 @@ function configuration(legacy: LegacyName, legacyUrl: string, redisUrl: string, 
   return `migration: ${MIGRATION}
 legacy: { preset: ${LEGACY[legacy].preset}, url: ${quoted(legacyUrl)} }
 redis: { preset: connect-redis, url: ${quoted(redisUrl)} }
-${controlUrl === undefined ? "" : `control: { url: ${quoted(controlUrl)} }\n`}ramps: { dual-write: [10, 100], read-through: [10, 50, 100], redis-first: [50, 100], full-redis: [100] }
+${controlUrl === undefined ? "" : `control: { url: ${quoted(controlUrl)} }\n`}ramps: { dual-write: [10, 100], read-through: [10, 100], redis-first: [50, 100], full-redis: [100] }
+# Three application processes, both stores, all users and every command share this one machine, perhaps with others: a
+# Redis that answers late is not away.
+timeouts: { redis: 1s }
 gates:
-  # Three application processes, both stores, all users and every command share this one machine.
-  maxP95: 250ms
+  # For the same reason a demo is no place to judge latencies. A site at home keeps the 5 ms of the default.
+  maxP95: 2s
   # A month at home; nobody would watch a demo that long.
   minStay: { full-redis: 0s }
 `;
