@@ -52,8 +52,9 @@ async function ask(sid: Sid, witnesses: Witnesses, records: RedisRecords, clock:
     const [legacy, redis] = words;
     const [after] = await records.view([sid]);
     const still = stood(before!, after!);
-    // Gone from both: logged out or expired since, which says nothing about what the clients can see.
-    if (legacy === null && redis === null && after!.session === null) return "unsettled";
+    // Gone from R by its own word: logged out or expired since it was found equal, or dropped by a close with none, and
+    // then the next read copies it. That says nothing about what the clients can see.
+    if (redis === null && after!.session === null) return "unsettled";
     if (legacy !== null && redis !== null && compareValues(legacy, redis).equal) return "agreed";
     // As in the check itself, only two disagreements over records that stood still are believed.
     if (still && ++disagreed >= 2) return "disagreed";

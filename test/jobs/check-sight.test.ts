@@ -98,6 +98,13 @@ describe("what a check cannot see makes it worthless", () => {
     expect(silent).toMatchObject({ evidence: false, witness: { agreed: 0, disagreed: 0, unsettled: 30 } });
     const none = await runCheck({ ...rig, witnesses: null }, options());
     expect(none).toMatchObject({ evidence: false, witness: null });
+    const dropping = async (sid: string) => {
+      await rig.records.mark([sid]);
+      return null;
+    };
+    // As a close with none does it: the next read copies it.
+    const dropped = await runCheck({ ...rig, witnesses: { ...rig.witnesses, redis: { get: dropping } } }, options());
+    expect(dropped).toMatchObject({ witness: { agreed: 0, disagreed: 0, unsettled: 30 } });
   });
 
   test("empty stores prove nothing", async () => {
