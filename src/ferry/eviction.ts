@@ -101,7 +101,6 @@ async function leaveRedisBehind(control: ControlStore, word: boolean): Promise<b
     if (!word && mayBeRead(record)) return false;
     if (await control.compareAndSet(record.revision, { ...record, generation: newGeneration() })) return true;
   }
-  return false;
 }
 
 /** Whether some node, a rung behind perhaps, may read R. */

@@ -18,6 +18,9 @@ const POSITIONS = [LEGACY, at("dual-write"), at("read-through"), at("redis-first
 /** What a request may end with while a store is away; anything else is a defect. */
 const AWAY = ["REDIS_UNREACHABLE", "REDIS_LOST", "LEGACY_UNREACHABLE", "OUTCOME_UNKNOWN", "DEADLINE"];
 
+/** A node is taken for dead five seconds after its longest command: the shorter that is, the sooner. */
+const SOON = { config: { timeouts: { legacy: "1s" } } };
+
 const own = { folder: "", remove: () => {} };
 beforeAll(() => Object.assign(own, processPackage()));
 afterAll(() => own.remove());
@@ -109,6 +112,18 @@ describe("Redis", () => {
     expectOnly([]);
   });
 
+  test("gone for good together with a process: the way back to legacy is open", async () => {
+    const members = await busySite(at("dual-write"), { children: 1, ...SOON });
+    await Promise.all([site.redis.kill(), processes[0]!.kill()]);
+    await delay(500);
+    await site.moveTo(LEGACY);
+    expectOnly(["cut-off"]);
+    await site.emptyRedis();
+    await climb(at("read-through"));
+    await rest(members.slice(0, 2));
+    expectOnly(["cut-off"]);
+  });
+
   test("hanging for 3 s in dual-write: requests go on with a bounded delay", async () => {
     const members = await busySite(at("dual-write"));
     history.slowest = 0;
@@ -182,7 +197,7 @@ describe("the control store", () => {
 
 describe("processes", () => {
   test("killed in the middle of a write: they are fenced off, and what they left open is closed", async () => {
-    const members = await busySite(at("read-through"), { children: 2 });
+    const members = await busySite(at("read-through"), { children: 2, ...SOON });
     const [first, second] = processes as [MemberProcess, MemberProcess];
     await Promise.all([first.hold("write:opened"), second.hold("write:written")]);
     await Promise.all([first.kill(), second.kill()]);
@@ -194,7 +209,7 @@ describe("processes", () => {
   });
 
   test("frozen until they are evicted: on waking they are refused, and join again", async () => {
-    const members = await busySite(at("read-through"), { children: 1 });
+    const members = await busySite(at("read-through"), { children: 1, ...SOON });
     const child = processes[0]!;
     const before = await nodes();
     child.freeze();
@@ -223,7 +238,7 @@ describe("processes", () => {
 
 describe("a command", () => {
   test("killed between two rungs: the next one finishes it, or turns it round", async () => {
-    const members = await busySite(at("dual-write"), { config: { timeouts: { legacy: "1s" } } });
+    const members = await busySite(at("dual-write"), SOON);
     const { ended, points } = await walkAndDie(own.folder, site.config, { to: at("read-through") }, 4);
     expect({ ended, points: points.length }).toEqual({ ended: "killed", points: 4 });
     expect((await site.record()).pending).not.toBeNull();

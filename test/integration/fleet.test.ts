@@ -32,7 +32,6 @@ const WALK = [
 
 const SITES: [string, SiteOptions][] = [
   ["PostgreSQL", { legacy: "postgres", control: "legacy" }],
-  ["memcached, steered from PostgreSQL", { legacy: "memcached", control: "postgres" }],
   ["memcached, steered from a Redis of its own", { legacy: "memcached", control: "redis" }],
 ];
 
