@@ -49,7 +49,7 @@ export const command = defineCommand({
         if (systemClock.now() >= ends) break;
       }
       await context.confirm({
-        text: "The legacy store cannot tell that its connections are gone. Is that process dead for certain?",
+        text: "A store cannot tell that its connections are gone. Is that process dead for certain?",
         yes,
       });
       if (await evict(stores, id, by, { word: true })) {
