@@ -95,7 +95,7 @@ class Demo {
     try {
       return { proof: await this.run(), failure: null };
     } catch (error) {
-      if (this.signal.aborted) throw new FerryError("INTERRUPTED", "The demo was interrupted.");
+      if (this.signal.aborted) throw interrupted();
       if (!(error instanceof DemoFailed)) throw error;
       this.explain();
       this.timeline.step(`The demo failed: ${error.message}`);
@@ -271,4 +271,10 @@ class Demo {
     await sleep(Math.max(0, seconds * 1000), undefined, { signal: this.signal });
     this.signal.throwIfAborted();
   }
+}
+
+function interrupted(): FerryError {
+  return new FerryError("INTERRUPTED", "The demo was interrupted.", {
+    remedy: "Nothing is left of it. Run it again to see the whole.",
+  });
 }
