@@ -1,4 +1,6 @@
 import { redisMayBeAhead } from "../core/transition.js";
+import type { ControlStore } from "../ports/control-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
 import type { FerryContext } from "./context.js";
 import { drain } from "./drain.js";
 
@@ -10,6 +12,7 @@ const WINDOW = 1000;
  * Drains the dirty index until it is empty or nothing moves. Several nodes drain at once: each picks at random from
  * the window, so that they seldom take the same sids; where they do, rule 4 sorts it out.
  *
+ * @param limit so many sids at most.
  * @returns how many sids were found clean or made so.
  */
 export async function drainIndex(ctx: FerryContext, limit = Number.POSITIVE_INFINITY): Promise<number> {
@@ -18,7 +21,7 @@ export async function drainIndex(ctx: FerryContext, limit = Number.POSITIVE_INFI
   while (total < limit) {
     const window = await ctx.records.dirtySids(WINDOW);
     if (window.length === 0) return total;
-    const batch = window.length <= BATCH ? window : sample(window, BATCH);
+    const batch = sample(window, Math.min(BATCH, limit - total));
     const clean = await drain(ctx, batch);
     total += clean;
     if (clean === 0) return total;
@@ -26,7 +29,26 @@ export async function drainIndex(ctx: FerryContext, limit = Number.POSITIVE_INFI
   return total;
 }
 
-function sample<T>(from: readonly T[], count: number): T[] {
+/** What was dirty when R was last asked. */
+export interface DirtyNote {
+  readonly count: number;
+  /** Milliseconds since the epoch by the control store's clock. */
+  readonly at: number;
+}
+
+/** Rule 10: keeps the count where it survives R, for whoever has to leave R for lost. */
+export async function noteDirty(records: RedisRecords, control: ControlStore): Promise<void> {
+  const { count } = await records.dirtyState();
+  const note: DirtyNote = { count, at: await control.now() };
+  await control.putDocument("dirty", "latest", note);
+}
+
+export async function notedDirty(control: ControlStore): Promise<DirtyNote | null> {
+  return control.getDocument<DirtyNote>("dirty", "latest");
+}
+
+function sample<T>(from: readonly T[], count: number): readonly T[] {
+  if (from.length <= count) return from;
   const pool = [...from];
   for (let i = 0; i < count; i++) {
     const at = i + Math.floor(Math.random() * (pool.length - i));

@@ -11,7 +11,7 @@ import {
   someBucketReadsRedis,
 } from "../core/transition.js";
 import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
-import type { CallLimits, RedisRecords } from "../ports/redis-records.js";
+import { type CallLimits, RedisLost, type RedisRecords } from "../ports/redis-records.js";
 
 /** Milliseconds: dropping a million records takes some seconds. */
 const REARM_ATTEMPT = 60_000;
@@ -35,8 +35,11 @@ export interface Steerage {
 export async function rearm({ control, records, phases, by }: Steerage): Promise<boolean> {
   const record = await control.read();
   if (someBucketReadsRedis(record, phases) || redisMayBeAhead(record)) return false;
+  // Another node has drawn a new generation already; this one will hear of it.
+  if (record.generation !== records.generation) return false;
   if (!(await control.lock("rearm", by, REARM_ATTEMPT))) return false;
   try {
+    if (await isTrusted(records)) return false;
     const generation = newGeneration();
     const next = await control.compareAndSet(record.revision, { ...record, generation });
     if (next === null) return false;
@@ -48,6 +51,17 @@ export async function rearm({ control, records, phases, by }: Steerage): Promise
     return true;
   } finally {
     await control.unlock("rearm", by);
+  }
+}
+
+/** Whether R answers as the one that was armed: then somebody else was faster. */
+async function isTrusted(records: RedisRecords): Promise<boolean> {
+  try {
+    await records.ping(BRIEFLY);
+    return true;
+  } catch (error) {
+    if (error instanceof RedisLost) return false;
+    throw error;
   }
 }
 

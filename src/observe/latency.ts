@@ -28,8 +28,8 @@ export class RecentLatencies {
     slot[bucketOf(milliseconds)]! += 1;
   }
 
-  /** The latency that the share `rank` (0 to 1) of the requests did not exceed; null without requests. */
-  quantile(rank: number): number | null {
+  /** The latency that the share `rank` (0 to 1) of the requests did not exceed; null with fewer requests than asked. */
+  quantile(rank: number, atLeast = 1): number | null {
     const oldest = Math.floor(this.now() / SLOT_MS) - SLOTS;
     const slots = this.#slots.filter((_slot, index) => this.#holds[index]! > oldest);
     const counts = new Float64Array(BUCKETS);
@@ -40,7 +40,7 @@ export class RecentLatencies {
         total += slot[bucket]!;
       }
     }
-    if (total === 0) return null;
+    if (total < atLeast) return null;
     let left = rank * total;
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
       const count = counts[bucket]!;

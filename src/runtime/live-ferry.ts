@@ -2,11 +2,12 @@ import type { Config } from "../core/config.js";
 import type { Session, Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import type { Ferry } from "../ferry/ferry.js";
+import { Metrics } from "../observe/index.js";
 import type { Observer } from "../ports/observer.js";
 import type { SessionDefaults, Sessions } from "../ports/sessions.js";
 import { openAlone } from "./alone.js";
 import { systemClock } from "./clock.js";
-import { FerryNode } from "./node.js";
+import { FerryNode, type NodeOptions } from "./node.js";
 
 /** Milliseconds between attempts of an evicted process to join again. */
 const REJOIN = 500;
@@ -26,6 +27,7 @@ export class LiveFerry implements Sessions {
   private constructor(
     readonly config: Config,
     readonly observer: Observer,
+    private readonly counted: Metrics,
     current: { ferry: Ferry; close(): Promise<void> },
     defaults: SessionDefaults,
   ) {
@@ -35,8 +37,9 @@ export class LiveFerry implements Sessions {
 
   static async open(config: Config, defaults: SessionDefaults, observer: Observer): Promise<LiveFerry> {
     let live: LiveFerry | null = null;
-    const current = await openCurrent(config, observer, () => void live?.rejoin());
-    live = new LiveFerry(config, observer, current, defaults);
+    const metrics = new Metrics();
+    const current = await openCurrent(config, { observer, metrics, onEvicted: () => void live?.rejoin() });
+    live = new LiveFerry(config, observer, metrics, current, defaults);
     return live;
   }
 
@@ -56,6 +59,11 @@ export class LiveFerry implements Sessions {
     return this.#current.ferry.list(options);
   }
 
+  /** What this process has counted, as Prometheus text (`text/plain; version=0.0.4`). */
+  metrics(): string {
+    return this.counted.render();
+  }
+
   /** Finishes what is in flight, leaves the fleet, and closes every connection. */
   async close(): Promise<void> {
     if (this.#closed) return;
@@ -66,10 +74,13 @@ export class LiveFerry implements Sessions {
   private async rejoin(): Promise<void> {
     const old = this.#current;
     old.ferry.refuse(new FerryError("NODE_EVICTED", "This process was taken for dead and fenced off."));
+    const notBelow = old instanceof FerryNode ? old.ctx.routing.record.revision : 0;
     if (old instanceof FerryNode) void old.abandon();
     while (!this.#closed) {
       try {
-        this.#current = await openCurrent(this.config, this.observer, () => void this.rejoin());
+        const { observer, counted: metrics } = this;
+        const onEvicted = () => void this.rejoin();
+        this.#current = await openCurrent(this.config, { observer, metrics, notBelow, onEvicted });
         return;
       } catch (error) {
         this.observer.event({ type: "background-error", task: "rejoin", error });
@@ -81,14 +92,13 @@ export class LiveFerry implements Sessions {
 
 async function openCurrent(
   config: Config,
-  observer: Observer,
-  onEvicted: () => void,
+  options: Omit<NodeOptions, "role">,
 ): Promise<{ ferry: Ferry; close(): Promise<void> }> {
   try {
-    return await FerryNode.open(config, { role: "app", observer, onEvicted });
+    return await FerryNode.open(config, { ...options, role: "app" });
   } catch (error) {
     const steerless = error instanceof FerryError && STEERLESS.has(error.code);
-    const alone = steerless ? await openAlone(config, observer).catch(() => null) : null;
+    const alone = steerless ? await openAlone(config, options.observer).catch(() => null) : null;
     if (alone === null) throw error;
     return alone;
   }

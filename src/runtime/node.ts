@@ -2,10 +2,11 @@ import { hostname } from "node:os";
 import type { Config } from "../core/config.js";
 import { IdSource, newNodeId } from "../core/ids.js";
 import type { Phases } from "../core/phase.js";
+import { redisMayBeAhead } from "../core/transition.js";
 import { FerryError } from "../errors.js";
 import { Arrears } from "../ferry/arrears.js";
 import { type FerryContext, flushArrears } from "../ferry/context.js";
-import { drainIndex } from "../ferry/drainer.js";
+import { drainIndex, noteDirty } from "../ferry/drainer.js";
 import type { EvictionStores } from "../ferry/eviction.js";
 import { asFerryError } from "../ferry/failures.js";
 import { Ferry } from "../ferry/ferry.js";
@@ -36,12 +37,18 @@ const POLL_BUSY = 40;
 const DEMOTE_AFTER = 2_000;
 /** A node is overdue when it was silent for longer than its longest command, and this. */
 const SILENCE_MARGIN = 5_000;
+/** How old the count of dirty sessions in the control store may be, which is all that is left of them if R is lost. */
+const NOTE_DIRTY_EVERY = 2_000;
 /** Expired rows are pruned about this often by every node, as connect-pg-simple does. */
 const PRUNE_EVERY = 15 * 60_000;
 
 export interface NodeOptions {
   readonly role: NodeRole;
   readonly observer?: Observer;
+  /** Counts this process' requests over all the nodes it is one after another. */
+  readonly metrics?: Metrics;
+  /** The highest revision this process has followed: a control store that shows a lower one was restored (rule 11). */
+  readonly notBelow?: number;
   /** Called once, when the control store refused this node's renewal. */
   readonly onEvicted?: () => void;
 }
@@ -56,6 +63,7 @@ export class FerryNode {
   readonly #loops: Loop[] = [];
   #overdue: readonly string[] = [];
   #controlDown = false;
+  #noteDirtyAt = 0;
 
   private constructor(
     readonly config: Config,
@@ -76,15 +84,16 @@ export class FerryNode {
    * Joins the fleet, opens the stores behind the fence, and starts following.
    * @throws FerryError NOT_SET_UP, CONTROL_UNREACHABLE, ...
    */
-  static async open(config: Config, { role, observer = SILENT, onEvicted }: NodeOptions): Promise<FerryNode> {
+  static async open(config: Config, options: NodeOptions): Promise<FerryNode> {
+    const { role, observer = SILENT, metrics = new Metrics(), notBelow = 0, onEvicted } = options;
     const id = newNodeId();
     const phases = loadPhases();
-    const metrics = new Metrics();
     const observed = fanOut(metrics, observer);
     const control = await openControlOf(config, id);
     let node: FerryNode | null = null;
     const opened: { close(): Promise<void> }[] = [control];
     try {
+      if (notBelow > 0) await requireRevision(control, notBelow);
       const silence = overdueAfter(config);
       const membership = await Membership.join(
         control,
@@ -197,13 +206,12 @@ export class FerryNode {
       () => POLL,
       () => housekeeper.tick(this.#overdue),
     );
-    const { every } = this.config.drain;
+    const { every, rate } = this.config.drain;
+    const limit = rate === 0 ? Number.POSITIVE_INFINITY : Math.max(1, Math.round((rate * every) / 1000));
     this.#every(
       "drain",
       () => every,
-      async () => {
-        await drainIndex(this.ctx);
-      },
+      () => this.#drain(limit),
     );
     this.#every(
       "prune",
@@ -212,6 +220,13 @@ export class FerryNode {
         if (this.ctx.routing.record.position.phase !== "complete") await this.legacy.prune();
       },
     );
+  }
+
+  async #drain(limit: number): Promise<void> {
+    await drainIndex(this.ctx, limit);
+    if (!redisMayBeAhead(this.ctx.routing.record) || Date.now() < this.#noteDirtyAt) return;
+    this.#noteDirtyAt = Date.now() + NOTE_DIRTY_EVERY;
+    await noteDirty(this.ctx.records, this.control);
   }
 
   async #follow(): Promise<void> {
@@ -233,6 +248,16 @@ export class FerryNode {
     const onError = (error: unknown) => this.ctx.observer.event({ type: "background-error", task, error });
     this.#loops.push(new Loop(run, pause, onError).start());
   }
+}
+
+/** Asked before joining, which by itself would raise a restored record's revision. */
+async function requireRevision(control: ControlStore, notBelow: number): Promise<void> {
+  const { revision } = await control.read();
+  if (revision >= notBelow) return;
+  throw new FerryError(
+    "REVISION_WENT_BACK",
+    `The control record has revision ${revision}; this process has followed ${notBelow} already.`,
+  );
 }
 
 function rethrow(error: unknown): never {

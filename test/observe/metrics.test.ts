@@ -148,8 +148,9 @@ describe("Metrics", () => {
     const metrics = filled();
     const first = metrics.figures();
     expect(first).toMatchObject({ operations: 3, errors: 1 });
-    expect(first.p95).toBeGreaterThan(15_000);
-    expect(metrics.figures()).toEqual({ operations: 0, errors: 0, p95: first.p95 });
+    // Three requests are no latency to judge a node by.
+    expect(first.p95).toBeNull();
+    expect(metrics.figures()).toEqual({ operations: 0, errors: 0, p95: null });
     for (let i = 0; i < 200; i++) metrics.event({ type: "operation", verb: "get", milliseconds: 2, result: "ok" });
     const later = metrics.figures();
     expect(later).toMatchObject({ operations: 200, errors: 0 });

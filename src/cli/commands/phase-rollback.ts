@@ -1,6 +1,7 @@
 import type { Position } from "../../core/phase.js";
 import { abandonRedis, begin, type Steering } from "../../core/transition.js";
 import { FerryError } from "../../errors.js";
+import { notedDirty } from "../../ferry/drainer.js";
 import type { ControlRecord } from "../../ports/control-store.js";
 import { decideRollback, ROLLBACK_GOALS, shown, type Way, wayDown } from "../../workflow/decide.js";
 import { type CommandResult, type Context, defineCommand } from "../command.js";
@@ -80,11 +81,13 @@ async function abandon(
   }
   const started = Date.now();
   const settled = await withNode(context, async (node) => {
-    // Told for the record where Redis still answers a little.
+    // Where Redis does not answer any more, what the fleet noted of it last.
     const dirty = await node.records.dirtyState().then(
       ({ count }) => count,
-      () => null,
+      async () => (await notedDirty(node.control))?.count ?? null,
     );
+    const known = dirty === null ? "nobody knows how many" : String(dirty);
+    context.output.log(`Sessions changed in Redis and not yet carried to the legacy store, as last seen: ${known}`);
     const coordinator = coordinatorOf(context, node, { acknowledge: options.timeout });
     return steered(node, () => coordinator.abandon(options.reason, dirty));
   });
