@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 
@@ -33,6 +34,20 @@ function demo(...more: string[]): {
     child.on("close", (code) => resolve({ code, stdout, story }));
   });
   return { pid: child.pid!, ended };
+}
+
+/** Its processes and theirs: servers, applications, a command, and what watches over the servers. */
+function descendantsOf(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
+  return children.flatMap((child) => [child, ...descendantsOf(child)]);
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  } catch {
+    return false;
+  }
 }
 
 describe("the demo", () => {
@@ -71,9 +86,12 @@ describe("the demo", () => {
   it("ends with everything it started when it is interrupted", { timeout: 120_000 }, async () => {
     const { pid, ended } = demo("--legacy", "memcached");
     await new Promise((resolve) => setTimeout(resolve, 6_000));
+    const started = descendantsOf(pid);
+    expect(started.length).toBeGreaterThan(3);
     process.kill(pid, "SIGINT");
     const { code, stdout, story } = await ended;
     expect(code, story).toBe(130);
     expect(JSON.parse(stdout)).toMatchObject({ error: { code: "INTERRUPTED" } });
+    await expect.poll(() => started.filter(isRunning), { timeout: 10_000 }).toEqual([]);
   });
 });
