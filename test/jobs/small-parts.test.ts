@@ -6,7 +6,7 @@ import { type Progress, Pulse, progressDisplay } from "../../src/jobs/progress.j
 import { Reservoir } from "../../src/jobs/reservoir.js";
 import { loadSecrets, Secrets } from "../../src/jobs/secrets.js";
 import { Throttle } from "../../src/jobs/throttle.js";
-import { LegacyRefused, LegacyUnreachable } from "../../src/ports/legacy-store.js";
+import { LegacyUnreachable } from "../../src/ports/legacy-store.js";
 import { RedisRefused } from "../../src/ports/redis-records.js";
 import { rigAt } from "../support/rig.js";
 import { VirtualClock } from "../support/virtual-clock.js";
@@ -97,7 +97,7 @@ describe("patience", () => {
     expect(clock.now()).toBe(0);
   });
   test("an error that is not ours stays what it is", async () => {
-    const own = new LegacyRefused("no", "42P01");
+    const own = new TypeError("no");
     await expect(new Patience(new VirtualClock(), 9).attempt(() => Promise.reject(own))).rejects.toBe(own);
   });
 });
