@@ -38,8 +38,13 @@ const PASSES = 10;
 
 /** The work between rungs (rule 8). All of it may be repeated from the start, by another coordinator too. */
 export const WORKS: Readonly<Record<WorkName, Work>> = {
-  "drop-records": async ({ records }, { buckets, progress }) => {
+  // The first buckets to leave legacy find an R that nobody uses: it is sealed for the generation of the record, which
+  // may be new (R was left behind meanwhile), and for its present run. The seal comes last, when R is clean.
+  "drop-records": async ({ records, control }, { buckets, progress }) => {
+    const isUnused = buckets[0] === 0;
+    if (isUnused) await records.removeSeal();
     progress("drop-records", await records.drop(buckets));
+    if (isUnused) await records.arm((await control.read()).generation, "active");
   },
 
   // A node lost since the gates were passed may have taken a gap with it; no gap can be taken any more from here on.

@@ -12,6 +12,7 @@ import { Ferry } from "../../src/ferry/ferry.js";
 import { Follower } from "../../src/ferry/follower.js";
 import { Membership } from "../../src/ferry/membership.js";
 import { read } from "../../src/ferry/read.js";
+import { rearm } from "../../src/ferry/recovery.js";
 import { RedisHealth } from "../../src/ferry/redis-health.js";
 import { Routing } from "../../src/ferry/routing.js";
 import { touch } from "../../src/ferry/touch.js";
@@ -278,11 +279,15 @@ export class World {
       for (let i = 0; i < lag; i++) await this.step("lag");
       await node.follower.poll();
       await flushArrears(node.ctx).catch(() => {});
-      if (node.ctx.health.state === "up") return;
+      const { generation } = node.ctx.records;
+      if (node.ctx.health.state === "up" && (await this.records.seal())?.generation === generation) return;
       await node.ctx.records.ping().then(
         () => node.ctx.health.succeeded(),
         (error) => node.ctx.health.failed(error),
       );
+      const { records, routing } = node.ctx;
+      const steerage = { control: this.control, records, phases: routing.phases, by: node.id };
+      if (node.ctx.health.state === "lost") await rearm(steerage);
     } catch {
       // The control store answers always here; an evicted node just stops.
     } finally {
