@@ -1,7 +1,6 @@
 import { loadConfig } from "./config.js";
 import { EventLog, fanOut, Log } from "./observe/index.js";
 import { type Observer, SILENT } from "./ports/observer.js";
-import { legacyPreset } from "./presets/index.js";
 import { LiveFerry } from "./runtime/live-ferry.js";
 
 export type { Config } from "./core/config.js";
@@ -28,8 +27,6 @@ export interface FerryOptions {
 export async function createFerry(options: FerryOptions = {}): Promise<LiveFerry> {
   const config = loadConfig({ config: options.config });
   const log = options.log === false ? SILENT : new EventLog(new Log());
-  const preset = legacyPreset(config.legacy.preset);
-  const { flags, defaultLifetime: lifetime } = preset;
   const observer = options.observer === undefined ? log : fanOut(log, options.observer);
-  return LiveFerry.open(config, { flags, lifetime, touchEvery: config.touchEvery }, observer);
+  return LiveFerry.open(config, observer);
 }

@@ -8,6 +8,7 @@ import type { SessionDefaults, Sessions } from "../ports/sessions.js";
 import { openAlone } from "./alone.js";
 import { systemClock } from "./clock.js";
 import { FerryNode, type NodeOptions } from "./node.js";
+import { sessionDefaults } from "./session-defaults.js";
 
 /** Milliseconds between attempts of an evicted process to join again. */
 const REJOIN = 500;
@@ -29,17 +30,16 @@ export class LiveFerry implements Sessions {
     readonly observer: Observer,
     private readonly counted: Metrics,
     current: { ferry: Ferry; close(): Promise<void> },
-    defaults: SessionDefaults,
   ) {
     this.#current = current;
-    this.defaults = defaults;
+    this.defaults = sessionDefaults(config);
   }
 
-  static async open(config: Config, defaults: SessionDefaults, observer: Observer): Promise<LiveFerry> {
+  static async open(config: Config, observer: Observer): Promise<LiveFerry> {
     let live: LiveFerry | null = null;
     const metrics = new Metrics();
     const current = await openCurrent(config, { observer, metrics, onEvicted: () => void live?.rejoin() });
-    live = new LiveFerry(config, observer, metrics, current, defaults);
+    live = new LiveFerry(config, observer, metrics, current);
     return live;
   }
 

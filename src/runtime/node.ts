@@ -23,10 +23,10 @@ import type { Fence } from "../ports/fence.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import { type Observer, SILENT } from "../ports/observer.js";
 import type { RedisRecords } from "../ports/redis-records.js";
-import { legacyPreset } from "../presets/index.js";
 import { systemClock } from "./clock.js";
 import { Loop } from "./loop.js";
 import { openControlOf, openLegacy, openRecords } from "./open.js";
+import { sessionDefaults } from "./session-defaults.js";
 import { VERSION } from "./version.js";
 
 /** A settled node looks at the control store this often (milliseconds); changes reach every node within a second. */
@@ -113,8 +113,7 @@ export class FerryNode {
       opened.push({ close: () => records.end() });
 
       trust(records, membership.joined);
-      const record =
-        role === "job" ? membership.joined : await resume({ control, records, phases, by: id }).catch(rethrow);
+      const record = role === "job" ? membership.joined : await resume({ control, records, phases, by: id });
       trust(records, record);
       const ctx: FerryContext = {
         legacy,
@@ -127,12 +126,7 @@ export class FerryNode {
         observer: observed,
         limits: { redis: config.timeouts.redis, request: config.timeouts.legacy },
       };
-      const preset = legacyPreset(config.legacy.preset);
-      const ferry = new Ferry(ctx, {
-        flags: preset.flags,
-        lifetime: preset.defaultLifetime,
-        touchEvery: config.touchEvery,
-      });
+      const ferry = new Ferry(ctx, sessionDefaults(config));
       const follower = new Follower(ctx, membership, () => metrics.figures());
       node = new FerryNode(
         config,
@@ -258,8 +252,4 @@ async function requireRevision(control: ControlStore, notBelow: number): Promise
     "REVISION_WENT_BACK",
     `The control record has revision ${revision}; this process has followed ${notBelow} already.`,
   );
-}
-
-function rethrow(error: unknown): never {
-  throw asFerryError(error);
 }

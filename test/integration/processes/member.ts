@@ -19,8 +19,7 @@ const holds = new Set<Point>();
 
 async function main(): Promise<void> {
   const config = JSON.parse(process.argv[2]!);
-  const defaults = { flags: 0, lifetime: 3_600_000, touchEvery: 0 };
-  const ferry = await LiveFerry.open(config, defaults, {
+  const ferry = await LiveFerry.open(config, {
     event(event) {
       if (event.type === "evicted" || event.type === "background-error") {
         send({ event: event.type, detail: "error" in event ? `${event.task}: ${event.error}` : "" });
