@@ -1,6 +1,6 @@
 // Runs the soak test (test/soak) under plain Node: its sources beside the built package, in a folder of their own.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,13 +9,10 @@ import ts from "typescript";
 const root = fileURLToPath(new URL("../", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "sessionferry-soak-"));
 try {
-  for (const [link, target] of [
-    ["src", "dist"],
-    ["node_modules", "node_modules"],
-    ["package.json", "package.json"],
-  ]) {
-    symlinkSync(join(root, target), join(folder, link));
-  }
+  // A copy: whoever builds the package anew while the soak runs must not change what its next process runs.
+  cpSync(join(root, "dist"), join(folder, "src"), { recursive: true });
+  for (const name of ["node_modules", "phases", "migrations", "package.json"])
+    symlinkSync(join(root, name), join(folder, name));
   for (const part of ["support", "integration", "soak"]) {
     const names = readdirSync(join(root, "test", part), { recursive: true, encoding: "utf8" });
     for (const name of names.filter((each) => each.endsWith(".ts") && !each.endsWith(".d.ts"))) {
