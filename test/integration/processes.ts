@@ -42,7 +42,7 @@ interface Answer {
 export class MemberProcess implements Member {
   readonly #open = new Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>();
   readonly events: { readonly event: string; readonly detail: string }[] = [];
-  #held: (() => void)[] = [];
+  readonly #held = new Map<Point, () => void>();
   #ids = 0;
   /** False once it was killed: no new requests then. */
   alive = true;
@@ -91,12 +91,17 @@ export class MemberProcess implements Member {
     await this.#ask("destroy", sid);
   }
 
-  /** The next operation that passes this point stays there; resolves when one has come. */
+  /** The next operation that passes this point stays there until it is released; resolves when one has come. */
   hold(point: Point): Promise<void> {
     return new Promise((resolve) => {
-      this.#held.push(resolve);
+      this.#held.set(point, resolve);
       this.child.send({ hold: point });
     });
+  }
+
+  /** Lets every operation that is held go on; none is held any more. */
+  release(): void {
+    this.child.send({ release: true });
   }
 
   async kill(): Promise<void> {
@@ -146,7 +151,7 @@ export class MemberProcess implements Member {
       if (error) request?.reject(new FerryError(error.code, error.message));
       else request?.resolve(message as Answer);
     } else if (message.held) {
-      for (const resolve of this.#held.splice(0)) resolve();
+      this.#held.get(message.held as Point)?.();
     } else if (message.event) {
       this.events.push(message as { event: string; detail: string });
     }

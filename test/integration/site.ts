@@ -33,6 +33,8 @@ export interface SiteOptions {
   readonly redisArgs?: readonly string[];
   readonly config?: Record<string, unknown>;
   readonly start?: Position;
+  /** Servers of the test's own, closed with the site; `config.redis.url` where they are reached another way. */
+  readonly servers?: { readonly legacy?: RunningServer; readonly redis?: RunningServer };
 }
 
 /**
@@ -66,8 +68,9 @@ export class Site {
     const args = [...(options.redisArgs ?? [])];
     if (options.redisFolder !== undefined) args.push("--appendonly", "yes", "--appendfsync", "always");
     const [legacy, redis, own] = await Promise.all([
-      options.legacy === "postgres" ? postgres() : startMemcached(),
-      startRedis({ args, ...(options.redisFolder !== undefined && { dir: options.redisFolder }) }),
+      options.servers?.legacy ?? (options.legacy === "postgres" ? postgres() : startMemcached()),
+      options.servers?.redis ??
+        startRedis({ args, ...(options.redisFolder !== undefined && { dir: options.redisFolder }) }),
       options.control === "redis" ? startRedis() : options.control === "postgres" ? postgres() : null,
     ]);
     const config = loadConfig({

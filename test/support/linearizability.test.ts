@@ -50,4 +50,13 @@ describe("the history checker", () => {
     expect(isLinearizable([op(1, 2, touch(true))], null)).toBe(false);
     expect(isLinearizable([op(1, 2, touch(false))], state("v"))).toBe(false);
   });
+
+  it("lets a forgetful register lose a session, and neither go back nor find it again", () => {
+    const [old, fresh] = [op(1, 2, set(state("old"))), op(3, 4, set(state("new")))];
+    const reads = (...seen: State[]) => [old, fresh, ...seen.map((result, i) => op(5 + 2 * i, 6 + 2 * i, get(result)))];
+    expect(isLinearizable(reads(state("new"), null), null)).toBe(false);
+    expect(isLinearizable(reads(state("new"), null), null, true)).toBe(true);
+    expect(isLinearizable(reads(null, state("new")), null, true)).toBe(false);
+    expect(isLinearizable(reads(state("old")), null, true)).toBe(false);
+  });
 });

@@ -36,8 +36,12 @@ function after(state: State, call: Call, known: boolean): State | undefined {
   }
 }
 
-/** True when the history is linearizable from the given initial state. At most 31 operations. */
-export function isLinearizable(history: readonly Recorded[], initial: State): boolean {
+/**
+ * True when the history is linearizable from the given initial state. At most 31 operations.
+ *
+ * @param forgetful the register may become absent by itself at any time, as an item of memcached does.
+ */
+export function isLinearizable(history: readonly Recorded[], initial: State, forgetful = false): boolean {
   // A read whose answer nobody got says nothing.
   const ops = history.filter(({ call, ended }) => !(call.kind === "get" && ended === Number.POSITIVE_INFINITY));
   if (ops.length > 31) throw new RangeError("too many operations for one check");
@@ -58,6 +62,7 @@ export function isLinearizable(history: readonly Recorded[], initial: State): bo
       const next = after(state, op.call, op.ended !== Number.POSITIVE_INFINITY);
       if (next !== undefined && search(done | (1 << i), next)) return true;
     }
+    if (forgetful && state !== null && search(done, null)) return true;
     dead.add(key);
     return false;
   }

@@ -1,7 +1,8 @@
 /**
  * A process of an application, to be killed and frozen: started with a configuration as its argument, it takes requests
  * as messages `{ id, verb, sid, value?, expiresAt? }` and answers `{ id, session | applied | error }`. After a message
- * `{ hold: point }` the next operation to pass that point is held for good, and `{ held: point }` told.
+ * `{ hold: point }` the next operation to pass that point is held, and `{ held: point }` told; `{ release: true }` lets
+ * all that are held go on.
  */
 import { LiveFerry } from "../../../src/index.js";
 import type { Point } from "../../../src/ports/observer.js";
@@ -16,6 +17,7 @@ interface Request {
 
 const send = (message: object) => process.send?.(message);
 const holds = new Set<Point>();
+const held: (() => void)[] = [];
 
 async function main(): Promise<void> {
   const config = JSON.parse(process.argv[2]!);
@@ -28,7 +30,7 @@ async function main(): Promise<void> {
     at(point) {
       if (!holds.delete(point)) return undefined;
       send({ held: point });
-      return new Promise(() => {});
+      return new Promise<void>((resolve) => held.push(resolve));
     },
   });
 
@@ -57,9 +59,12 @@ async function main(): Promise<void> {
     }
   }
 
-  process.on("message", (message: Request | { hold: Point } | { close: true }) => {
+  process.on("message", (message: Request | { hold: Point } | { release: true } | { close: true }) => {
     if ("hold" in message) holds.add(message.hold);
-    else if ("close" in message) void ferry.close().finally(() => process.exit(0));
+    else if ("release" in message) {
+      holds.clear();
+      for (const release of held.splice(0)) release();
+    } else if ("close" in message) void ferry.close().finally(() => process.exit(0));
     else void answer(message);
   });
   process.on("disconnect", () => process.exit(0));
