@@ -4,7 +4,18 @@ import type { Fence } from "../../ports/fence.js";
 import { LegacyUnreachable } from "../../ports/legacy-store.js";
 import { LATE, within } from "../deadline.js";
 import { endpointOf, endpointsIn, hidden } from "./endpoints.js";
-import { type Command, type Reply, ReplyParser, stats, statsOf, VERSION } from "./protocol.js";
+import {
+  type Command,
+  isRefusal,
+  MOST_LINES,
+  type Reply,
+  ReplyParser,
+  said,
+  statistic,
+  stats,
+  statsOf,
+  VERSION,
+} from "./protocol.js";
 import type { Server } from "./server.js";
 
 export type Answer = { readonly kind: "replies"; readonly replies: readonly Reply[] } | { readonly kind: "lost" };
@@ -100,14 +111,16 @@ export class Connection {
   async #greet(fence: Fence): Promise<void> {
     const { address } = this.server;
     const answer = await this.send([VERSION, stats("settings"), stats(), stats("conns")]);
-    const said = this.#misunderstood?.words.join(" ") ?? "";
-    if (/unauthenticated/i.test(said)) {
+    const refusal = this.#misunderstood;
+    if (refusal !== null && /unauthenticated/i.test(refusal.words.join(" "))) {
       throw new FerryError("AUTHENTICATION_FAILED", `memcached at ${address} asks for authentication.`, {
         remedy: "sessionferry speaks to memcached without authentication: give it a listener that asks for none.",
       });
     }
     if (answer.kind === "lost") {
-      throw new LegacyUnreachable(`memcached at ${address} broke the connection${said === "" ? "" : `: ${said}`}.`);
+      throw new LegacyUnreachable(
+        `memcached at ${address} broke the connection${refusal === null ? "" : `: ${said(refusal)}`}.`,
+      );
     }
     const first = answer.replies[0];
     if (first?.code !== "VERSION") throw new LegacyUnreachable(`${address} does not answer like memcached.`);
@@ -124,7 +137,7 @@ export class Connection {
         remedy: "Start memcached without -C: the drain back to it needs CAS.",
       });
     }
-    this.facts = { version, incarnation: incarnationOf(found), itemSizeMax: Number(found.get("item_size_max")) };
+    this.facts = { version, incarnation: incarnationOf(found), itemSizeMax: statistic(found, "item_size_max") };
     const local = endpointOf(this.socket.localAddress ?? "", this.socket.localPort ?? 0);
     this.endpoint = endpointsIn(answer.replies).has(local) ? local : hidden(local);
     await fence({ store: "legacy", endpoint: this.endpoint });
@@ -146,11 +159,14 @@ export class Connection {
     const first = this.#waiting[0];
     // A line that nobody asked for: the server ends the connection, or is out of step with us.
     if (first === undefined) return false;
+    const command = first.commands[first.answered]!;
+    // An answer to another question: whatever the server did, nobody can tell any more.
+    if (!isRefusal(reply) && !command.fits(reply)) return false;
+    if (first.replies.length > first.commands.length + MOST_LINES) return false;
     first.replies.push(reply);
     // A command that was not understood may have left its value behind as a command: nothing after it can be trusted.
     const misunderstood = reply.code === "ERROR" || reply.code === "CLIENT_ERROR";
-    const more =
-      first.commands[first.answered]!.many && !misunderstood && !["END", "SERVER_ERROR"].includes(reply.code);
+    const more = command.many && !misunderstood && !["END", "SERVER_ERROR"].includes(reply.code);
     if (!more && ++first.answered === first.commands.length) {
       this.#waiting.shift();
       first.resolve({ kind: "replies", replies: first.replies });
@@ -162,8 +178,8 @@ export class Connection {
 
 /** Pid and start time, and how often it was flushed. */
 export function incarnationOf(found: ReadonlyMap<string, string>): string {
-  const started = Number(found.get("time")) - Number(found.get("uptime"));
-  return `${found.get("pid")}@${started}/${found.get("cmd_flush")}`;
+  const started = statistic(found, "time") - statistic(found, "uptime");
+  return `${statistic(found, "pid")}@${started}/${statistic(found, "cmd_flush")}`;
 }
 
 /** Pid and start time alone: a flush ends no command. */

@@ -3,6 +3,7 @@ import type { Fence } from "../../ports/fence.js";
 import { LegacyRefused, LegacyUnreachable } from "../../ports/legacy-store.js";
 import { openSocket } from "./connection.js";
 import { decodeDumpedKey } from "./keys.js";
+import { said } from "./protocol.js";
 import type { Server } from "./server.js";
 import { look } from "./settle.js";
 
@@ -11,12 +12,17 @@ import { look } from "./settle.js";
  *
  * While a reader of a dump stalls, memcached may hold a lock that stops its workers. So the dump has a connection to
  * itself, whose bytes are taken as fast as they come and never wait for whoever wants the keys; only the keys stay in
- * memory. A dump that stops coming is cut off. Only one can run at a time: a server that says BUSY is asked again.
+ * memory. A dump that stops coming is cut off, and so is one that lists far more than the server holds. Only one can run
+ * at a time: a server that says BUSY is asked again.
  */
 const COMMAND = "lru_crawler metadump hash\r\n";
 const STALLED_AFTER = 10_000;
 const BUSY_FOR = 120_000;
 const ASK_AGAIN = 500;
+/** A key takes up to three bytes for each of its 250; the rest of a line is short. */
+const LONGEST_LINE = 2_000;
+/** Items that may come while a dump runs, for each that was there when it began, and besides. */
+const GROWTH = { factor: 3, besides: 100_000 };
 
 export interface DumpOptions {
   readonly deadline: number;
@@ -37,7 +43,7 @@ export async function dumpKeys(server: Server, options: DumpOptions, take: (key:
 async function attempt(server: Server, options: DumpOptions, take: (key: string) => void): Promise<"done" | "busy"> {
   const { deadline, fence, signal } = options;
   signal?.throwIfAborted();
-  const { time } = await look(server, deadline);
+  const { time, items } = await look(server, deadline);
   const socket = await openSocket(server, deadline);
   try {
     // It only reads, and is gone when it has: nobody need wait for its end when this node is evicted.
@@ -54,18 +60,21 @@ async function attempt(server: Server, options: DumpOptions, take: (key: string)
         broken("the connection ended");
       });
       let rest = "";
+      let left = items * GROWTH.factor + GROWTH.besides;
       socket.on("data", (chunk: Buffer) => {
         const lines = (rest + chunk.toString("latin1")).split("\n");
         rest = lines.pop()!;
+        left -= lines.length;
+        if (rest.length > LONGEST_LINE || left < 0) return broken("it has no end");
         for (const line of lines) {
           if (line.startsWith("key=")) {
             const key = liveKey(line, time);
             if (key !== null) take(key);
           } else {
-            const said = line.trim();
-            if (said === "END") resolve("done");
-            else if (said.startsWith("BUSY") || said === "ERROR locked try again later") resolve("busy");
-            else if (said !== "OK") reject(new LegacyRefused(`memcached refused to list its keys: ${said}.`, said));
+            const [code = "", ...words] = line.trim().split(" ");
+            if (code === "END") resolve("done");
+            else if (code === "BUSY" || (code === "ERROR" && words[0] === "locked")) resolve("busy");
+            else if (code !== "OK") reject(refusal(code, words));
           }
         }
       });
@@ -74,6 +83,12 @@ async function attempt(server: Server, options: DumpOptions, take: (key: string)
   } finally {
     socket.destroy();
   }
+}
+
+/** A line cut off in front begins with a piece of a key. */
+function refusal(code: string, words: readonly string[]): LegacyRefused | LegacyUnreachable {
+  if (!/^(CLIENT_|SERVER_)?ERROR$/.test(code)) return new LegacyUnreachable("memcached's dump cannot be read.");
+  return new LegacyRefused(`memcached refused to list its keys: ${said({ code, words })}.`, code);
 }
 
 /** `key=a%20b exp=1700000000 la=... cas=4 fetch=yes cls=1 size=64`, with the date of death or -1. */

@@ -1,6 +1,6 @@
 import { FerryError } from "../../errors.js";
 import { LegacyUnreachable, OutcomeUnknown } from "../../ports/legacy-store.js";
-import type { Reply } from "./protocol.js";
+import { type Reply, said } from "./protocol.js";
 
 /**
  * Waits for changes on several servers. If one fails after another succeeded, or its outcome is unknown, that is what is
@@ -35,5 +35,5 @@ export function keyTooLong(): FerryError {
 }
 
 export function noRoom(reply: Reply): FerryError {
-  return new FerryError("VALUE_TOO_LARGE", `memcached refused a session: ${[reply.code, ...reply.words].join(" ")}.`);
+  return new FerryError("VALUE_TOO_LARGE", `memcached refused a session: ${said(reply)}.`);
 }

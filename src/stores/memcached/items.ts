@@ -3,7 +3,7 @@ import { FerryError } from "../../errors.js";
 import { LegacyRefused } from "../../ports/legacy-store.js";
 import { fromRemaining, toExptime } from "./expiry.js";
 import type { Key } from "./keys.js";
-import { type Command, flag, metaDelete, metaGet, metaSet, type Reply } from "./protocol.js";
+import { type Command, flag, metaDelete, metaGet, metaSet, type Reply, said } from "./protocol.js";
 
 /**
  * Sessions as memcached items, and rule 4's tokens as their CAS numbers. One counter gives a server's every change a
@@ -100,14 +100,9 @@ function hit(reply: Reply): boolean {
   throw refusal(reply);
 }
 
-/** What the server said instead. Its words quote neither keys nor values. */
+/** What the server said instead. */
 export function refusal(reply: Reply): LegacyRefused {
-  return new LegacyRefused(`memcached refused a command: ${[reply.code, ...reply.words].join(" ")}.`, reply.code);
-}
-
-/** True for anything but an answer to the question. */
-export function refused(reply: Reply): boolean {
-  return ["SERVER_ERROR", "CLIENT_ERROR", "ERROR"].includes(reply.code);
+  return new LegacyRefused(`memcached refused a command: ${said(reply)}.`, reply.code);
 }
 
 /** The server has no room for a value; the item that was there before is gone. */

@@ -5,6 +5,7 @@ const LONGEST_RAW = 186;
 
 /** A key as a meta command carries it. */
 export interface Key {
+  /** One character for each byte. */
   readonly token: string;
   /** The server is to decode it first (flag `b`): the item's own key is the raw bytes, the same for every client. */
   readonly base64: boolean;
@@ -12,12 +13,24 @@ export interface Key {
 
 /** Null where memcached cannot have such a key: empty, or too long. */
 export function encodeKey(key: string): Key | null {
-  const length = Buffer.byteLength(key);
-  if (length === 0) return null;
+  // Almost all keys are such: one byte a character, nothing that would end the token or the command.
+  if (/^[\x21-\x7e]+$/.test(key)) return key.length <= LONGEST ? { token: key, base64: false } : null;
+  return encodeBytes(Buffer.from(key));
+}
+
+/** Of a key that is told byte by byte, one character for each. */
+export function encodeRawKey(key: string): Key | null {
+  if (/^[\x21-\x7e]+$/.test(key)) return key.length <= LONGEST ? { token: key, base64: false } : null;
+  return encodeBytes(Buffer.from(key, "latin1"));
+}
+
+function encodeBytes(key: Buffer): Key | null {
+  if (key.length === 0) return null;
   // Spaces and control bytes would end the token or the command.
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  if (!/[\x00-\x20\x7f]/.test(key)) return length <= LONGEST ? { token: key, base64: false } : null;
-  return length <= LONGEST_RAW ? { token: Buffer.from(key).toString("base64"), base64: true } : null;
+  if (!key.some((byte) => byte <= 0x20 || byte === 0x7f)) {
+    return key.length <= LONGEST ? { token: key.toString("latin1"), base64: false } : null;
+  }
+  return key.length <= LONGEST_RAW ? { token: key.toString("base64"), base64: true } : null;
 }
 
 /** The key of a `metadump` line, which is URI-encoded byte by byte; null where its bytes are no UTF-8. */

@@ -1,8 +1,8 @@
 import type { Sid } from "../../core/session.js";
 import { FerryError } from "../../errors.js";
-import type { LegacyPreset } from "../../ports/preset.js";
+import { isIgnored, type LegacyPreset } from "../../ports/preset.js";
 import { type Distribution, ketama, modulo } from "./distribution.js";
-import { encodeKey, type Key } from "./keys.js";
+import { encodeKey, encodeRawKey, type Key } from "./keys.js";
 import { MemcachedLink, type MemcachedLinkOptions } from "./link.js";
 import { parseServers, type Server } from "./server.js";
 
@@ -41,6 +41,12 @@ export class Places {
     return key === null ? null : { link: this.link(this.#serverOf(name)), key };
   }
 
+  /** Of any key, session or not, told byte by byte, one character for each. */
+  ofRawKey(name: string): Place | null {
+    const key = encodeRawKey(name);
+    return key === null ? null : { link: this.link(this.#serverOf(name)), key };
+  }
+
   link(server: Server): MemcachedLink {
     return this.#byServer.get(server)!;
   }
@@ -48,8 +54,8 @@ export class Places {
   /** The sid of a key found on a server; null where it is none, or lies where no client would look for it. */
   sidAt(server: Server, key: string): Sid | null {
     if (!key.startsWith(this.#prefix) || key.length === this.#prefix.length) return null;
-    if (this.options.preset.ignore?.some((pattern) => pattern.test(key))) return null;
-    return this.#serverOf(key) === server ? key.slice(this.#prefix.length) : null;
+    const sid = key.slice(this.#prefix.length);
+    return !isIgnored(this.options.preset, sid) && this.#serverOf(key) === server ? sid : null;
   }
 
   /** Runs a batch for each server concerned; results by the places of their sids, `otherwise` for impossible keys. */

@@ -1,14 +1,18 @@
+import { LegacyUnreachable } from "../../ports/legacy-store.js";
 import type { Key } from "./keys.js";
 
 /**
- * memcached's text protocol, as far as we speak it: the meta commands (mg, ms, md), `stats` and `version`. Pure: bytes
+ * memcached's text protocol, as far as we speak it: the meta commands (mg, ms, md, ma), `stats` and `version`. Pure: bytes
  * in, replies out, however the network cut them.
  *
  * A reply is one line; a `VA` line is followed by a block of as many bytes as it says. `stats` answers with many lines
  * up to END, which the connection puts together.
+ *
+ * Nothing is believed of a server but its shape: a line that no memcached sends, an answer that does not fit its
+ * question, or a length beyond all items is the end of the connection, before it can become a wrong session.
  */
 export interface Reply {
-  /** The line's first word: HD, VA, EN, NF, NS, EX, MN, STAT, END, VERSION, OK, ERROR, CLIENT_ERROR, SERVER_ERROR. */
+  /** The line's first word, one of `CODES`. */
   readonly code: string;
   /** The words after it; for VA those after the length. Return flags of meta commands are such words. */
   readonly words: readonly string[];
@@ -21,7 +25,14 @@ export class ProtocolViolation extends Error {
   override readonly name = "ProtocolViolation";
 }
 
+const REFUSALS: readonly string[] = ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"];
+const CODES: ReadonlySet<string> = new Set(["HD", "VA", "EN", "NF", "NS", "EX", "STAT", "END", "VERSION", ...REFUSALS]);
+
 const LONGEST_LINE = 8_192;
+/** memcached's own limit for an item (`-I`). */
+const LARGEST_ITEM = 1024 ** 3;
+/** In a reply of many lines: more than `stats conns` has for as many connections as there are ports. */
+export const MOST_LINES = 500_000;
 const CRLF = Buffer.from("\r\n");
 
 export class ReplyParser {
@@ -48,13 +59,14 @@ export class ReplyParser {
       // Old servers end some lines by a bare line feed.
       const line = bytes.toString("latin1", at, end > at && bytes[end - 1] === 13 ? end - 1 : end);
       const [code = "", ...words] = line.split(" ");
+      if (!CODES.has(code)) throw new ProtocolViolation("a line that is no reply");
       if (code !== "VA") {
         replies.push({ code, words, value: null });
         at = end + 1;
         continue;
       }
-      const length = Number(words.shift());
-      if (!Number.isSafeInteger(length) || length < 0) throw new ProtocolViolation("a value without a length");
+      const length = numeric(words.shift(), 0, LARGEST_ITEM);
+      if (length === null) throw new ProtocolViolation("a value without a length");
       const from = end + 1;
       const next = from + length + CRLF.length;
       if (bytes.length < next) {
@@ -63,7 +75,7 @@ export class ReplyParser {
       }
       if (bytes[next - 2] !== 13 || bytes[next - 1] !== 10) throw new ProtocolViolation("a value without its end");
       // A copy: a view would keep the whole chunk alive for as long as the session is.
-      replies.push({ code, words, value: Buffer.from(bytes.subarray(from, from + length)) });
+      replies.push(new Line(line, Buffer.from(bytes.subarray(from, from + length))));
       at = next;
     }
   }
@@ -76,41 +88,135 @@ export class ReplyParser {
   }
 }
 
+/** A reply that is taken apart only as far as somebody asks: most are answered by their first word. */
+class Line implements Reply {
+  #words: readonly string[] | null = null;
+
+  constructor(
+    readonly line: string,
+    readonly value: Buffer | null,
+  ) {}
+
+  get code(): string {
+    const end = this.line.indexOf(" ");
+    return end < 0 ? this.line : this.line.slice(0, end);
+  }
+
+  get words(): readonly string[] {
+    this.#words ??= this.line.split(" ").slice(this.value === null ? 1 : 2);
+    return this.#words;
+  }
+}
+
+/** Of `VA 12 f0 t-1`: the length of the block that follows. */
+function lengthIn(line: string): number {
+  const end = line.indexOf(" ", 3);
+  const digits = end < 0 ? line.slice(3) : line.slice(3, end);
+  return /^\d+$/.test(digits) ? Number(digits) : Number.NaN;
+}
+
 /** What a return flag carries: `flag(reply, "t")` of `HD t30 c4` is "30"; null where it is missing. */
 export function flag(reply: Reply, letter: string): string | null {
   return reply.words.find((word) => word.startsWith(letter))?.slice(1) ?? null;
 }
 
+function numeric(text: string | undefined, least: number, most: number): number | null {
+  const number = text !== undefined && /^-?\d{1,20}$/.test(text) ? Number(text) : Number.NaN;
+  return number >= least && number <= most ? number : null;
+}
+
+/** True for anything but an answer to the question. */
+export function isRefusal({ code }: Reply): boolean {
+  return REFUSALS.includes(code);
+}
+
+/**
+ * What a server said, fit to be shown. Its usual words quote neither keys nor values, but bytes that were mixed up on
+ * the way may hold either: whatever is no short plain word is left out.
+ */
+export function said({ code, words }: Pick<Reply, "code" | "words">): string {
+  return [
+    code,
+    ...words
+      .slice(0, 12)
+      .map((word) => (/^[a-z][a-z'-]{0,15}[.,:;]?$/i.test(word) && !/[a-z][A-Z]/.test(word) ? word : "*")),
+  ].join(" ");
+}
+
+/** One character for each byte: keys are encoded before they get here. */
 export interface Command {
-  readonly parts: readonly Buffer[];
+  /** The line, with its end. */
+  readonly line: string;
+  /** The block that follows it, else null. */
+  readonly value: Buffer | null;
   /** True for a reply of many lines, up to END. */
   readonly many: boolean;
 }
 
-const line = (text: string, many = false): Command => ({ parts: [Buffer.from(`${text}\r\n`)], many });
+const lineOf = (text: string, many = false): Command => ({ line: `${text}\r\n`, value: null, many });
 const keyed = (key: Key): string => (key.base64 ? `${key.token} b` : key.token);
 
 /** `mg`. A miss is EN; else VA with the value where the flags ask for it (`v`), or HD. */
 export function metaGet(key: Key, flags: string): Command {
-  return line(`mg ${keyed(key)} ${flags}`);
+  return lineOf(`mg ${keyed(key)} ${flags}`);
 }
 
 /** `ms`. HD when stored, else NS, EX or NF. */
 export function metaSet(key: Key, value: Buffer, flags: string): Command {
-  const head = key.base64 ? `ms ${key.token} ${value.length} b ${flags}` : `ms ${key.token} ${value.length} ${flags}`;
-  return { parts: [Buffer.from(`${head}\r\n`), value, CRLF], many: false };
+  const base64 = key.base64 ? "b " : "";
+  return { line: `ms ${key.token} ${value.length} ${base64}${flags}\r\n`, value, many: false };
 }
 
 /** `md`. HD when removed, else NF or EX. */
 export function metaDelete(key: Key, flags = ""): Command {
-  return line(`md ${keyed(key)}${flags === "" ? "" : ` ${flags}`}`);
+  return lineOf(`md ${keyed(key)}${flags === "" ? "" : ` ${flags}`}`);
 }
 
-export const VERSION: Command = line("version");
+/** `ma`. HD, or VA with the number where the flags ask for it (`v`); else NF, EX, or what `isNoNumber` tells. */
+export function metaArithmetic(key: Key, flags: string): Command {
+  return lineOf(`ma ${keyed(key)} ${flags}`);
+}
+
+/** The one CLIENT_ERROR that answers a command which was understood. */
+export function isNoNumber(reply: Reply): boolean {
+  return reply.code === "CLIENT_ERROR" && reply.words[0] === "cannot";
+}
+
+export const VERSION: Command = lineOf("version");
 
 /** `stats`, or `stats settings` and the like. */
 export function stats(which = ""): Command {
-  return line(which === "" ? "stats" : `stats ${which}`, true);
+  return lineOf(which === "" ? "stats" : `stats ${which}`, true);
+}
+
+/** A value of this size goes into the packet by itself: copying it would cost more than another piece. */
+const COPIED_BELOW = 16_384;
+
+/** The bytes of these commands in as few pieces as is cheap. */
+export function encode(commands: readonly Command[]): Buffer[] {
+  let size = 0;
+  for (const { line, value } of commands) {
+    size += line.length;
+    if (value !== null) size += CRLF.length + (value.length < COPIED_BELOW ? value.length : 0);
+  }
+  const bytes = Buffer.allocUnsafe(size);
+  const pieces: Buffer[] = [];
+  let from = 0;
+  let at = 0;
+  for (const { line, value } of commands) {
+    at += bytes.write(line, at, "latin1");
+    if (value === null) continue;
+    if (value.length < COPIED_BELOW) {
+      at += value.copy(bytes, at);
+    } else {
+      pieces.push(bytes.subarray(from, at), value);
+      from = at;
+    }
+    bytes[at++] = 13;
+    bytes[at++] = 10;
+  }
+  if (at > from) pieces.push(bytes.subarray(from, at));
+  return pieces;
 }
 
 /** The lines of a `stats` reply by name. */

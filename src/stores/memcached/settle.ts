@@ -3,7 +3,7 @@ import { LegacyUnreachable } from "../../ports/legacy-store.js";
 import { LATE, within } from "../deadline.js";
 import { type Connection, incarnationOf, openSocket, processOf } from "./connection.js";
 import { endpointsIn, isHidden } from "./endpoints.js";
-import { type Reply, ReplyParser, stats, statsOf } from "./protocol.js";
+import { MOST_LINES, type Reply, ReplyParser, statistic, stats, statsOf } from "./protocol.js";
 import type { Server } from "./server.js";
 
 /**
@@ -22,6 +22,8 @@ export interface Look {
   /** Seconds since the epoch, by the server's clock. */
   readonly time: number;
   readonly endpoints: ReadonlySet<string>;
+  /** How many items it holds. */
+  readonly items: number;
 }
 
 /** Asks over a connection of its own, which carries nothing else. Rejects with LegacyUnreachable. */
@@ -34,7 +36,7 @@ export async function look(server: Server, deadline: number): Promise<Look> {
     socket.on("data", (chunk: Buffer) => {
       try {
         for (const reply of parser.push(chunk)) {
-          replies.push(reply);
+          if (replies.push(reply) > MOST_LINES) throw new Error("it does not come to an end");
           if (reply.code === "END" && ++ends === 2) resolve();
         }
       } catch (error) {
@@ -44,7 +46,7 @@ export async function look(server: Server, deadline: number): Promise<Look> {
     socket.on("error", reject);
     socket.on("close", () => reject(new Error("closed")));
   });
-  socket.write(Buffer.concat([stats(), stats("conns")].flatMap(({ parts }) => parts)));
+  for (const piece of encode([stats(), stats("conns")])) socket.write(piece);
   try {
     if ((await within(whole, deadline)) === LATE) throw new Error("no answer in time");
   } catch (error) {
@@ -53,7 +55,12 @@ export async function look(server: Server, deadline: number): Promise<Look> {
     socket.destroy();
   }
   const found = statsOf(replies);
-  return { incarnation: incarnationOf(found), time: Number(found.get("time")), endpoints: endpointsIn(replies) };
+  return {
+    incarnation: incarnationOf(found),
+    time: statistic(found, "time"),
+    endpoints: endpointsIn(replies),
+    items: statistic(found, "curr_items"),
+  };
 }
 
 /** One for all connections of a store to one server. */

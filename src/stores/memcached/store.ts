@@ -10,7 +10,7 @@ import { isHidden } from "./endpoints.js";
 import { first, harmless, keyTooLong, noRoom, together } from "./failures.js";
 import * as items from "./items.js";
 import { Places } from "./places.js";
-import { stats, statsOf } from "./protocol.js";
+import { isRefusal, statistic, stats, statsOf } from "./protocol.js";
 import { look } from "./settle.js";
 
 export interface MemcachedLegacyOptions {
@@ -159,7 +159,7 @@ export class MemcachedLegacyStore implements LegacyStore {
         for (const [i, n] of batch.entries()) {
           const reply = replies?.[i];
           if (reply === undefined) continue;
-          if (items.refused(reply)) this.options.report?.(noRoom(reply));
+          if (isRefusal(reply)) this.options.report?.(noRoom(reply));
           else outcomes[n] = items.stored(reply);
         }
       }),
@@ -201,7 +201,7 @@ export class MemcachedLegacyStore implements LegacyStore {
    */
   async count(): Promise<number> {
     const all = await this.#stats();
-    return all.reduce((sum, found) => sum + Number(found.get("curr_items")), 0);
+    return all.reduce((sum, found) => sum + statistic(found, "curr_items"), 0);
   }
 
   /** memcached reclaims by itself. */
@@ -218,7 +218,7 @@ export class MemcachedLegacyStore implements LegacyStore {
   /** The first server's; it counts whole seconds, of which this is the middle. */
   async now(): Promise<number> {
     const [found] = await this.#stats();
-    return Number(found!.get("time")) * 1000 + 500;
+    return statistic(found!, "time") * 1000 + 500;
   }
 
   /** Waits for one deadline at most. False at once for an endpoint that the servers see under another address. */
@@ -242,10 +242,10 @@ export class MemcachedLegacyStore implements LegacyStore {
           address: link.server.address,
           version: connection.facts.version,
           itemSizeMax: connection.facts.itemSizeMax,
-          items: Number(found.get("curr_items")),
-          bytes: Number(found.get("bytes")),
-          maxBytes: Number(found.get("limit_maxbytes")),
-          evictions: Number(found.get("evictions")),
+          items: statistic(found, "curr_items"),
+          bytes: statistic(found, "bytes"),
+          maxBytes: statistic(found, "limit_maxbytes"),
+          evictions: statistic(found, "evictions"),
           seesOurAddress: !isHidden(connection.endpoint),
         };
       }),
