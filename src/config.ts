@@ -6,6 +6,7 @@ import { configSchema, crossProblems, isSection } from "./config/schema.js";
 import { locateConfig, readConfigFile } from "./config/source.js";
 import type { Config } from "./core/config.js";
 import { nearest } from "./core/nearest.js";
+import { PAIRINGS } from "./core/preset-names.js";
 import { FerryError } from "./errors.js";
 
 export { formatDuration, parseDuration } from "./config/duration.js";
@@ -130,15 +131,15 @@ function printable(key: string): string {
 
 /** Makes the Config of the validated file: sections of later releases go, the control store gets its real URL. */
 function complete(data: z.output<typeof configSchema>): Config {
-  const { keyspaces: _keyspaces, proxy: _proxy, control, legacy, redis, ...rest } = data;
+  const { keyspaces: _keyspaces, control, legacy, redis, ...rest } = data;
   const { table, prefix, distribution, ...legacyRest } = legacy;
-  const { prefix: redisPrefix, ...redisRest } = redis;
+  const { prefix: redisPrefix, preset = PAIRINGS[legacy.preset].redis[0], ...redisRest } = redis;
   const named = control?.url ?? "same";
   const controlUrl = named === "same" ? legacy.url : named === "target" ? redis.url : named;
   return {
     ...rest,
     legacy: { ...legacyRest, ...defined({ table, prefix, distribution }) },
-    redis: { ...redisRest, ...defined({ prefix: redisPrefix }) },
+    redis: { preset, ...redisRest, ...defined({ prefix: redisPrefix }) },
     control: { url: controlUrl },
   };
 }

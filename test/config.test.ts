@@ -70,6 +70,15 @@ describe("defaults", () => {
         minStay: { "dual-write": 0, "read-through": 0, "redis-first": 0, "full-redis": 2_592_000_000 },
       },
       backfill: { batch: 500, concurrency: 4, rate: 0 },
+      proxy: {
+        listeners: [],
+        http: "none",
+        allowFlush: false,
+        sasl: [],
+        tls: {},
+        tokens: true,
+        limits: { connections: 1024, itemSize: 1_048_576, memory: 268_435_456, idle: 0, stall: 60_000 },
+      },
       drain: { every: 1000, rate: 0 },
       touchEvery: 0,
       accept: [],
@@ -223,9 +232,42 @@ describe("refusals", () => {
   });
 
   it("accepts the sections of later releases at their defaults", () => {
-    const listeners = [{ listen: "127.0.0.1:11211", server: "127.0.0.1:11212" }];
-    const config = loadConfig({ config: { ...MINIMAL, keyspaces: [], proxy: { listeners } }, env: {} });
-    expect(config).not.toHaveProperty("proxy");
+    const config = loadConfig({ config: { ...MINIMAL, keyspaces: [] }, env: {} });
+    expect(config).not.toHaveProperty("keyspaces");
+  });
+
+  const MEMCACHED = { url: "memcached://a", preset: "php-memcached" };
+  const CONTROL = { url: "postgres://h/db" };
+
+  it("completes the door's section, and takes the Redis preset that fits", () => {
+    const listeners = [
+      { listen: "127.0.0.1:11211", server: "127.0.0.1:11212" },
+      { listen: "/run/ferry.sock", server: "[::1]:11212" },
+    ];
+    const config = loadConfig({
+      config: { ...MINIMAL, legacy: MEMCACHED, control: CONTROL, proxy: { listeners } },
+      env: {},
+    });
+    expect(config.proxy).toMatchObject({ listeners, http: "none", allowFlush: false, sasl: [], tokens: true });
+    expect(config.proxy.limits).toMatchObject({ connections: 1024, itemSize: 1_048_576, idle: 0, stall: 60_000 });
+    expect(config.redis.preset).toBe("phpredis");
+    const plain = { ...MINIMAL, legacy: MEMCACHED, control: CONTROL, redis: { ...MINIMAL.redis, preset: "plain" } };
+    expect(loadConfig({ config: plain, env: {} }).redis.preset).toBe("plain");
+  });
+
+  it.each([
+    [
+      { redis: { ...MINIMAL.redis, preset: "connect-redis" } },
+      "redis.preset connect-redis does not read what php-memcached",
+    ],
+    [{ proxy: { listeners: [{ listen: "11211", server: "a:1" }] } }, "proxy.listeners.0.listen must have the form"],
+    [{ proxy: { listeners: [{ listen: "a:1", server: "/run/x" }] } }, "proxy.listeners.0.server must have the form"],
+    [{ proxy: { http: "9150" } }, "proxy.http must have the form host:port, or be none"],
+    [{ proxy: { sasl: [{ user: "shop" }] } }, "proxy.sasl.0.password is required"],
+    [{ proxy: { limits: { connections: 0 } } }, "proxy.limits.connections must be a whole number"],
+  ])("refuses for memcached %j", (change, message) => {
+    const config = { ...MINIMAL, legacy: MEMCACHED, control: CONTROL, ...change };
+    expect(failure({ config }).message).toContain(message);
   });
 });
 

@@ -20,6 +20,7 @@ import {
   demoDocument,
   doctorDocument,
   errorDocument,
+  presetsDocument,
   serversDocument,
   setupDocument,
 } from "./documents/servers.js";
@@ -52,6 +53,7 @@ export const DOCUMENTS = {
   "phase-list": phaseListDocument,
   "phase-move": phaseMoveDocument,
   "phase-show": phaseShowDocument,
+  presets: presetsDocument,
   revoke: revokeDocument,
   servers: serversDocument,
   "session-show": sessionShowDocument,

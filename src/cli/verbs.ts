@@ -134,6 +134,11 @@ export const VERBS: readonly Verb[] = [
     load: () => import("./commands/cleanup.js"),
   },
   {
+    name: "presets",
+    describe: "The formats of sessions that are known, and what each can move to",
+    load: () => import("./commands/presets.js"),
+  },
+  {
     name: "demo",
     describe: "Show a whole migration on servers started for it",
     load: () => import("./commands/demo.js"),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isLegacyPresetName, LEGACY_PRESET_NAMES, PAIRINGS, REDIS_PRESET_NAMES } from "../core/preset-names.js";
 import {
   DAY,
   deadline,
@@ -16,6 +17,7 @@ import {
   url,
   whole,
 } from "./fields.js";
+import { proxy } from "./proxy.js";
 import { isMemcached, isPostgres, urlProblem } from "./urls.js";
 
 /**
@@ -26,8 +28,7 @@ import { isMemcached, isPostgres, urlProblem } from "./urls.js";
 const TABLE = /^[A-Za-z_][A-Za-z0-9_$-]{0,62}(\.[A-Za-z_][A-Za-z0-9_$-]{0,62})?$/;
 const PREFIX = /^[\x21-\x7e]{0,100}$/;
 
-export const LEGACY_PRESET_NAMES = ["connect-pg-simple", "connect-memcached", "connect-memjs"] as const;
-export const REDIS_PRESET_NAMES = ["connect-redis"] as const;
+export { LEGACY_PRESET_NAMES, REDIS_PRESET_NAMES };
 
 const legacy = section({
   preset: oneOf(LEGACY_PRESET_NAMES).describe("The framework's store that wrote the sessions."),
@@ -48,7 +49,9 @@ const legacy = section({
 });
 
 const redis = section({
-  preset: oneOf(REDIS_PRESET_NAMES).default("connect-redis").describe("The framework's store that will read them."),
+  preset: oneOf(REDIS_PRESET_NAMES)
+    .optional()
+    .describe("What will read them: the preset that holds the same bytes as the legacy one, unless told."),
   url: url("redis").describe("redis://user:password@host:port/0, rediss://..., or redis-sentinel://h:p,h:p/name."),
   prefix: text(PREFIX, "must be printable characters without blanks, at most 100")
     .optional()
@@ -111,21 +114,6 @@ const keyspaces = z
   .default([])
   .describe("Not supported yet: leave it empty.");
 
-const proxy = section({
-  listeners: z
-    .array(
-      section({
-        listen: text(/^\S+:\d{1,5}$/, "must have the form host:port"),
-        server: text(/^\S+:\d{1,5}$/, "must have the form host:port"),
-      }),
-      { error: "must be a list" },
-    )
-    .default([])
-    .describe("One listener per memcached server keeps the application's own key distribution."),
-})
-  .prefault({})
-  .describe("The memcached door; nothing reads it yet.");
-
 export const configSchema = section({
   migration: text(/^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$/, "must be 1 to 40 letters, digits, - or _").describe(
     "Namespace of everything sessionferry writes; one migration per name.",
@@ -183,17 +171,16 @@ export const configSchema = section({
 export function crossProblems(raw: unknown): string[] {
   const at = (...path: string[]): unknown =>
     path.reduce<unknown>((value, key) => (isSection(value) ? value[key] : undefined), raw);
-  const problems: string[] = [];
   const preset = at("legacy", "preset");
+  const problems = unpaired(preset, at("redis", "preset"));
   const legacyUrl = at("legacy", "url");
   const controlUrl = at("control", "url");
   if (typeof legacyUrl !== "string" || urlProblem(legacyUrl, "legacy") !== null) return problems;
 
-  if (preset === "connect-pg-simple" && !isPostgres(legacyUrl)) {
-    problems.push("legacy.url must begin with postgres:// for the preset connect-pg-simple");
-  }
-  if ((preset === "connect-memcached" || preset === "connect-memjs") && !isMemcached(legacyUrl)) {
-    problems.push(`legacy.url must begin with memcached:// for the preset ${preset}`);
+  if (isLegacyPresetName(preset)) {
+    const { backend } = PAIRINGS[preset];
+    const fits = backend === "postgres" ? isPostgres(legacyUrl) : isMemcached(legacyUrl);
+    if (!fits) problems.push(`legacy.url must begin with ${backend}:// for the preset ${preset}`);
   }
   if (isMemcached(legacyUrl)) {
     if (at("legacy", "table") !== undefined) problems.push("legacy.table has no meaning with memcached; remove it");
@@ -211,6 +198,15 @@ export function crossProblems(raw: unknown): string[] {
     if (at("legacy", "prefix") !== undefined) problems.push("legacy.prefix has no meaning with PostgreSQL; remove it");
   }
   return problems;
+}
+
+/** A session moves as it is or not at all, so both sides must hold the same bytes. */
+function unpaired(legacy: unknown, redis: unknown): string[] {
+  if (!isLegacyPresetName(legacy) || redis === undefined) return [];
+  const partners: readonly unknown[] = PAIRINGS[legacy].redis;
+  const isKnown = (REDIS_PRESET_NAMES as readonly unknown[]).includes(redis);
+  if (!isKnown || partners.includes(redis)) return [];
+  return [`redis.preset ${redis} does not read what ${legacy} wrote; choose ${partners.join(" or ")}`];
 }
 
 export function isSection(value: unknown): value is Record<string, unknown> {

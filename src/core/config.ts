@@ -52,6 +52,25 @@ export interface Config {
     readonly minStay: Readonly<Partial<Record<PhaseName, number>>>;
   };
   readonly backfill: { readonly batch: number; readonly concurrency: number; readonly rate: number };
+  readonly proxy: {
+    readonly listeners: readonly { readonly listen: string; readonly server: string }[];
+    /** Where /healthz, /readyz and /metrics are: host:port, or "none". */
+    readonly http: string;
+    readonly allowFlush: boolean;
+    /** Nobody needs to authenticate where it is empty. */
+    readonly sasl: readonly { readonly user: string; readonly password: string }[];
+    /** Options of Node's tls.createServer; none for plain connections. */
+    readonly tls: Readonly<Record<string, unknown>>;
+    readonly tokens: boolean;
+    /** Sizes in bytes. */
+    readonly limits: {
+      readonly connections: number;
+      readonly itemSize: number;
+      readonly memory: number;
+      readonly idle: number;
+      readonly stall: number;
+    };
+  };
   readonly drain: { readonly every: number; readonly rate: number };
   readonly touchEvery: number;
   readonly accept: readonly ("eviction" | "bypass")[];

@@ -8,8 +8,10 @@ export const connectMemcached: LegacyPreset = {
   prefix: "",
   flags: 2,
   distribution: "ketama",
+  value: "The JSON text of the session.",
   lifetime:
     "The item's remaining life: the cookie's maxAge in whole seconds, or a day (option ttl). A maxAge of more than 30 " +
     "days never worked with this client: memcached takes such a number for a date in 1970.",
   defaultLifetime: 86_400_000,
+  beware: ["With the option `secret` the values are encrypted, and connect-redis cannot read them."],
 };

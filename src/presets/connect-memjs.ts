@@ -7,6 +7,7 @@ export const connectMemjs: LegacyPreset = {
   prefix: "",
   flags: 0,
   distribution: "modulo",
+  value: "The JSON text of the session.",
   lifetime:
     "The item's remaining life: the cookie's maxAge in whole seconds, or a day. That store has no touch: with " +
     "`resave: false` a session that is only read keeps its first expiry.",

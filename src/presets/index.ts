@@ -5,9 +5,33 @@ import { connectMemcached } from "./connect-memcached.js";
 import { connectMemjs } from "./connect-memjs.js";
 import { connectPgSimple } from "./connect-pg-simple.js";
 import { connectRedis } from "./connect-redis.js";
+import { djangoCache } from "./django-cache.js";
+import { djangoRedis } from "./django-redis.js";
+import { flaskSession, flaskSessionRedis } from "./flask-session.js";
+import { phpMemcached } from "./php-memcached.js";
+import { phpredis } from "./phpredis.js";
+import { memcached, plain } from "./plain.js";
+import { rackSessionDalli } from "./rack-session-dalli.js";
+import { redisRack } from "./redis-rack.js";
 
-export const LEGACY_PRESETS: readonly LegacyPreset[] = [connectPgSimple, connectMemcached, connectMemjs];
-export const REDIS_PRESETS: readonly RedisPreset[] = [connectRedis];
+export const LEGACY_PRESETS: readonly LegacyPreset[] = [
+  connectPgSimple,
+  connectMemcached,
+  connectMemjs,
+  phpMemcached,
+  rackSessionDalli,
+  djangoCache,
+  flaskSession,
+  memcached,
+];
+export const REDIS_PRESETS: readonly RedisPreset[] = [
+  connectRedis,
+  phpredis,
+  redisRack,
+  djangoRedis,
+  flaskSessionRedis,
+  plain,
+];
 
 /** Rejects an unknown name with CONFIG_INVALID and the known ones. */
 export function legacyPreset(name: string): LegacyPreset {

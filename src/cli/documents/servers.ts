@@ -19,6 +19,35 @@ export const serversDocument = z.strictObject({
 });
 export type Servers = z.infer<typeof serversDocument>;
 
+export const presetsDocument = z.strictObject({
+  legacy: z.array(
+    z.strictObject({
+      name: z.string(),
+      title: z.string(),
+      backend: z.enum(["postgres", "memcached"]),
+      key: z.string().describe("SID stands for the session id; for SQL the table and its column."),
+      flags: z.int().describe("memcached's flags of each item; 0 for SQL."),
+      value: z.string(),
+      lifetime: z.string(),
+      distribution: z.string().nullable().describe("How its client chooses among several servers."),
+      ignored: z.array(z.string()).describe("Patterns of session ids that are no sessions: locks."),
+      beware: z.array(z.string()),
+      redis: z.array(z.string()).describe("The presets that hold the same bytes; the first is the default."),
+    }),
+  ),
+  redis: z.array(
+    z.strictObject({
+      name: z.string(),
+      title: z.string(),
+      key: z.string(),
+      value: z.string(),
+      lifetime: z.string(),
+      beware: z.array(z.string()),
+    }),
+  ),
+});
+export type Presets = z.infer<typeof presetsDocument>;
+
 export const doctorDocument = z.strictObject({
   migration: z.string(),
   ready: z.boolean().describe("Nothing forbids to go on, and every store was reached."),
