@@ -8,7 +8,7 @@ import { FerryError } from "../../src/errors.js";
 import { ketama, modulo } from "../../src/stores/memcached/distribution.js";
 import { endpointsIn } from "../../src/stores/memcached/endpoints.js";
 import { fromRemaining, toExptime } from "../../src/stores/memcached/expiry.js";
-import { decodeDumpedKey, encodeKey } from "../../src/stores/memcached/keys.js";
+import { decodeDumpedKey, encodeKey, encodeRawKey } from "../../src/stores/memcached/keys.js";
 import { flag, ProtocolViolation, type Reply, ReplyParser } from "../../src/stores/memcached/protocol.js";
 import { parseServers } from "../../src/stores/memcached/server.js";
 
@@ -125,7 +125,8 @@ describe("the servers of a URL", () => {
 describe("keys", () => {
   it("go as they are where they can, else in base64, else not at all", () => {
     expect(encodeKey("abc")).toEqual({ token: "abc", base64: false });
-    expect(encodeKey("ü".repeat(125))).toEqual({ token: "ü".repeat(125), base64: false });
+    expect(encodeKey("ü".repeat(125))).toEqual({ token: "\xc3\xbc".repeat(125), base64: false });
+    expect(encodeRawKey("\xe9")).toEqual({ token: "\xe9", base64: false });
     expect(encodeKey("ü".repeat(126))).toBeNull();
     expect(encodeKey("a b")).toEqual({ token: "YSBi", base64: true });
     expect(encodeKey("\0".repeat(186))?.token).toHaveLength(248);

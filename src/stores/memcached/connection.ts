@@ -6,6 +6,8 @@ import { LATE, within } from "../deadline.js";
 import { endpointOf, endpointsIn, hidden } from "./endpoints.js";
 import {
   type Command,
+  encode,
+  isNoNumber,
   isRefusal,
   MOST_LINES,
   type Reply,
@@ -18,7 +20,12 @@ import {
 } from "./protocol.js";
 import type { Server } from "./server.js";
 
-export type Answer = { readonly kind: "replies"; readonly replies: readonly Reply[] } | { readonly kind: "lost" };
+export type Answer =
+  | { readonly kind: "replies"; readonly replies: readonly Reply[] }
+  /** The connection ended first. */
+  | { readonly kind: "lost" }
+  /** No answer by the deadline; `eventually` is what became of it. */
+  | { readonly kind: "late"; readonly eventually: Promise<Answer> };
 
 /** What a server tells about itself when a connection to it is made. */
 export interface ServerFacts {
@@ -35,18 +42,24 @@ const OLDEST = [1, 6, 10] as const;
 interface Waiting {
   readonly commands: readonly Command[];
   readonly replies: Reply[];
-  readonly resolve: (answer: Answer) => void;
+  resolve: (answer: Answer) => void;
   answered: number;
+  /** By the monotonic clock; infinite once it was called late. */
+  ends: number;
 }
 
 /**
- * One connection: commands go out in the order they are given, a batch in one write, and replies come in that order.
+ * One connection: commands go out in the order they are given, and replies come in that order. All that is given in
+ * one turn of the event loop leaves in one piece, since a system call is what costs most; one timer watches the oldest
+ * deadline of all.
  * Nothing but the greeting is sent before the server has answered the greeting (so that it lists the connection) and
  * before the fence let it through.
  */
 export class Connection {
   readonly #parser = new ReplyParser();
   readonly #waiting: Waiting[] = [];
+  #outgoing: Command[] = [];
+  #timer: NodeJS.Timeout | null = null;
   #retired = false;
   #misunderstood: Reply | null = null;
   facts!: ServerFacts;
@@ -60,6 +73,7 @@ export class Connection {
     socket.on("data", (chunk: Buffer) => this.#take(chunk));
     socket.on("error", () => {});
     socket.on("close", () => {
+      if (this.#timer !== null) clearTimeout(this.#timer);
       for (const waiting of this.#waiting.splice(0)) waiting.resolve({ kind: "lost" });
     });
   }
@@ -85,15 +99,24 @@ export class Connection {
     return this.#waiting.length;
   }
 
-  /** Resolves with one reply a command (several for `stats`), or with `lost`; never rejects. */
-  send(commands: readonly Command[]): Promise<Answer> {
+  /** Whether something waits to leave in this turn of the event loop. */
+  get gathering(): boolean {
+    return this.#outgoing.length > 0;
+  }
+
+  /**
+   * Resolves with one reply a command (several for `stats`), or with what kept them from coming; never rejects.
+   *
+   * @param ends by the monotonic clock
+   */
+  send(commands: readonly Command[], ends = Number.POSITIVE_INFINITY): Promise<Answer> {
     return new Promise((resolve) => {
       if (this.socket.destroyed) return resolve({ kind: "lost" });
       if (commands.length === 0) return resolve({ kind: "replies", replies: [] });
-      this.#waiting.push({ commands, replies: [], resolve, answered: 0 });
-      this.socket.cork();
-      for (const { parts } of commands) for (const part of parts) this.socket.write(part);
-      this.socket.uncork();
+      this.#waiting.push({ commands, replies: [], resolve, answered: 0, ends });
+      if (this.#timer === null && ends < Number.POSITIVE_INFINITY) this.#watch(ends);
+      if (this.#outgoing.length === 0) setImmediate(() => this.#flush());
+      for (const command of commands) this.#outgoing.push(command);
     });
   }
 
@@ -108,6 +131,43 @@ export class Connection {
     this.socket.destroy();
   }
 
+  #flush(): void {
+    const pieces = encode(this.#outgoing);
+    this.#outgoing = [];
+    if (pieces.length === 1) {
+      this.socket.write(pieces[0]!);
+      return;
+    }
+    this.socket.cork();
+    for (const piece of pieces) this.socket.write(piece);
+    this.socket.uncork();
+  }
+
+  /** An answer may lie unread while this process was busy: it is looked at before a deadline counts. */
+  #watch(ends: number): void {
+    const left = Math.max(0, ends - performance.now());
+    this.#timer = setTimeout(() => setImmediate(() => this.#expire()), left).unref();
+  }
+
+  #expire(): void {
+    const now = performance.now();
+    let next = Number.POSITIVE_INFINITY;
+    for (const waiting of this.#waiting) {
+      if (waiting.ends > now) {
+        next = Math.min(next, waiting.ends);
+        continue;
+      }
+      waiting.ends = Number.POSITIVE_INFINITY;
+      const tell = waiting.resolve;
+      const eventually = new Promise<Answer>((resolve) => {
+        waiting.resolve = resolve;
+      });
+      tell({ kind: "late", eventually });
+    }
+    this.#timer = null;
+    if (next < Number.POSITIVE_INFINITY) this.#watch(next);
+  }
+
   async #greet(fence: Fence): Promise<void> {
     const { address } = this.server;
     const answer = await this.send([VERSION, stats("settings"), stats(), stats("conns")]);
@@ -117,7 +177,7 @@ export class Connection {
         remedy: "sessionferry speaks to memcached without authentication: give it a listener that asks for none.",
       });
     }
-    if (answer.kind === "lost") {
+    if (answer.kind !== "replies") {
       throw new LegacyUnreachable(
         `memcached at ${address} broke the connection${refusal === null ? "" : `: ${said(refusal)}`}.`,
       );
@@ -151,7 +211,8 @@ export class Connection {
       this.destroy();
       return;
     }
-    if (!replies.every((reply) => this.#assign(reply)) || (this.#retired && this.#waiting.length === 0)) this.destroy();
+    const goesOn = replies.every((reply) => this.#assign(reply));
+    if (!goesOn || (this.#retired && this.#waiting.length === 0)) this.destroy();
   }
 
   /** Gives a reply to the command it answers; false when the connection cannot go on after it. */
@@ -165,8 +226,9 @@ export class Connection {
     if (first.replies.length > first.commands.length + MOST_LINES) return false;
     first.replies.push(reply);
     // A command that was not understood may have left its value behind as a command: nothing after it can be trusted.
-    const misunderstood = reply.code === "ERROR" || reply.code === "CLIENT_ERROR";
-    const more = command.many && !misunderstood && !["END", "SERVER_ERROR"].includes(reply.code);
+    const { code } = reply;
+    const misunderstood = code === "ERROR" || (code === "CLIENT_ERROR" && !isNoNumber(reply));
+    const more = command.many && !misunderstood && code !== "END" && code !== "SERVER_ERROR";
     if (!more && ++first.answered === first.commands.length) {
       this.#waiting.shift();
       first.resolve({ kind: "replies", replies: first.replies });

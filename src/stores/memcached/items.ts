@@ -1,5 +1,6 @@
 import type { Session } from "../../core/session.js";
 import { FerryError } from "../../errors.js";
+import type { Item } from "../../ports/items.js";
 import { LegacyRefused } from "../../ports/legacy-store.js";
 import { fromRemaining, toExptime } from "./expiry.js";
 import type { Key } from "./keys.js";
@@ -11,38 +12,51 @@ import { type Command, flag, metaDelete, metaGet, metaSet, type Reply, said } fr
  *
  * A sid without an item gets an empty one for ten seconds, stored by `add`, whose CAS stands for the absence. No reader
  * takes an empty item for a session: not we, whoever made it, nor connect-memcached and connect-memjs. The flags tell
- * people who look at the server whose it is.
+ * people who look at the server whose it is. Where memcached's own clients are served, empty items of other flags are
+ * *real*, and kept.
  */
 const PLACEHOLDER_FLAGS = 0xfe44_1e55;
 const PLACEHOLDER_SECONDS = 10;
 const NOTHING = Buffer.alloc(0);
 
 /** What an item takes besides its key and value: header, CAS, flags, and the ends of both. */
-const ITEM_OVERHEAD = 48 + 8 + 4 + 1 + 2;
+const ITEM_OVERHEAD = 48 + 8 + 1 + 2;
+const FLAGS_OVERHEAD = 4;
+
+/** Which items are sessions: those with a value, or, where empty ones are real, all but placeholders. */
+export type Kind = "with-value" | "real";
 
 /** `quiet` leaves the server's order of use alone: a job that reads everything says nothing about use. */
 export function readCommand(key: Key, quiet: boolean): Command {
-  return metaGet(key, quiet ? "v f t u" : "v f t");
+  return metaGet(key, "vft", quiet ? "u" : "");
 }
 
 /** Size and flags alone. */
 export function lookCommand(key: Key): Command {
-  return metaGet(key, "s f u");
+  return metaGet(key, "sf", "u");
 }
 
 /** Whether a look, or a touch, met a session. */
-export function metSession(reply: Reply): boolean {
-  return hit(reply) && Number(flag(reply, "s")) > 0;
+export function metSession(reply: Reply, kind: Kind): boolean {
+  return hit(reply) && (kind === "real" ? !metPlaceholder(reply) : flag(reply, "s") !== "0");
 }
 
 export function metPlaceholder(reply: Reply): boolean {
-  return hit(reply) && flag(reply, "s") === "0" && flag(reply, "f") === String(PLACEHOLDER_FLAGS);
+  const empty = reply.value === null ? flag(reply, "s") === "0" : reply.value.length === 0;
+  return hit(reply) && empty && flag(reply, "f") === String(PLACEHOLDER_FLAGS);
 }
 
-export function sessionOf(reply: Reply, now: number): Session | null {
-  if (!hit(reply) || reply.value === null || reply.value.length === 0) return null;
-  const expiresAt = fromRemaining(flag(reply, "t") ?? "-1", now);
-  return { value: reply.value, flags: Number(flag(reply, "f")), expiresAt };
+export function sessionOf(reply: Reply, now: number, kind: Kind): Session | null {
+  if (!hit(reply) || reply.value === null) return null;
+  const flags = Number(flag(reply, "f"));
+  if (reply.value.length === 0 && (kind === "with-value" || flags === PLACEHOLDER_FLAGS)) return null;
+  return { value: reply.value, flags, expiresAt: fromRemaining(flag(reply, "t") ?? "-1", now) };
+}
+
+/** As memcached's own clients see it. */
+export function itemOf(reply: Reply, now: number): Item | null {
+  const session = sessionOf(reply, now, "real");
+  return session === null ? null : { ...session, token: BigInt(flag(reply, "c") ?? 0) };
 }
 
 /** @param cas only if the item still has it; always when null */
@@ -56,17 +70,17 @@ export function deleteCommand(key: Key, cas: string | null = null): Command {
 }
 
 export function touchCommand(key: Key, expiresAt: number, now: number): Command {
-  return metaGet(key, `s f T${toExptime(expiresAt, now)}`);
+  return metaGet(key, "sf", `T${toExptime(expiresAt, now)}`);
 }
 
 /** Gives a placeholder that was touched by mistake its short life back; its CAS is unchanged by either. */
 export function restoreCommand(key: Key): Command {
-  return metaGet(key, `T${PLACEHOLDER_SECONDS}`);
+  return metaGet(key, "", `T${PLACEHOLDER_SECONDS}`);
 }
 
 /** Two commands that bring a token in one round trip: the item's CAS, or that of a placeholder. */
 export function tokenCommands(key: Key): Command[] {
-  return [metaGet(key, "c u"), metaSet(key, NOTHING, `ME T${PLACEHOLDER_SECONDS} F${PLACEHOLDER_FLAGS} c`)];
+  return [metaGet(key, "c", "u"), metaSet(key, NOTHING, `ME T${PLACEHOLDER_SECONDS} F${PLACEHOLDER_FLAGS}`, "c")];
 }
 
 /** The CAS from their replies; null where the item came between the two. */
@@ -76,15 +90,22 @@ export function casOf(found: Reply, added: Reply): string | null {
 }
 
 /** Throws before anything is sent: a refused `ms` would take the old item with it. */
-export function assertFits(key: Key, session: Session, itemSizeMax: number): void {
-  if (session.value.length === 0) {
+export function assertFits(key: Key, session: Session, itemSizeMax: number, kind: Kind): void {
+  if (session.value.length === 0 && kind === "with-value") {
     throw new FerryError("VALUE_INVALID", "An empty value cannot be kept in memcached.", {
       remedy: "Store a value of at least one byte: an empty item is nobody's session.",
     });
   }
-  if (ITEM_OVERHEAD + key.token.length + session.value.length > itemSizeMax) {
-    throw new FerryError("VALUE_TOO_LARGE", `A session is larger than the ${itemSizeMax} bytes that memcached takes.`);
-  }
+  if (!fitsIn(key, session, itemSizeMax)) throw tooLarge(itemSizeMax);
+}
+
+/** Where an encoded key is longer than the key itself, an item that would just fit counts as too large. */
+export function fitsIn(key: Key, { value, flags }: Pick<Session, "value" | "flags">, itemSizeMax: number): boolean {
+  return ITEM_OVERHEAD + (flags === 0 ? 0 : FLAGS_OVERHEAD) + key.token.length + value.length <= itemSizeMax;
+}
+
+export function tooLarge(itemSizeMax: number): FerryError {
+  return new FerryError("VALUE_TOO_LARGE", `A session is larger than the ${itemSizeMax} bytes that memcached takes.`);
 }
 
 /** True for HD, false for NS, EX and NF. */
@@ -94,7 +115,7 @@ export function stored(reply: Reply): boolean {
   throw refusal(reply);
 }
 
-function hit(reply: Reply): boolean {
+export function hit(reply: Reply): boolean {
   if (reply.code === "VA" || reply.code === "HD") return true;
   if (reply.code === "EN") return false;
   throw refusal(reply);

@@ -2,7 +2,7 @@ import { FerryError } from "../../errors.js";
 import type { Fence } from "../../ports/fence.js";
 import { LegacyUnreachable, OutcomeUnknown } from "../../ports/legacy-store.js";
 import { LATE, within } from "../deadline.js";
-import { type Answer, Connection } from "./connection.js";
+import { type Answer, Connection, type ServerFacts } from "./connection.js";
 import type { Command, Reply } from "./protocol.js";
 import type { Server } from "./server.js";
 import { Settler } from "./settle.js";
@@ -22,6 +22,8 @@ export interface MemcachedLinkOptions {
  */
 export class MemcachedLink {
   readonly #settler: Settler;
+  /** What the server said of itself when the last connection to it was made; null before the first. */
+  facts: ServerFacts | null = null;
   readonly #open = new Set<Connection>();
   #opening: Promise<Connection> | null = null;
   #closed = false;
@@ -43,14 +45,12 @@ export class MemcachedLink {
     return performance.now() + this.options.deadline;
   }
 
-  async read(commands: readonly Command[]): Promise<readonly Reply[]> {
-    const ends = this.deadline();
-    return this.#exchange(await this.connection(ends), commands, "read", ends);
+  read(commands: readonly Command[]): Promise<readonly Reply[]> {
+    return this.#exchange(commands, "read");
   }
 
-  async write(commands: readonly Command[]): Promise<readonly Reply[]> {
-    const ends = this.deadline();
-    return this.#exchange(await this.connection(ends), commands, "write", ends);
+  write(commands: readonly Command[]): Promise<readonly Reply[]> {
+    return this.#exchange(commands, "write");
   }
 
   /** Over this very connection; null, and nothing sent, when it has ended. */
@@ -59,25 +59,36 @@ export class MemcachedLink {
     commands: readonly Command[],
     ends = this.deadline(),
   ): Promise<readonly Reply[] | null> {
-    return connection.usable ? this.#exchange(connection, commands, "write", ends) : null;
+    return connection.usable ? this.#exchangeOver(connection, commands, "write", ends) : null;
   }
 
-  /** A usable connection, the least busy one. Rejects with LegacyUnreachable or what kept it from being made. */
+  /** A usable connection. Rejects with LegacyUnreachable or what kept it from being made. */
   async connection(ends = this.deadline()): Promise<Connection> {
-    if (this.#closed) throw new FerryError("CLOSED", "The legacy store was closed.");
-    const usable = [...this.#open].filter((connection) => connection.usable);
-    const best = usable.reduce<Connection | null>(
-      (least, connection) => (least === null || connection.load < least.load ? connection : least),
-      null,
-    );
-    if (best !== null && (best.load === 0 || usable.length >= this.options.connections)) return best;
-    const opening = this.#another();
-    // A busy connection takes one batch more at once; the new one is for those who come later.
-    if (best !== null) return best;
-    const connection = await within(opening, ends - performance.now());
+    const ready = this.#ready();
+    if (ready !== null) return ready;
+    const connection = await within(this.#another(), ends - performance.now());
     if (connection === LATE)
       throw new LegacyUnreachable(`memcached at ${this.server.address} gave no connection in time.`);
     return connection;
+  }
+
+  /**
+   * The connection that already takes what leaves in this turn of the event loop, else the least busy one; null where
+   * there is none. A busy one takes one batch more at once: the new one that it makes us open is for those who come
+   * later.
+   */
+  #ready(): Connection | null {
+    if (this.#closed) throw new FerryError("CLOSED", "The legacy store was closed.");
+    let best: Connection | null = null;
+    let usable = 0;
+    for (const connection of this.#open) {
+      if (!connection.usable) continue;
+      if (connection.gathering) return connection;
+      usable++;
+      if (best === null || connection.load < best.load) best = connection;
+    }
+    if (best !== null && best.load > 0 && usable < this.options.connections) void this.#another();
+    return best;
   }
 
   close(): void {
@@ -96,6 +107,7 @@ export class MemcachedLink {
       .then((connection) => {
         if (this.#closed) connection.destroy();
         this.#open.add(connection);
+        this.facts = connection.facts;
         connection.socket.once("close", () => this.#open.delete(connection));
         return connection;
       })
@@ -106,26 +118,33 @@ export class MemcachedLink {
     return this.#opening;
   }
 
-  async #exchange(
+  async #exchange(commands: readonly Command[], kind: "read" | "write"): Promise<readonly Reply[]> {
+    const ends = this.deadline();
+    const connection = this.#ready() ?? (await this.connection(ends));
+    return this.#exchangeOver(connection, commands, kind, ends);
+  }
+
+  async #exchangeOver(
     connection: Connection,
     commands: readonly Command[],
     kind: "read" | "write",
     ends: number,
   ): Promise<readonly Reply[]> {
-    const sent = connection.send(commands);
-    const answer = await within(sent, ends - performance.now());
-    if (answer !== LATE && answer.kind === "replies") return answer.replies;
-    const what = `memcached at ${this.server.address} ${answer === LATE ? "did not answer in time" : "broke the connection"}`;
-    const over = this.#abandon(connection, sent);
+    const answer = await connection.send(commands, ends);
+    if (answer.kind === "replies") return answer.replies;
+    const what = `memcached at ${this.server.address} ${answer.kind === "late" ? "did not answer in time" : "broke the connection"}`;
+    const over = this.#abandon(connection, answer);
     if (kind === "read") throw new LegacyUnreachable(`${what}.`);
     throw new OutcomeUnknown(`${what}; a change may or may not have been made.`, over);
   }
 
   /** Takes a connection with an unanswered command out of use; resolves when the command is over. */
-  async #abandon(connection: Connection, sent: Promise<Answer>): Promise<void> {
+  async #abandon(connection: Connection, answer: Answer): Promise<void> {
     connection.retire();
-    const answer = await within(sent, this.options.deadline);
-    if (answer !== LATE && answer.kind === "replies") return;
+    if (answer.kind === "late") {
+      const late = await within(answer.eventually, this.options.deadline);
+      if (late !== LATE && late.kind === "replies") return;
+    }
     connection.destroy();
     await this.#settler.settled(connection);
   }

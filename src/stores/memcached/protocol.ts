@@ -2,8 +2,8 @@ import { LegacyUnreachable } from "../../ports/legacy-store.js";
 import type { Key } from "./keys.js";
 
 /**
- * memcached's text protocol, as far as we speak it: the meta commands (mg, ms, md, ma), `stats` and `version`. Pure: bytes
- * in, replies out, however the network cut them.
+ * memcached's text protocol, as far as we speak it: the meta commands (mg, ms, md, ma), `stats` and `version`. Pure:
+ * bytes in, replies out, however the network cut them.
  *
  * A reply is one line; a `VA` line is followed by a block of as many bytes as it says. `stats` answers with many lines
  * up to END, which the connection puts together.
@@ -58,14 +58,14 @@ export class ReplyParser {
       }
       // Old servers end some lines by a bare line feed.
       const line = bytes.toString("latin1", at, end > at && bytes[end - 1] === 13 ? end - 1 : end);
-      const [code = "", ...words] = line.split(" ");
-      if (!CODES.has(code)) throw new ProtocolViolation("a line that is no reply");
-      if (code !== "VA") {
-        replies.push({ code, words, value: null });
+      const reply = new Line(line);
+      if (!CODES.has(reply.code)) throw new ProtocolViolation("a line that is no reply");
+      if (reply.code !== "VA") {
+        replies.push(reply);
         at = end + 1;
         continue;
       }
-      const length = numeric(words.shift(), 0, LARGEST_ITEM);
+      const length = numeric(reply.takeLength(), 0, LARGEST_ITEM);
       if (length === null) throw new ProtocolViolation("a value without a length");
       const from = end + 1;
       const next = from + length + CRLF.length;
@@ -75,7 +75,8 @@ export class ReplyParser {
       }
       if (bytes[next - 2] !== 13 || bytes[next - 1] !== 10) throw new ProtocolViolation("a value without its end");
       // A copy: a view would keep the whole chunk alive for as long as the session is.
-      replies.push(new Line(line, Buffer.from(bytes.subarray(from, from + length))));
+      reply.value = Buffer.from(bytes.subarray(from, from + length));
+      replies.push(reply);
       at = next;
     }
   }
@@ -88,36 +89,26 @@ export class ReplyParser {
   }
 }
 
-/** A reply that is taken apart only as far as somebody asks: most are answered by their first word. */
 class Line implements Reply {
-  #words: readonly string[] | null = null;
+  readonly code: string;
+  words: string[];
+  value: Buffer | null = null;
 
-  constructor(
-    readonly line: string,
-    readonly value: Buffer | null,
-  ) {}
-
-  get code(): string {
-    const end = this.line.indexOf(" ");
-    return end < 0 ? this.line : this.line.slice(0, end);
+  constructor(line: string) {
+    const end = line.indexOf(" ");
+    this.code = end < 0 ? line : line.slice(0, end);
+    this.words = end < 0 ? [] : line.slice(end + 1).split(" ");
   }
 
-  get words(): readonly string[] {
-    this.#words ??= this.line.split(" ").slice(this.value === null ? 1 : 2);
-    return this.#words;
+  takeLength(): string | undefined {
+    return this.words.shift();
   }
-}
-
-/** Of `VA 12 f0 t-1`: the length of the block that follows. */
-function lengthIn(line: string): number {
-  const end = line.indexOf(" ", 3);
-  const digits = end < 0 ? line.slice(3) : line.slice(3, end);
-  return /^\d+$/.test(digits) ? Number(digits) : Number.NaN;
 }
 
 /** What a return flag carries: `flag(reply, "t")` of `HD t30 c4` is "30"; null where it is missing. */
 export function flag(reply: Reply, letter: string): string | null {
-  return reply.words.find((word) => word.startsWith(letter))?.slice(1) ?? null;
+  for (const word of reply.words) if (word.startsWith(letter)) return word.slice(1);
+  return null;
 }
 
 function numeric(text: string | undefined, least: number, most: number): number | null {
@@ -151,30 +142,85 @@ export interface Command {
   readonly value: Buffer | null;
   /** True for a reply of many lines, up to END. */
   readonly many: boolean;
+  /** Whether a reply that is no refusal can be the answer to this question. */
+  fits(reply: Reply): boolean;
 }
 
-const lineOf = (text: string, many = false): Command => ({ line: `${text}\r\n`, value: null, many });
 const keyed = (key: Key): string => (key.base64 ? `${key.token} b` : key.token);
 
-/** `mg`. A miss is EN; else VA with the value where the flags ask for it (`v`), or HD. */
-export function metaGet(key: Key, flags: string): Command {
-  return lineOf(`mg ${keyed(key)} ${flags}`);
+/** What a command wants to be told: the letters of return flags as they stand in it, and whether their order holds. */
+interface Shape {
+  readonly text: string;
+  answers(reply: Reply): boolean;
+}
+
+const shapes = new Map<string, Shape>();
+
+/** Flags come back in the order in which they were asked for; each is a number, and `v` is the value itself. */
+function shapeOf(letters: string): Shape {
+  let shape = shapes.get(letters);
+  if (shape === undefined) {
+    const flags = letters.replace("v", "");
+    const code = letters.includes("v") ? "VA" : "HD";
+    const answers = (reply: Reply): boolean => {
+      const { words } = reply;
+      if (reply.code !== code || words.length < flags.length) return false;
+      for (let i = 0; i < flags.length; i++) {
+        const word = words[i]!;
+        if (word[0] !== flags[i] || !/^-?\d{1,20}$/.test(word.slice(1))) return false;
+      }
+      return true;
+    };
+    shape = { text: [...letters].map((letter) => ` ${letter}`).join(""), answers };
+    shapes.set(letters, shape);
+  }
+  return shape;
+}
+
+const REFUSED = new Set(["NS", "EX", "NF"]);
+
+/**
+ * `mg`. A miss is EN; else VA with the value where it is wanted (`v`), or HD.
+ *
+ * @param wanted letters of return flags: v value, s size, f flags, t remaining life, c CAS
+ * @param rest what else the command says
+ */
+export function metaGet(key: Key, wanted: string, rest = ""): Command {
+  const { text, answers } = shapeOf(wanted);
+  return {
+    line: `mg ${keyed(key)}${text}${rest === "" ? "" : ` ${rest}`}\r\n`,
+    value: null,
+    many: false,
+    fits: (reply) => reply.code === "EN" || answers(reply),
+  };
 }
 
 /** `ms`. HD when stored, else NS, EX or NF. */
-export function metaSet(key: Key, value: Buffer, flags: string): Command {
-  const base64 = key.base64 ? "b " : "";
-  return { line: `ms ${key.token} ${value.length} ${base64}${flags}\r\n`, value, many: false };
+export function metaSet(key: Key, value: Buffer, flags: string, wanted: "" | "c" = ""): Command {
+  const { text, answers } = shapeOf(wanted);
+  return {
+    line: `ms ${key.token} ${value.length}${key.base64 ? " b" : ""} ${flags}${text}\r\n`,
+    value,
+    many: false,
+    fits: (reply) => answers(reply) || REFUSED.has(reply.code),
+  };
 }
 
 /** `md`. HD when removed, else NF or EX. */
 export function metaDelete(key: Key, flags = ""): Command {
-  return lineOf(`md ${keyed(key)}${flags === "" ? "" : ` ${flags}`}`);
+  const fits = ({ code }: Reply): boolean => code === "HD" || REFUSED.has(code);
+  return { line: `md ${keyed(key)}${flags === "" ? "" : ` ${flags}`}\r\n`, value: null, many: false, fits };
 }
 
-/** `ma`. HD, or VA with the number where the flags ask for it (`v`); else NF, EX, or what `isNoNumber` tells. */
-export function metaArithmetic(key: Key, flags: string): Command {
-  return lineOf(`ma ${keyed(key)} ${flags}`);
+/** `ma`. VA with the number, else NF, NS, EX, or what `isNoNumber` tells. */
+export function metaArithmetic(key: Key, flags: string, wanted: "v" | "vc" | "vt" | "vtc"): Command {
+  const { text, answers } = shapeOf(wanted);
+  return {
+    line: `ma ${keyed(key)}${text} ${flags}\r\n`,
+    value: null,
+    many: false,
+    fits: (reply) => answers(reply) || REFUSED.has(reply.code),
+  };
 }
 
 /** The one CLIENT_ERROR that answers a command which was understood. */
@@ -182,11 +228,18 @@ export function isNoNumber(reply: Reply): boolean {
   return reply.code === "CLIENT_ERROR" && reply.words[0] === "cannot";
 }
 
-export const VERSION: Command = lineOf("version");
+const lineOf = (text: string, codes: readonly string[]): Command => ({
+  line: `${text}\r\n`,
+  value: null,
+  many: codes.includes("END"),
+  fits: ({ code }) => codes.includes(code),
+});
+
+export const VERSION: Command = lineOf("version", ["VERSION"]);
 
 /** `stats`, or `stats settings` and the like. */
 export function stats(which = ""): Command {
-  return lineOf(which === "" ? "stats" : `stats ${which}`, true);
+  return lineOf(which === "" ? "stats" : `stats ${which}`, ["STAT", "END"]);
 }
 
 /** A value of this size goes into the packet by itself: copying it would cost more than another piece. */
@@ -224,4 +277,11 @@ export function statsOf(replies: readonly Reply[]): Map<string, string> {
   const found = new Map<string, string>();
   for (const { code, words } of replies) if (code === "STAT") found.set(words[0] ?? "", words.slice(1).join(" "));
   return found;
+}
+
+/** One of them that is a number. Rejects with LegacyUnreachable where it is missing or none. */
+export function statistic(found: ReadonlyMap<string, string>, name: string): number {
+  const number = numeric(found.get(name), 0, Number.MAX_SAFE_INTEGER);
+  if (number === null) throw new LegacyUnreachable("memcached's statistics cannot be read.");
+  return number;
 }

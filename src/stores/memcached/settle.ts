@@ -3,7 +3,7 @@ import { LegacyUnreachable } from "../../ports/legacy-store.js";
 import { LATE, within } from "../deadline.js";
 import { type Connection, incarnationOf, openSocket, processOf } from "./connection.js";
 import { endpointsIn, isHidden } from "./endpoints.js";
-import { MOST_LINES, type Reply, ReplyParser, statistic, stats, statsOf } from "./protocol.js";
+import { encode, MOST_LINES, type Reply, ReplyParser, statistic, stats, statsOf } from "./protocol.js";
 import type { Server } from "./server.js";
 
 /**

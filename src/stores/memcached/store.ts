@@ -8,6 +8,7 @@ import type { Connection } from "./connection.js";
 import { dumpKeys } from "./dump.js";
 import { isHidden } from "./endpoints.js";
 import { first, harmless, keyTooLong, noRoom, together } from "./failures.js";
+import { MemcachedItems } from "./item-verbs.js";
 import * as items from "./items.js";
 import { Places } from "./places.js";
 import { isRefusal, statistic, stats, statsOf } from "./protocol.js";
@@ -26,6 +27,8 @@ export interface MemcachedLegacyOptions {
   /** Milliseconds that a call takes at most. */
   readonly deadline: number;
   readonly fence?: Fence;
+  /** Whether memcached's own clients are served, so that empty items are sessions like others. Default false. */
+  readonly items?: boolean;
   /** Told of a value that `applyIf` could not write because memcached refuses it; its change counts as refused. */
   readonly report?: (error: FerryError) => void;
 }
@@ -60,9 +63,21 @@ export class MemcachedLegacyStore implements LegacyStore {
   readonly lossy = true;
   readonly expiryGranularity = 1000;
   readonly #places: Places;
+  readonly #kind: items.Kind;
 
   constructor(private readonly options: MemcachedLegacyOptions) {
     this.#places = new Places({ ...options, fence: options.fence ?? NO_FENCE });
+    this.#kind = options.items ? "real" : "with-value";
+  }
+
+  /** memcached's verbs on the sessions of this store, over its connections. */
+  verbs(): MemcachedItems {
+    return new MemcachedItems((sid) => this.#places.of(sid), { placeholders: true });
+  }
+
+  /** The same on any key of these servers, without the prefix. A key is told byte by byte, one character for each. */
+  bypass(): MemcachedItems {
+    return new MemcachedItems((key) => this.#places.ofRawKey(key), { placeholders: false });
   }
 
   /** Our ends of the open connections: what another node hands to `disconnectNode`. */
@@ -74,7 +89,7 @@ export class MemcachedLegacyStore implements LegacyStore {
     const place = this.#places.of(sid);
     if (place === null) return null;
     const [reply] = await place.link.read([items.readCommand(place.key, false)]);
-    return items.sessionOf(reply!, Date.now());
+    return items.sessionOf(reply!, Date.now(), this.#kind);
   }
 
   /** As a job reads: memcached's order of use stays as it is. */
@@ -82,7 +97,7 @@ export class MemcachedLegacyStore implements LegacyStore {
     return this.#places.each<Session | null>(sids, nothing, async (link, keys) => {
       const replies = await link.read(keys.map((key) => items.readCommand(key, true)));
       const now = Date.now();
-      return replies.map((reply) => items.sessionOf(reply, now));
+      return replies.map((reply) => items.sessionOf(reply, now, this.#kind));
     });
   }
 
@@ -92,7 +107,7 @@ export class MemcachedLegacyStore implements LegacyStore {
     const { link, key } = place;
     const ends = link.deadline();
     const connection = await link.connection(ends);
-    items.assertFits(key, session, connection.facts.itemSizeMax);
+    items.assertFits(key, session, connection.facts.itemSizeMax, this.#kind);
     const reply = first(await link.writeOver(connection, [items.writeCommand(key, session, Date.now())], ends));
     if (reply.code === "HD") return;
     const refusal = items.refusal(reply);
@@ -108,14 +123,14 @@ export class MemcachedLegacyStore implements LegacyStore {
     if (place === null) return false;
     const reply = first(await place.link.write([items.touchCommand(place.key, expiresAt, Date.now())]));
     if (items.metPlaceholder(reply)) await place.link.write([items.restoreCommand(place.key)]);
-    return items.metSession(reply);
+    return items.metSession(reply, this.#kind);
   }
 
   async destroy(sid: Sid): Promise<boolean> {
     const place = this.#places.of(sid);
     if (place === null) return false;
     const [seen, deleted] = await place.link.write([items.lookCommand(place.key), items.deleteCommand(place.key)]);
-    return items.stored(deleted!) && items.metSession(seen!);
+    return items.stored(deleted!) && items.metSession(seen!, this.#kind);
   }
 
   tokens(sids: readonly Sid[]): Promise<(Token | null)[]> {
@@ -188,7 +203,8 @@ export class MemcachedLegacyStore implements LegacyStore {
       const live = await this.#places.each<boolean>(
         page,
         () => false,
-        async (link, keys) => (await link.read(keys.map(items.lookCommand))).map(items.metSession),
+        async (link, keys) =>
+          (await link.read(keys.map(items.lookCommand))).map((reply) => items.metSession(reply, this.#kind)),
       );
       const kept = page.filter((_, n) => live[n]);
       if (kept.length > 0) yield kept;
@@ -261,7 +277,7 @@ export class MemcachedLegacyStore implements LegacyStore {
     if (session === null) return null;
     if (holder === null) return keyTooLong();
     try {
-      items.assertFits(this.#places.of(sid)!.key, session, holder.connection.facts.itemSizeMax);
+      items.assertFits(this.#places.of(sid)!.key, session, holder.connection.facts.itemSizeMax, this.#kind);
       return null;
     } catch (error) {
       return error as FerryError;

@@ -1,0 +1,243 @@
+import type { Session, Sid } from "../../core/session.js";
+import { FerryError } from "../../errors.js";
+import type { CasToken, Item, ItemResult, ItemStore, ItemVerb, ItemWishes } from "../../ports/items.js";
+import { toExptime } from "./expiry.js";
+import { first, keyTooLong, noRoom } from "./failures.js";
+import { deleteCommand, fitsIn, hit, itemOf, metPlaceholder, refusal, restoreCommand, tooLarge } from "./items.js";
+import type { MemcachedLink } from "./link.js";
+import type { Place } from "./places.js";
+import { type Command, flag, isNoNumber, metaArithmetic, metaGet, metaSet, type Reply } from "./protocol.js";
+
+/** So often a verb begins anew because the item changed between its look and its act. */
+const TRIES = 16;
+
+/**
+ * memcached's verbs as memcached itself decides them: one meta command each, in the order given.
+ *
+ * Where the ferry drains to this memcached a key may hold a placeholder (items.ts), which is nobody's item. A verb for
+ * which it would count as one looks first and acts by the CAS that it saw; the others act, and look closer only at what
+ * a placeholder may have caused. So every verb still takes effect in one step of memcached's, or in none.
+ */
+export class MemcachedItems implements ItemStore {
+  constructor(
+    private readonly placeOf: (sid: Sid) => Place | null,
+    private readonly options: { readonly placeholders: boolean },
+  ) {}
+
+  async read(sids: readonly Sid[], { token }: ItemWishes): Promise<(Item | null)[]> {
+    const wanted = token ? "vftc" : "vft";
+    if (sids.length === 1) {
+      const place = this.placeOf(sids[0]!);
+      if (place === null) return [null];
+      const [reply] = await place.link.read([metaGet(place.key, wanted)]);
+      return [itemOf(reply!, Date.now())];
+    }
+    const batches = new Map<MemcachedLink, { commands: Command[]; at: number[] }>();
+    sids.forEach((sid, n) => {
+      const place = this.placeOf(sid);
+      if (place === null) return;
+      const batch = batches.get(place.link) ?? { commands: [], at: [] };
+      batches.set(place.link, batch);
+      batch.commands.push(metaGet(place.key, wanted));
+      batch.at.push(n);
+    });
+    const found: (Item | null)[] = new Array(sids.length).fill(null);
+    await Promise.all(
+      [...batches].map(async ([link, { commands, at }]) => {
+        const replies = await link.read(commands);
+        const now = Date.now();
+        replies.forEach((reply, i) => {
+          found[at[i]!] = itemOf(reply, now);
+        });
+      }),
+    );
+    return found;
+  }
+
+  async perform(sid: Sid, verb: ItemVerb, wishes: ItemWishes): Promise<ItemResult> {
+    const place = this.placeOf(sid);
+    if (place === null) throw keyTooLong();
+    switch (verb.verb) {
+      case "set":
+        return this.#set(place, verb, wishes);
+      case "add":
+        return this.#add(place, verb.session, wishes);
+      case "replace":
+        return this.#replace(place, verb, wishes);
+      case "cas":
+        await assertFits(place, verb.session);
+        return this.#conditional(place, storeCommand(place, verb.session, `C${verb.token}`, wishes));
+      case "append":
+      case "prepend":
+        return this.#extend(place, verb, wishes);
+      case "incr":
+      case "decr":
+        return this.#count(place, verb, wishes);
+      case "delete":
+        return this.#delete(place, verb);
+      default:
+        return this.#touch(place, verb, wishes);
+    }
+  }
+
+  /** One that is too large removes the old item, as memcached does. */
+  async #set(place: Place, { session }: { session: Session }, wishes: ItemWishes): Promise<ItemResult> {
+    const reply = await write(place, storeCommand(place, session, "", wishes));
+    if (reply.code === "HD") return done(reply);
+    throw reply.words.includes("large") ? noRoom(reply) : refusal(reply);
+  }
+
+  async #add(place: Place, session: Session, wishes: ItemWishes): Promise<ItemResult> {
+    await assertFits(place, session);
+    for (let tries = 0; tries < TRIES; tries++) {
+      const reply = await write(place, storeCommand(place, session, "ME", wishes));
+      if (reply.code === "HD") return done(reply);
+      if (reply.code !== "NS") throw refusal(reply);
+      if (!this.options.placeholders) return { result: "present" };
+      const seen = await look(place);
+      if (!hit(seen)) continue;
+      if (!metPlaceholder(seen)) return { result: "present" };
+      const over = await write(place, storeCommand(place, session, `C${flag(seen, "c")}`, wishes));
+      if (over.code === "HD") return done(over);
+      if (over.code !== "EX" && over.code !== "NF") throw refusal(over);
+    }
+    throw busy();
+  }
+
+  async #replace(place: Place, { session }: { session: Session }, wishes: ItemWishes): Promise<ItemResult> {
+    await assertFits(place, session);
+    return this.#onItem(place, storeCommand(place, session, "MR", wishes), (cas) =>
+      storeCommand(place, session, `C${cas}`, wishes),
+    );
+  }
+
+  async #extend(
+    place: Place,
+    { verb, data, token }: { verb: "append" | "prepend"; data: Buffer; token: CasToken },
+    wishes: ItemWishes,
+  ): Promise<ItemResult> {
+    await assertFits(place, { value: data, flags: 0 });
+    const mode = verb === "append" ? "MA" : "MP";
+    const command = (condition: string) =>
+      metaSet(place.key, data, condition === "" ? mode : `${mode} ${condition}`, wishes.token ? "c" : "");
+    if (token !== 0n) return this.#conditional(place, command(`C${token}`));
+    return this.#onItem(place, command(""), (cas) => command(`C${cas}`));
+  }
+
+  /** A verb that must find an item: where that might be a placeholder it looks, and acts on the very item it saw. */
+  async #onItem(place: Place, plain: Command, ifCas: (cas: string) => Command): Promise<ItemResult> {
+    if (!this.options.placeholders) return this.#conditional(place, plain);
+    for (let tries = 0; tries < TRIES; tries++) {
+      const seen = await look(place);
+      if (!hit(seen) || metPlaceholder(seen)) return { result: "absent" };
+      const reply = await write(place, ifCas(flag(seen, "c")!));
+      if (reply.code === "HD") return done(reply);
+      if (reply.code === "NF" || reply.code === "NS") return { result: "absent" };
+      if (reply.code !== "EX") throw refusal(reply);
+    }
+    throw busy();
+  }
+
+  /** Runs a command of which memcached's one answer decides. */
+  async #conditional(place: Place, command: Command): Promise<ItemResult> {
+    const reply = await write(place, command);
+    switch (reply.code) {
+      case "HD":
+        return done(reply);
+      case "NF":
+      case "NS":
+        return { result: "absent" };
+      case "EX":
+        return this.#otherToken(place);
+      default:
+        throw refusal(reply);
+    }
+  }
+
+  /** A placeholder's CAS is nobody's: a token that differs from it differs from nothing. */
+  async #otherToken(place: Place): Promise<ItemResult> {
+    if (this.options.placeholders && metPlaceholder(await look(place))) return { result: "absent" };
+    return { result: "changed" };
+  }
+
+  async #count(
+    place: Place,
+    { verb, by, initial, token }: Extract<ItemVerb, { verb: "incr" | "decr" }>,
+    wishes: ItemWishes,
+  ): Promise<ItemResult> {
+    const mode = verb === "incr" ? "" : "MD ";
+    // memcached itself makes items of no other flags.
+    const itself = initial !== null && initial.flags === 0 && token === 0n;
+    const create = itself ? ` N${toExptime(initial.expiresAt, Date.now())} J${initial.value.toString("latin1")}` : "";
+    const condition = token === 0n ? "" : ` C${token}`;
+    const command = metaArithmetic(place.key, `${mode}D${by}${create}${condition}`, wishes.token ? "vtc" : "vt");
+    for (let tries = 0; tries < TRIES; tries++) {
+      const reply = await write(place, command);
+      const now = Date.now();
+      if (reply.code === "VA") {
+        const counted = itemOf(reply, now)!;
+        return { result: "done", token: counted.token, item: counted };
+      }
+      if (reply.code === "EX") return this.#otherToken(place);
+      const number = !isNoNumber(reply);
+      if (number && reply.code !== "NF" && reply.code !== "NS") throw refusal(reply);
+      if (!number && !(this.options.placeholders && metPlaceholder(await look(place)))) {
+        return { result: "not-a-number" };
+      }
+      if (initial === null) return { result: "absent" };
+      const added = await this.#add(place, initial, wishes);
+      if (added.result === "done") return { ...added, item: { ...initial, token: added.token } };
+    }
+    throw busy();
+  }
+
+  async #delete(place: Place, { token }: { token: CasToken }): Promise<ItemResult> {
+    if (token !== 0n) return this.#conditional(place, deleteCommand(place.key, String(token)));
+    return this.#onItem(place, deleteCommand(place.key), (cas) => deleteCommand(place.key, cas));
+  }
+
+  async #touch(
+    place: Place,
+    { verb, expiresAt }: { verb: "touch" | "get-and-touch"; expiresAt: number },
+    wishes: ItemWishes,
+  ): Promise<ItemResult> {
+    const wanted = `${verb === "touch" ? "s" : "v"}f${wishes.token ? "c" : ""}`;
+    const reply = await write(place, metaGet(place.key, wanted, `T${toExptime(expiresAt, Date.now())}`));
+    if (!hit(reply)) return { result: "absent" };
+    if (this.options.placeholders && metPlaceholder(reply)) {
+      await write(place, restoreCommand(place.key));
+      return { result: "absent" };
+    }
+    const token = BigInt(flag(reply, "c") ?? 0);
+    if (verb === "touch") return { result: "done", token, item: null };
+    return { result: "done", token, item: { value: reply.value!, flags: Number(flag(reply, "f")), expiresAt, token } };
+  }
+}
+
+function storeCommand({ key }: Place, session: Session, condition: string, { token }: ItemWishes): Command {
+  const flags = `F${session.flags} T${toExptime(session.expiresAt, Date.now())}`;
+  return metaSet(key, session.value, condition === "" ? flags : `${flags} ${condition}`, token ? "c" : "");
+}
+
+async function write(place: Place, command: Command): Promise<Reply> {
+  return first(await place.link.write([command]));
+}
+
+/** Size, flags and CAS; the server's order of use stays as it is. */
+async function look({ link, key }: Place): Promise<Reply> {
+  return first(await link.read([metaGet(key, "sfc", "u")]));
+}
+
+function done(reply: Reply): ItemResult {
+  return { result: "done", token: BigInt(flag(reply, "c") ?? 0), item: null };
+}
+
+/** Before anything is sent: whatever the mode, an `ms` that memcached refuses would take the old item with it. */
+async function assertFits({ link, key }: Place, session: Pick<Session, "value" | "flags">): Promise<void> {
+  const { itemSizeMax } = link.facts ?? (await link.connection()).facts;
+  if (!fitsIn(key, session, itemSizeMax)) throw tooLarge(itemSizeMax);
+}
+
+function busy(): FerryError {
+  return new FerryError("DEADLINE", `The item kept changing under ${TRIES} attempts to change it.`);
+}
