@@ -51,6 +51,7 @@ const BARE_FLAGS = [
   "repair",
   "adopt",
   "install",
+  "clients",
 ];
 
 /** True when --json was given, whatever else is wrong with the line. */

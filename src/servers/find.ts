@@ -14,6 +14,11 @@ export function findProgram(program: string, alsoIn: readonly string[] = []): st
   return null;
 }
 
+/** The distribution's own `program`, whatever comes first on the PATH, or null. */
+export function findSystemProgram(program: string): string | null {
+  return USUAL_PLACES.map((place) => join(place, program)).find(isExecutable) ?? null;
+}
+
 export const findRedis = () => findProgram("redis-server") ?? findProgram("valkey-server");
 export const findMemcached = () => findProgram("memcached");
 

@@ -12,16 +12,21 @@ function asRoot(): readonly string[] | null {
   return spawnSync(sudo, ["-n", "true"], { stdio: "ignore" }).status === 0 ? [sudo, "-n"] : null;
 }
 
+/** Installs the packages of `names`; see `installPackages`. */
+export function install(names: readonly ServerName[], log: (line: string) => void): Promise<boolean> {
+  const packages = names.map((name) => PACKAGES[name]);
+  return installPackages(packages, log);
+}
+
 /**
- * Installs the packages of `names` with apt-get.
+ * Installs packages with apt-get.
  * @returns false where that is impossible (no apt-get, no rights) or fails; apt-get's own words went to stderr.
  */
-export async function install(names: readonly ServerName[], log: (line: string) => void): Promise<boolean> {
+export async function installPackages(packages: readonly string[], log: (line: string) => void): Promise<boolean> {
   const aptGet = findProgram("apt-get");
   const prefix = asRoot();
   if (aptGet === null || prefix === null) return false;
-  const packages = names.map((name) => PACKAGES[name]);
-  log(`Installing ${packages.join(", ")} with apt-get; Debian also starts them as services, which we do not use.`);
+  log(`Installing ${packages.join(", ")} with apt-get; Debian also starts servers as services, which we do not use.`);
   // Old or absent package lists are the usual cause of a failure; an update that fails may still have been enough.
   await aptly([...prefix, aptGet, "-q", "update"]);
   const options = ["-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"];

@@ -1,15 +1,24 @@
-import { ensureServers } from "../../servers/index.js";
+import { ensureClients, ensureServers } from "../../servers/index.js";
 import { defineCommand } from "../command.js";
 import { flag } from "../options.js";
 import type { Servers } from "../schemas.js";
 import { table } from "../terminal.js";
 
 export const command = defineCommand({
-  options: { install: flag("Install what is missing (Debian or Ubuntu, as root or with sudo).") },
+  options: {
+    install: flag("Install what is missing (Debian or Ubuntu, as root or with sudo)."),
+    clients: flag("memcached's clients in other languages as well, with which the tests try the door."),
+  },
   examples: [["$0 servers --install", "Find Redis, memcached and PostgreSQL, and install what is missing"]],
-  async run(context, { install }) {
-    const found = await ensureServers({ install, log: (line) => context.output.log(line) });
-    const json: Servers = { servers: [...found] };
-    return { json, text: table(found.map(({ name, version, from }) => [name, version, from])) };
+  async run(context, { install, clients }) {
+    const log = (line: string) => context.output.log(line);
+    const found = await ensureServers({ install, log });
+    const more = clients ? await ensureClients({ install, log }) : null;
+    const json: Servers = {
+      servers: [...found],
+      ...(more && { clients: more.map(({ name, version, program }) => ({ name, version, from: program })) }),
+    };
+    const rows = [...json.servers, ...(json.clients ?? [])];
+    return { json, text: table(rows.map(({ name, version, from }) => [name, version, from])) };
   },
 });

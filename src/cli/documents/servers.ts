@@ -16,6 +16,10 @@ export const serversDocument = z.strictObject({
   servers: z.array(
     z.strictObject({ name: z.enum(["redis", "memcached", "postgres"]), version: z.string(), from: z.string() }),
   ),
+  clients: z
+    .array(z.strictObject({ name: z.string(), version: z.string(), from: z.string() }))
+    .optional()
+    .describe("memcached's clients in other languages, where they were asked for; one that is away is left out."),
 });
 export type Servers = z.infer<typeof serversDocument>;
 
