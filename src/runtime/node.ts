@@ -16,6 +16,7 @@ import { Membership } from "../ferry/membership.js";
 import { resume, type Steerage } from "../ferry/recovery.js";
 import { RedisHealth } from "../ferry/redis-health.js";
 import { Routing } from "../ferry/routing.js";
+import { awaitPresence, GRACE, Silence } from "../ferry/silence.js";
 import { fanOut, Metrics } from "../observe/index.js";
 import { loadPhases } from "../phases.js";
 import { type ControlStore, type NodeRole, PROTOCOL_NUMBER } from "../ports/control-store.js";
@@ -35,8 +36,8 @@ const POLL = 400;
 const POLL_BUSY = 40;
 /** R must have been away this long before the fleet demotes itself: longer than a restart of a healthy server. */
 const DEMOTE_AFTER = 2_000;
-/** A node is overdue when it was silent for longer than its longest command, and this. */
-const SILENCE_MARGIN = 5_000;
+/** A node is overdue when it was silent for longer than its longest command, and this; together with `GRACE` 5 s. */
+const SILENCE_MARGIN = 5_000 - GRACE;
 /** How old the count of dirty sessions in the control store may be, which is all that is left of them if R is lost. */
 const NOTE_DIRTY_EVERY = 2_000;
 /** Expired rows are pruned about this often by every node, as connect-pg-simple does. */
@@ -53,7 +54,7 @@ export interface NodeOptions {
   readonly onEvicted?: () => void;
 }
 
-/** Milliseconds after which a silent node is taken for dead. */
+/** Milliseconds after which a node's silence counts; it is taken for dead when that has lasted for `GRACE`. */
 export function overdueAfter({ timeouts }: Config): number {
   return Math.max(timeouts.legacy, timeouts.redis) + SILENCE_MARGIN;
 }
@@ -61,6 +62,7 @@ export function overdueAfter({ timeouts }: Config): number {
 /** One registered node with its stores, verbs and background work. */
 export class FerryNode {
   readonly #loops: Loop[] = [];
+  readonly #silence = new Silence(systemClock);
   #overdue: readonly string[] = [];
   #controlDown = false;
   #noteDirtyAt = 0;
@@ -95,6 +97,7 @@ export class FerryNode {
     try {
       if (notBelow > 0) await requireRevision(control, notBelow);
       const silence = overdueAfter(config);
+      if (role !== "job") await awaitPresence(control, silence, systemClock);
       const membership = await Membership.join(
         control,
         { id, role, protocol: PROTOCOL_NUMBER, host: hostname(), pid: process.pid, version: VERSION },
@@ -225,9 +228,11 @@ export class FerryNode {
 
   async #follow(): Promise<void> {
     try {
-      this.#overdue = await this.follower.poll();
+      this.#overdue = this.#silence.proven(await this.follower.poll());
       if (this.#controlDown) this.#tellControl(false);
     } catch (error) {
+      this.#overdue = [];
+      this.#silence.interrupted();
       if (!this.#controlDown) this.#tellControl(true);
       throw error;
     }

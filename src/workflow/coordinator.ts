@@ -12,9 +12,11 @@ import {
 import { FerryError } from "../errors.js";
 import { type EvictionStores, evict } from "../ferry/eviction.js";
 import { allAcknowledge } from "../ferry/recovery.js";
+import { Silence } from "../ferry/silence.js";
 import type { Clock } from "../ports/clock.js";
 import { type ControlRecord, type ControlStore, type NodeInfo, PROTOCOL_NUMBER } from "../ports/control-store.js";
 import type { Observer } from "../ports/observer.js";
+import { RedisLost } from "../ports/redis-records.js";
 import { WORKS, type WorkStores } from "./works.js";
 
 /** Milliseconds. */
@@ -58,7 +60,10 @@ export class Coordinator {
     readonly signal?: AbortSignal,
   ) {}
 
-  /** Walks to a neighbouring position. With a pending transition to that very position it goes on with it. */
+  /**
+   * Walks to a neighbouring position. With a pending transition to that very position it goes on with it.
+   * @throws FerryError OVERTAKEN where it ended elsewhere, TRANSITION_PENDING, PROTOCOL_MISMATCH, HELD, ...
+   */
   async moveTo(to: Position, reason: string): Promise<ControlRecord> {
     return this.#holding(async () => {
       const record = await this.control.read();
@@ -70,11 +75,11 @@ export class Coordinator {
       } else if (!samePosition(targetOf(record.pending), to)) {
         throw new FerryError("TRANSITION_PENDING", `A transition ${describe(record.pending)} is pending.`);
       }
-      return this.#walk();
+      return this.#arriving(to);
     });
   }
 
-  /** Goes on with whatever is pending. */
+  /** Goes on with whatever is pending, wherever that leads. */
   async finish(): Promise<ControlRecord> {
     return this.#holding(() => this.#walk());
   }
@@ -90,8 +95,9 @@ export class Coordinator {
         });
       }
       const author = { by: this.by, reason, at: await this.control.now() };
-      await this.#publish(record, reverse(record, this.phases, author), "reverse", { reason });
-      return this.#walk();
+      const back = reverse(record, this.phases, author);
+      await this.#publish(record, back, "reverse", { reason });
+      return this.#arriving(targetOf(back.pending!));
     });
   }
 
@@ -112,7 +118,19 @@ export class Coordinator {
     });
   }
 
+  /** A demotion, or an operator who gave Redis up, may have taken the fleet elsewhere: then the walk did not arrive. */
+  async #arriving(to: Position): Promise<ControlRecord> {
+    const record = await this.#walk();
+    if (samePosition(record.position, to)) return record;
+    const { phase, percent } = record.position;
+    throw new FerryError("OVERTAKEN", `The step was overtaken: the migration stands at ${phase} ${percent} % now.`, {
+      changed: `not by this command: the migration was taken to ${phase} ${percent} % while it was under way`,
+      next: "sessionferry phase history",
+    });
+  }
+
   async #walk(): Promise<ControlRecord> {
+    let patience = this.clock.now() + this.times.acknowledge;
     for (;;) {
       const record = await this.control.read();
       const { pending } = record;
@@ -121,6 +139,11 @@ export class Coordinator {
       try {
         await this.#work(pending);
       } catch (error) {
+        // R restarted, and the nodes put it right before anybody trusts it: what was done on it is done again.
+        if (error instanceof RedisLost && this.clock.now() < patience) {
+          await this.clock.sleep(LOOK, this.signal);
+          continue;
+        }
         // A gate that closed on the way: back to where the walk began, and tell.
         if (!(error instanceof FerryError && error.code === "GATE_REFUSED")) throw error;
         const author = { by: this.by, reason: error.message, at: await this.control.now() };
@@ -131,6 +154,7 @@ export class Coordinator {
       // Somebody may have changed the record meanwhile (R armed anew, another node finishing a demotion): look again.
       const next = await this.control.compareAndSet(record.revision, proceed(record, this.phases));
       if (next === null) continue;
+      patience = this.clock.now() + this.times.acknowledge;
       await this.observer.at?.("transition:published", null);
       if (next.pending === null) {
         await this.control.append({ by: this.by, action: "settled", detail: { position: next.position } });
@@ -140,6 +164,7 @@ export class Coordinator {
 
   async #barrier(record: ControlRecord, transition: Transition): Promise<void> {
     const until = this.clock.now() + this.times.acknowledge;
+    const silence = new Silence(this.clock);
     for (;;) {
       await this.#keepLock();
       const nodes = await this.control.nodes();
@@ -152,10 +177,12 @@ export class Coordinator {
         });
       }
       const now = await this.control.now();
-      const silent = behind.filter(
-        ({ state, renewedAt }) => state === "evicted" || now - renewedAt > this.times.overdueAfter,
+      const overdue = behind.filter(
+        ({ state, renewedAt }) => state === "live" && now - renewedAt > this.times.overdueAfter,
       );
-      for (const { id } of silent) await evict(this.eviction, id, this.by, { withoutRedis: this.#redisLost });
+      const evicted = behind.filter(({ state }) => state === "evicted");
+      const gone = [...idsOf(evicted), ...silence.proven(idsOf(overdue))];
+      for (const id of gone) await evict(this.eviction, id, this.by, { withoutRedis: this.#redisLost });
       await this.clock.sleep(LOOK, this.signal);
     }
     await this.observer.at?.("transition:acknowledged", null);
@@ -230,6 +257,10 @@ export class Coordinator {
 export function describe({ lower, upper, direction }: Transition): string {
   const [from, to] = direction === "up" ? [lower, upper] : [upper, lower];
   return `${from.phase} ${from.percent} % -> ${to.phase} ${to.percent} %`;
+}
+
+function idsOf(nodes: readonly NodeInfo[]): string[] {
+  return nodes.map(({ id }) => id);
 }
 
 function name({ id, host, pid }: NodeInfo): string {

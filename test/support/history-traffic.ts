@@ -20,6 +20,8 @@ export interface TrafficOptions {
   /** The longest pause of a client between two requests, in milliseconds. */
   readonly pause: number;
   readonly random: () => number;
+  /** False while nobody logs out. */
+  destroys?: boolean;
 }
 
 /** Clients that set, read, touch and destroy a few dozen sessions, over whichever members take requests. */
@@ -81,7 +83,7 @@ export class Traffic {
     if (verb < 0.45) return this.history.get(member, sid);
     if (verb < 0.7) return this.history.set(member, sid, this.#session());
     if (verb < 0.85) return this.history.touch(member, sid, this.#expiry());
-    return this.history.destroy(member, sid);
+    return this.options.destroys === false ? this.history.get(member, sid) : this.history.destroy(member, sid);
   }
 
   #member(): Member | undefined {

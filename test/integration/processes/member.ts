@@ -54,8 +54,8 @@ async function main(): Promise<void> {
           send({ id });
       }
     } catch (error) {
-      const { code = "none", message } = error as { code?: string; message: string };
-      send({ id, error: { code, message } });
+      const { code = "none", message, cause } = error as { code?: string; message: string; cause?: Error };
+      send({ id, error: { code, message: cause === undefined ? message : `${message} (${cause.message})` } });
     }
   }
 
