@@ -2,6 +2,7 @@ import pg from "pg";
 import { FerryError } from "../errors.js";
 import { ControlUnreachable, NotSetUp } from "../ports/control-store.js";
 import { type ControlOptions, connectionNameOf, DEFAULT_DEADLINE } from "./options.js";
+import { PostgresClient } from "./postgres-client.js";
 import { cleanCause, codeOf, secretsOf, shownUrl } from "./redact.js";
 
 export type Row = Record<string, unknown>;
@@ -32,6 +33,7 @@ export class PostgresLink {
     this.#shown = shownUrl(url);
     this.#secrets = secretsOf(url);
     const config: pg.PoolConfig = {
+      Client: PostgresClient,
       // A name in the URL would replace ours, by which an eviction finds the connection.
       connectionString: url.replace(/([?&])application_name=[^&#]*/g, "$1"),
       application_name: connectionNameOf(options.node),

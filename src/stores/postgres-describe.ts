@@ -1,6 +1,6 @@
 import { FerryError } from "../errors.js";
 import type { PostgresLink } from "./postgres-link.js";
-import { MARKER, quoteIdentifier, quoteTable, type Statement, type TableNames } from "./postgres-sql.js";
+import { MARKER, quoteIdentifier, quoteTable, type RowShape, type Statement, type TableNames } from "./postgres-sql.js";
 
 /** What the doctor tells about a session table. */
 export interface PostgresFacts {
@@ -31,15 +31,19 @@ const TYPES = {
 } as const;
 type Role = keyof typeof TYPES;
 
-const statement = (name: string, text: string): Statement => ({
+const statement = (name: string, text: string, row: RowShape, least: number): Statement => ({
   name: `sessionferry:${name}`,
   text: `${MARKER} ${text}`,
+  row,
+  least,
 });
 
 const SERVER = statement(
   "describeServer",
   `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
     current_setting('TimeZone') AS zone, current_user::text AS role`,
+  { version: "string", number: "number", zone: "string", role: "string" },
+  1,
 );
 
 const TABLE = statement(
@@ -47,6 +51,8 @@ const TABLE = statement(
   `SELECT c.relkind::text AS kind, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name,
     ARRAY(SELECT r FROM unnest($2::text[]) AS r WHERE NOT has_table_privilege(c.oid, r)) AS missing_rights
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1::text)`,
+  { kind: "string", name: "string", missing_rights: "list" },
+  0,
 );
 
 const COLUMNS = statement(
@@ -56,6 +62,8 @@ const COLUMNS = statement(
     EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indimmediate AND i.indisvalid
       AND i.indpred IS NULL AND i.indkey::text = a.attnum::text) AS is_unique
     FROM pg_attribute a WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped`,
+  { name: "string", type: "string", demanded: "boolean", is_unique: "boolean" },
+  0,
 );
 
 interface Column {
@@ -117,6 +125,10 @@ export async function describeTable(link: PostgresLink, names: TableNames, deadl
 
 async function countWithoutExpiry(link: PostgresLink, names: TableNames, deadline: number): Promise<number> {
   const text = `SELECT count(*)::float8 AS count FROM ${quoteTable(names.name)} WHERE ${quoteIdentifier(names.expiry)} IS NULL`;
-  const [row] = await link.read<{ count: number }>(() => statement("withoutExpiry", text), [], deadline);
+  const [row] = await link.read<{ count: number }>(
+    () => statement("withoutExpiry", text, { count: "number" }, 1),
+    [],
+    deadline,
+  );
   return row!.count;
 }

@@ -1,4 +1,5 @@
 import pg from "pg";
+import { cleanCause } from "../control/redact.js";
 import { FerryError } from "../errors.js";
 import { LegacyRefused, LegacyUnreachable } from "../ports/legacy-store.js";
 
@@ -57,7 +58,8 @@ export function unreachable(cause: unknown, where: string): FerryError | LegacyU
     }
     return new LegacyUnreachable(`${where} takes no connection (${told(cause)}).`);
   }
-  return new LegacyUnreachable(`${where} cannot be reached: ${reason(cause)}.`, { cause });
+  // The driver hangs its client on its errors, and with it everything that the client knows.
+  return new LegacyUnreachable(`${where} cannot be reached: ${reason(cause)}.`, { cause: cleanCause(cause, []) });
 }
 
 /** The message of a network or driver error; several addresses tried come as one error that holds them. */

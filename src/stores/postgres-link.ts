@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
+import { PostgresClient } from "../control/postgres-client.js";
 import { FerryError } from "../errors.js";
 import { ControlUnreachable } from "../ports/control-store.js";
 import { type Fence, NO_FENCE } from "../ports/fence.js";
@@ -8,7 +9,15 @@ import { LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
 import { LATE, within } from "./deadline.js";
 import { isTransient, refused, shownUrl, unreachable } from "./postgres-errors.js";
 import { Settler, STARTED, type Unanswered } from "./postgres-settle.js";
-import { MARKER, quoteTable, type Statement, type Statements, statementsFor, type TableNames } from "./postgres-sql.js";
+import {
+  fits,
+  MARKER,
+  quoteTable,
+  type Statement,
+  type Statements,
+  statementsFor,
+  type TableNames,
+} from "./postgres-sql.js";
 
 export interface PostgresLinkOptions {
   readonly url: string;
@@ -42,7 +51,8 @@ interface Held {
 type Answer =
   | { readonly kind: "rows"; readonly rows: Record<string, unknown>[]; readonly count: number }
   | { readonly kind: "refused"; readonly error: pg.DatabaseError }
-  | { readonly kind: "lost" };
+  /** The connection cannot be used any more; `why` ends a sentence about the server. */
+  | { readonly kind: "lost"; readonly why: string };
 
 type Choose = (statements: Statements) => Statement;
 
@@ -58,6 +68,12 @@ const GREETING = `${MARKER} SELECT pg_backend_pid() AS pid,
   (SELECT ${STARTED} FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS started,
   (SELECT format_type(atttypid, NULL) FROM pg_attribute
     WHERE attrelid = to_regclass($1::text) AND attname = $2) AS value_type`;
+
+const GREETED = {
+  name: "greeting",
+  row: { pid: "number", started: "string", value_type: "string or null" },
+  least: 1,
+} as const;
 
 const CLOCK = `${MARKER} SELECT (extract(epoch from clock_timestamp()) * 1000)::float8 AS now`;
 
@@ -96,6 +112,7 @@ export class PostgresLink {
     this.#settler = new Settler(connection, options.deadline);
     this.#pool = new pg.Pool({
       ...connection,
+      Client: PostgresClient,
       application_name: options.applicationName,
       max: options.connections,
       connectionTimeoutMillis: options.deadline,
@@ -156,7 +173,7 @@ export class PostgresLink {
       const answer = await within(sent, ends - performance.now());
       if (answer === LATE || answer.kind === "lost") {
         const over = this.#abandon(held, sent, notAfter, kind);
-        const what = answer === LATE ? "did not answer in time" : "broke the connection";
+        const what = answer === LATE ? "did not answer in time" : answer.why;
         if (kind === "read") throw new LegacyUnreachable(`${this.where} ${what}.`);
         throw new OutcomeUnknown(`${this.where} ${what}; a change may or may not have been made.`, over);
       }
@@ -249,6 +266,9 @@ export class PostgresLink {
     const greeting = client.query({ text: GREETING, values: [quoteTable(table.name), table.value] });
     const answer = await within(greeting, deadline);
     if (answer === LATE) throw new LegacyUnreachable(`${this.where} took a connection and did not answer.`);
+    if (!fits({ ...GREETED, text: GREETING }, answer.rows)) {
+      throw new LegacyUnreachable(`${this.where} does not tell who it is.`);
+    }
     const row = answer.rows[0] as { pid: number; started: string; value_type: string | null };
     const pooled = row.pid !== (client as unknown as { processID: number }).processID;
     const statements = statementsFor(table, row.value_type);
@@ -282,7 +302,7 @@ export class PostgresLink {
 
   #send(client: pg.PoolClient, statement: Statement, values: readonly unknown[]): Promise<Answer> {
     return new Promise((resolve) => {
-      const lost = () => resolve({ kind: "lost" });
+      const lost = () => resolve({ kind: "lost", why: "broke the connection" });
       client.once("end", lost);
       const answered = (answer: Answer) => {
         client.removeListener("end", lost);
@@ -291,8 +311,15 @@ export class PostgresLink {
       const query: pg.QueryConfig = { text: statement.text, values: [...values] };
       if (this.options.preparedStatements) query.name = statement.name;
       client.query(query, (error: Error | null, result) => {
-        if (!error) answered({ kind: "rows", rows: result.rows, count: result.rowCount ?? 0 });
-        else if (error instanceof pg.DatabaseError) {
+        if (!error) {
+          const { command, rows, rowCount } = result;
+          const isAnswer = command !== null && fits(statement, rows);
+          answered(
+            isAnswer
+              ? { kind: "rows", rows, count: rowCount ?? 0 }
+              : { kind: "lost", why: "gave no answer to the question" },
+          );
+        } else if (error instanceof pg.DatabaseError) {
           // Told again as `drain` when the server is ready for the next statement; `end` comes instead if it is not.
           client.once("drain", () => answered({ kind: "refused", error }));
         } else lost();

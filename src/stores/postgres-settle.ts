@@ -1,4 +1,5 @@
-import pg from "pg";
+import type pg from "pg";
+import { PostgresClient } from "../control/postgres-client.js";
 import { MARKER } from "./postgres-sql.js";
 
 /**
@@ -106,7 +107,7 @@ export class Settler {
   }
 
   async #ask<T extends object>(text: string, values: unknown[]): Promise<T[]> {
-    const client = new pg.Client({
+    const client = new PostgresClient({
       ...this.connection,
       // Not the node's name: an eviction need not wait for connections that never touch a session.
       application_name: "sessionferry",

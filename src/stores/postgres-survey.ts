@@ -1,4 +1,4 @@
-import pg from "pg";
+import { PostgresClient } from "../control/postgres-client.js";
 import type { ControlRights, PostgresSurvey } from "../ports/survey.js";
 import type { PostgresFacts } from "./postgres-describe.js";
 import { shownUrl, unreachable } from "./postgres-errors.js";
@@ -81,7 +81,7 @@ type Ask = <T>(text: string, values?: readonly unknown[]) => Promise<T[]>;
 async function connected<T>(address: string, deadline: number, work: (ask: Ask) => Promise<T>): Promise<T> {
   const url = new URL(address);
   url.searchParams.delete("application_name");
-  const client = new pg.Client({
+  const client = new PostgresClient({
     connectionString: url.href,
     application_name: "sessionferry:doctor",
     connectionTimeoutMillis: deadline,

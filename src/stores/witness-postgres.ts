@@ -1,4 +1,5 @@
 import pg from "pg";
+import { PostgresClient } from "../control/postgres-client.js";
 import type { LegacyWitness } from "../ports/witness.js";
 
 /** Every value as PostgreSQL sends it: the witness compares bytes, and parsing a session would lose them. */
@@ -16,6 +17,7 @@ export function openPostgresWitness(options: { url: string; table: string; timeo
     .map((part) => `"${part}"`)
     .join(".");
   const pool = new pg.Pool({
+    Client: PostgresClient,
     connectionString: options.url,
     application_name: "sessionferry-witness",
     connectionTimeoutMillis: options.timeout,

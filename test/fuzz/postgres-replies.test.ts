@@ -1,0 +1,143 @@
+import { newNodeId } from "../../src/core/ids.js";
+import { connectPgSimple } from "../../src/presets/connect-pg-simple.js";
+import { startPostgres } from "../../src/servers/index.js";
+import { openPostgresLegacy, type PostgresLegacyStore } from "../../src/stores/postgres.js";
+import { sql, TABLE } from "../stores/postgres-support.js";
+import { MESSAGES } from "./hostile.js";
+import { SECRETS } from "./judge.js";
+import { said, suffers } from "./suffering.js";
+
+const DEADLINE = 200;
+const SID = `sid-${SECRETS.sid}`;
+const session = () => ({
+  value: Buffer.from(JSON.stringify({ cookie: {}, user: SECRETS.value })),
+  flags: 0,
+  expiresAt: Date.now() + 3_600_000,
+});
+
+/** One message: a letter, a length that counts itself, a body. */
+export function message(type: string, body: Buffer | string = "", length?: number): Buffer {
+  const bytes = Buffer.from(body as string);
+  const head = Buffer.alloc(5);
+  head.write(type, 0, "latin1");
+  head.writeUInt32BE(length ?? bytes.length + 4, 1);
+  return Buffer.concat([head, bytes]);
+}
+
+const ready = message("Z", "I");
+const row = (count: number, ...fields: (string | number)[]) => {
+  const parts = fields.map((field) => {
+    const length = Buffer.alloc(4);
+    length.writeInt32BE(typeof field === "number" ? field : field.length);
+    return Buffer.concat([length, Buffer.from(typeof field === "number" ? "" : field)]);
+  });
+  const head = Buffer.alloc(2);
+  head.writeInt16BE(count);
+  return message("D", Buffer.concat([head, ...parts]));
+};
+const error = (fields: string) => message("E", fields);
+
+/** What PostgreSQL says, also where it says it to nobody. */
+export const DIALECT: readonly Buffer[] = [
+  ready,
+  message("Z"),
+  message("1"),
+  message("2"),
+  message("n"),
+  message("C", "SELECT 1\0"),
+  message("C", "SELECT"),
+  Buffer.concat([message("C", "SELECT 0\0"), ready]),
+  message("I"),
+  message("T", "\0\u0001name\0"),
+  message("T", Buffer.of(0x7f, 0xff)),
+  row(1, "x"),
+  row(-1),
+  row(5, "x"),
+  row(1, 0x7fffffff),
+  row(1, -5),
+  error(`SERROR\0C23505\0MKey (sid)=(${SECRETS.sid})\0D${SECRETS.value}\0\0`),
+  error(`SFATAL\0C57P01\0Mgone ${SECRETS.password}\0\0`),
+  error(`SERROR\0C42P01\0Mno table\0\0`),
+  error("SERROR\0C40001\0Magain\0\0"),
+  error("SERROR\0CXX000\0Mno end"),
+  error("\0"),
+  error(""),
+  message("N", "SNOTICE\0Mno end"),
+  message("N", ""),
+  message("R", Buffer.of(0, 0, 0, 3)),
+  message("R", Buffer.of(0, 0, 0, 99)),
+  message("R", "\0\0\0\nSCRAM-SHA-256\0\0"),
+  message("R", "\0\0\0\u000bxx"),
+  message("K", "x"),
+  message("S", "a"),
+  message("G", Buffer.of(0, 0, 1)),
+  message("d", "x"),
+  message("A", "x"),
+  message("?", "x"),
+  message("D", "", 0),
+  message("D", "", 0xffffffff),
+  message("E", "x", 0x7fffffff),
+  Buffer.from("N"),
+  Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n"),
+];
+
+const VERBS: Record<string, (store: PostgresLegacyStore) => Promise<unknown>> = {
+  get: (store) => store.get(SID),
+  getMany: (store) => store.getMany([SID, `${SID}-2`]),
+  set: (store) => store.set(SID, session()),
+  touch: (store) => store.touch(SID, Date.now() + 60_000),
+  destroy: (store) => store.destroy(`${SID}-gone`),
+  drain: async (store) => {
+    const [token] = await store.tokens([SID]);
+    return token ? store.applyIf([{ token, session: session() }]) : null;
+  },
+  list: async (store) => {
+    const sids: string[] = [];
+    for await (const page of store.list({ pageSize: 1000 })) sids.push(...page);
+    return sids.length;
+  },
+  count: (store) => store.count(),
+  prune: (store) => store.prune(),
+  identity: (store) => store.identity(),
+  now: (store) => store.now(),
+  describe: (store) => store.describe(),
+};
+
+suffers<PostgresLegacyStore>("PostgreSQL's replies, broken on the way", {
+  start: startPostgres,
+  prepare: async (server) => void (await sql(server.url, TABLE)),
+  units: MESSAGES,
+  dialect: DIALECT,
+  usual: 20,
+  open: async (port, server) => {
+    const url = new URL(server.url);
+    url.port = String(port);
+    url.password = SECRETS.password;
+    return openPostgresLegacy({
+      url: url.href,
+      preset: connectPgSimple,
+      node: newNodeId(),
+      connections: 2,
+      deadline: DEADLINE,
+    });
+  },
+  well: (store) => store.set(SID, session()),
+  verbs: VERBS,
+  close: (store) => store.close(),
+  within: 4 * DEADLINE + 500,
+  runs: 120,
+  found: [
+    ["a row description that ends too soon ended the process", said(message("T", "\0\u0001name\0")), "drain", true],
+    ["a row of less than no fields ended the process", said(row(-1)), "get", true],
+    ["an error without an end held the process for ever", said(error("SERROR\0CXX000\0Mno end")), "get", true],
+    ["a notice without an end held the process for ever", said(message("N", "SNOTICE\0Mno end")), "set", false],
+    ["a question that is answered by nothing at all", said(ready), "touch", true],
+    ["a write that is answered without being done", said(ready), "set", true],
+    ["an error that holds the client and its password", said("HTTP/1.1 400 Bad Request\r\n\r\n"), "get", false],
+    ["a message of four gigabytes", said(message("D", "", 0xffffffff)), "get", true],
+  ],
+  floods: [
+    ["x", "get"],
+    [message("E", "SERROR\0Mx".padEnd(2_000_000, "x")), "count"],
+  ],
+});
