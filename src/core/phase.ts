@@ -77,6 +77,8 @@ export interface Transition {
   /** The published rung. */
   readonly rung: number;
   readonly direction: "up" | "down";
+  /** Whether R was written first since the walk last stood on its lowest rung; absent in records of older builds. */
+  readonly ahead?: boolean;
   /** A jump that left Redis behind (demotion, redis-lost) can only be finished. */
   readonly oneWay: boolean;
   readonly by: string;

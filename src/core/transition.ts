@@ -63,7 +63,11 @@ export function begin(state: Steering, to: Position, phases: Phases, author: Aut
   if (span === null) throw new RangeError(`${to.phase} ${to.percent} % is no neighbour`);
   const rung = direction === "up" ? 0 : phases[span.ladder].ladder.length - 1;
   const { by, reason, at } = author;
-  return { ...state, pending: { lower, upper, ...span, rung, direction, oneWay: false, by, reason, startedAt: at } };
+  const ahead = phases[span.ladder].ladder[rung]?.routes.write === "R";
+  return {
+    ...state,
+    pending: { lower, upper, ...span, rung, direction, ahead, oneWay: false, by, reason, startedAt: at },
+  };
 }
 
 /** The next rung in the transition's direction, or the settled position after the last. */
@@ -72,7 +76,10 @@ export function proceed(state: Steering, phases: Phases): Steering {
   if (pending === null) throw new RangeError("no transition is pending");
   const last = pending.direction === "up" ? phases[pending.ladder].ladder.length - 1 : 0;
   if (pending.rung === last) return { ...state, position: targetOf(pending), pending: null };
-  return { ...state, pending: { ...pending, rung: pending.rung + (pending.direction === "up" ? 1 : -1) } };
+  const rung = pending.rung + (pending.direction === "up" ? 1 : -1);
+  // What was ahead has been drained before the lowest rung is published.
+  const ahead = rung > 0 && (pending.ahead || phases[pending.ladder].ladder[rung]?.routes.write === "R");
+  return { ...state, pending: { ...pending, rung, ahead } };
 }
 
 /** Whether a pending transition may be turned round where it stands. */
@@ -109,9 +116,14 @@ export function someBucketReadsRedis(state: Steering, phases: Phases): boolean {
   return someBucket(state, phases, (routes) => routes.read !== "L");
 }
 
-/** Whether some bucket may hold changes in R that L has not got: then only --redis-lost leads down without R. */
+/**
+ * Whether some bucket may hold changes in R that L has not got: then only --redis-lost leads down without R. On the way
+ * between read-through and redis-first that begins with the rung on which R is written first, and ends with the drain:
+ * before and after it an R that is lost is left as in read-through, or nobody who owes it anything could ever go on.
+ */
 export function redisMayBeAhead({ position, pending }: Steering): boolean {
   const authority = rankOf("redis-first");
+  if (pending?.ladder === "redis-first" && pending.lower.phase === "read-through") return pending.ahead ?? true;
   return rankOf(position.phase) >= authority || (pending !== null && rankOf(pending.ladder) >= authority);
 }
 
@@ -128,7 +140,7 @@ export function abandonRedis(state: Steering, phases: Phases, author: Author, ge
   // Buckets that are in dual-write now keep their gap liberty.
   const percent = redisMayBeAhead(state)
     ? 100
-    : Math.max(...[state.position, state.pending?.upper].map((at) => (at?.phase === ladder ? at.percent : 0)));
+    : Math.max(...standing(state).map((at) => (at.phase === ladder ? at.percent : 0)));
   return {
     ...state,
     generation,
@@ -139,6 +151,7 @@ export function abandonRedis(state: Steering, phases: Phases, author: Author, ge
       buckets: [0, bucketsBelow(percent)],
       rung,
       direction: "down",
+      ahead: false,
       oneWay: true,
       by: author.by,
       reason: author.reason,
@@ -156,8 +169,13 @@ export function setBack(state: Steering, generation: string): Steering {
   const cleared = { ...state, interrupted: false };
   if (redisMayBeAhead(state)) return cleared;
   const { position, pending } = state;
-  const climbed = position.phase === "read-through" || pending?.ladder === "read-through";
+  const climbed = standing(state).some(({ phase }) => phase === "read-through");
   return { ...cleared, position: climbed ? DUAL_WRITE : (pending?.lower ?? position), pending: null, generation };
+}
+
+/** The settled position, and both ends of the walk. */
+function standing({ position, pending }: Steering): Position[] {
+  return pending === null ? [position] : [position, pending.lower, pending.upper];
 }
 
 /** The position one ramp step up, or null at the top. */

@@ -22,3 +22,16 @@ export async function until(what: string, condition: () => boolean | Promise<boo
     if (Date.now() > deadline) throw new Error(`still not so after ${withinMs} ms: ${what}`);
   }
 }
+
+/** Wakes whoever waits for something to change; they look themselves what did. */
+export class Signal {
+  #waiting: (() => void)[] = [];
+
+  tell(): void {
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  told(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+}
