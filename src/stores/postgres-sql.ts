@@ -25,24 +25,6 @@ export interface Statement {
   /** Of the prepared statement, where those are used. */
   readonly name: string;
   readonly text: string;
-  /** What every row of the answer must hold: an answer of another shape is the answer to another question. */
-  readonly row?: RowShape;
-  /** How many rows there are at least. */
-  readonly least?: number;
-}
-
-export type RowShape = Readonly<Record<string, "string" | "number" | "boolean" | "list" | "string or null">>;
-
-/** Whether the driver's rows are an answer to this statement. */
-export function fits({ row = {}, least = 0 }: Statement, rows: readonly Readonly<Record<string, unknown>>[]): boolean {
-  const columns = Object.entries(row);
-  return rows.length >= least && rows.every((found) => columns.every(([name, type]) => isOf(type, found[name])));
-}
-
-function isOf(type: RowShape[string], value: unknown): boolean {
-  if (type === "list") return Array.isArray(value);
-  if (type === "string or null") return value === null || typeof value === "string";
-  return typeof value === type && !Number.isNaN(value);
 }
 
 /** How long ago a placeholder expired when it is made, in SQL. See `tokens`. */
@@ -83,6 +65,8 @@ export function statementsFor(names: TableNames, valueType: string | null) {
   const milliseconds = `(extract(epoch from t.${expiry}::timestamptz) * 1000)::float8`;
   const at = (parameter: string) => `to_timestamp(${parameter}::float8 / 1000)`;
   const live = `t.${expiry} > now()`;
+  // Another server, or this one after a crash, may give a transaction's number to another transaction.
+  const token = "(t.xmin::text || ':' || extract(epoch from pg_postmaster_start_time()))";
   const named = (name: string, text: string): Statement => ({
     name: `sessionferry:${name}:${type}`,
     text: `${MARKER} ${text}`,
@@ -111,8 +95,6 @@ export function statementsFor(names: TableNames, valueType: string | null) {
       `WITH moved AS (UPDATE ${table} AS t SET ${expiry} = ${at("$2")} WHERE t.${sid} = $1 AND ${live} ` +
         `AND now() <= ${at("$3")} RETURNING 1) ` +
         `SELECT EXISTS (SELECT FROM moved) AS done, now() <= ${at("$3")} AS timely`,
-      changed,
-      1,
     ),
 
     // An expired row goes too: whoever holds its token is refused and starts again.
@@ -120,22 +102,20 @@ export function statementsFor(names: TableNames, valueType: string | null) {
       "destroy",
       `WITH gone AS (DELETE FROM ${table} AS t WHERE t.${sid} = $1 AND now() <= ${at("$2")} RETURNING ${live} AS live) ` +
         `SELECT coalesce((SELECT live FROM gone), false) AS done, now() <= ${at("$2")} AS timely`,
-      changed,
-      1,
     ),
 
-    // A row's token is the id of the transaction that wrote it. Both halves see the table as it was when the statement
-    // began, so no sid comes twice; one that was inserted meanwhile by somebody else comes not at all. Placeholders lie
-    // two hours back, because a local time without zone is an hour off when summer time ends.
+    // A row's token is the id of the transaction that wrote it, on this run of the server. Both halves see the table as
+    // it was when the statement began, so no sid comes twice; one that was inserted meanwhile by somebody else comes not
+    // at all. Placeholders lie two hours back, because a local time without zone is an hour off when summer time ends.
     tokens: named(
       "tokens",
       `WITH wanted AS (SELECT DISTINCT w.sid FROM unnest($1::text[]) AS w(sid)), ` +
         `placed AS (INSERT INTO ${table} AS t (${sid}, ${value}, ${expiry}) ` +
         `SELECT w.sid, '${PLACEHOLDER_VALUE}'::${type}, now() - ${PLACEHOLDER_AGE} FROM wanted w ` +
         `WHERE now() <= ${at("$2")} ORDER BY w.sid ` +
-        `ON CONFLICT (${sid}) DO NOTHING RETURNING t.${sid} AS sid, t.xmin::text AS token) ` +
+        `ON CONFLICT (${sid}) DO NOTHING RETURNING t.${sid} AS sid, ${token} AS token) ` +
         `SELECT sid, token FROM placed ` +
-        `UNION ALL SELECT t.${sid}, t.xmin::text FROM ${table} t JOIN wanted w ON t.${sid} = w.sid`,
+        `UNION ALL SELECT t.${sid}, ${token} FROM ${table} t JOIN wanted w ON t.${sid} = w.sid`,
     ),
 
     // Where another transaction holds a row, PostgreSQL waits for it and looks at xmin again on the newer version. The
@@ -144,27 +124,23 @@ export function statementsFor(names: TableNames, valueType: string | null) {
       "applyIf",
       `WITH held AS (SELECT t.${sid} AS sid, i.token, i.value, i.expires_at FROM ${table} t ` +
         `JOIN unnest($1::text[], $2::text[], $3::text[], $4::float8[]) AS i(sid, token, value, expires_at) ` +
-        `ON t.${sid} = i.sid AND t.xmin::text = i.token WHERE now() <= ${at("$5")} ` +
+        `ON t.${sid} = i.sid AND ${token} = i.token WHERE now() <= ${at("$5")} ` +
         `ORDER BY t.${sid} FOR UPDATE OF t), ` +
         `updated AS (UPDATE ${table} AS t SET ${value} = h.value::${type}, ${expiry} = ${at("h.expires_at")} FROM held h ` +
-        `WHERE t.${sid} = h.sid AND t.xmin::text = h.token AND h.value IS NOT NULL RETURNING t.${sid} AS sid), ` +
+        `WHERE t.${sid} = h.sid AND ${token} = h.token AND h.value IS NOT NULL RETURNING t.${sid} AS sid), ` +
         `deleted AS (DELETE FROM ${table} AS t USING held h ` +
-        `WHERE t.${sid} = h.sid AND t.xmin::text = h.token AND h.value IS NULL RETURNING t.${sid} AS sid) ` +
+        `WHERE t.${sid} = h.sid AND ${token} = h.token AND h.value IS NULL RETURNING t.${sid} AS sid) ` +
         `SELECT sid FROM updated UNION ALL SELECT sid FROM deleted`,
-      { sid: "string" },
     ),
 
-    firstPage: named("firstPage", `SELECT t.${sid} AS sid FROM ${table} t WHERE ${live} ORDER BY t.${sid} LIMIT $1`, {
-      sid: "string",
-    }),
+    firstPage: named("firstPage", `SELECT t.${sid} AS sid FROM ${table} t WHERE ${live} ORDER BY t.${sid} LIMIT $1`),
 
     nextPage: named(
       "nextPage",
       `SELECT t.${sid} AS sid FROM ${table} t WHERE t.${sid} > $2 AND ${live} ORDER BY t.${sid} LIMIT $1`,
-      { sid: "string" },
     ),
 
-    count: named("count", `SELECT count(*)::float8 AS count FROM ${table} t WHERE ${live}`, { count: "number" }, 1),
+    count: named("count", `SELECT count(*)::float8 AS count FROM ${table} t WHERE ${live}`),
 
     // The age is asked for in the outer WHERE too: that one is looked at again when a row was renewed meanwhile.
     prune: named(
@@ -175,6 +151,6 @@ export function statementsFor(names: TableNames, valueType: string | null) {
         `WHERE t.${sid} = o.sid AND t.${expiry} < now() - ${PRUNE_AGE} AND now() <= ${at("$2")}`,
     ),
 
-    now: named("now", "SELECT (extract(epoch from clock_timestamp()) * 1000)::float8 AS now", { now: "number" }, 1),
+    now: named("now", "SELECT (extract(epoch from clock_timestamp()) * 1000)::float8 AS now"),
   };
 }

@@ -13,7 +13,7 @@ import {
 import type { LegacyPreset } from "../ports/preset.js";
 import { describeTable, type PostgresFacts } from "./postgres-describe.js";
 import { PostgresLink } from "./postgres-link.js";
-import { MARKER, quoteTable, type RowShape, type Statement, type TableNames } from "./postgres-sql.js";
+import { MARKER, quoteTable, type Statement, type TableNames } from "./postgres-sql.js";
 
 export interface PostgresLegacyOptions {
   /** postgres://user:password@host:port/database, with pg's own parameters. */
@@ -35,8 +35,8 @@ export interface PostgresLegacyOptions {
 }
 
 interface PostgresToken extends Token {
-  /** The row's xmin. */
-  readonly xmin: string;
+  /** The row's xmin, and when the server started. */
+  readonly stamp: string;
 }
 
 interface Row {
@@ -50,11 +50,9 @@ const PRUNE_BATCH = 1_000;
 const PRUNE_BATCHES = 100;
 const LOOK_AGAIN = 50;
 
-const statement = (name: string, text: string, row: RowShape = {}): Statement => ({
+const statement = (name: string, text: string): Statement => ({
   name: `sessionferry:${name}`,
   text: `${MARKER} ${text}`,
-  row,
-  least: Object.keys(row).length > 0 ? 1 : 0,
 });
 
 const WHO = `(SELECT oid FROM pg_database WHERE datname = current_database()) || ':' || to_regclass($1::text)::oid`;
@@ -63,9 +61,8 @@ const IDENTITY = statement(
   "identity",
   `SELECT (SELECT system_identifier FROM pg_control_system()) || ':' || ` +
     `substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ':' || ${WHO} AS identity`,
-  { identity: "string or null" },
 );
-const LESSER_IDENTITY = statement("lesserIdentity", `SELECT ${WHO} AS identity`, { identity: "string or null" });
+const LESSER_IDENTITY = statement("lesserIdentity", `SELECT ${WHO} AS identity`);
 
 const DISCONNECT = statement(
   "disconnect",
@@ -74,7 +71,6 @@ const DISCONNECT = statement(
 const CONNECTIONS = statement(
   "connections",
   "SELECT count(*)::int AS count FROM pg_stat_activity WHERE application_name = $1 AND ($2 OR state <> 'idle')",
-  { count: "number" },
 );
 
 /** Text in PostgreSQL holds no U+0000, so a sid with one is never there. */
@@ -147,7 +143,7 @@ export class PostgresLegacyStore implements LegacyStore {
         // A placeholder that may or may not have been made changes nothing for anybody.
         throw error instanceof OutcomeUnknown ? new LegacyUnreachable(error.message) : error;
       });
-    const found = new Map(rows.map((row): [Sid, PostgresToken] => [row.sid, { sid: row.sid, xmin: row.token }]));
+    const found = new Map(rows.map((row): [Sid, PostgresToken] => [row.sid, { sid: row.sid, stamp: row.token }]));
     return sids.map((sid) => found.get(sid) ?? null);
   }
 
@@ -250,7 +246,7 @@ export class PostgresLegacyStore implements LegacyStore {
         (s) => s.applyIf,
         [
           changes.map(({ token }) => token.sid),
-          changes.map(({ token }) => (token as PostgresToken).xmin),
+          changes.map(({ token }) => (token as PostgresToken).stamp),
           changes.map(({ session }) => (session === null ? null : textOf(session))),
           changes.map(({ session }) => session?.expiresAt ?? 0),
         ],
