@@ -25,6 +25,24 @@ export interface Statement {
   /** Of the prepared statement, where those are used. */
   readonly name: string;
   readonly text: string;
+  /** What every row of the answer must hold: an answer of another shape is the answer to another question. */
+  readonly row?: RowShape;
+  /** How many rows there are at least. */
+  readonly least?: number;
+}
+
+export type RowShape = Readonly<Record<string, "string" | "number" | "boolean" | "list" | "string or null">>;
+
+/** Whether the driver's rows are an answer to this statement. */
+export function fits({ row = {}, least = 0 }: Statement, rows: readonly Readonly<Record<string, unknown>>[]): boolean {
+  const columns = Object.entries(row);
+  return rows.length >= least && rows.every((found) => columns.every(([name, type]) => isOf(type, found[name])));
+}
+
+function isOf(type: RowShape[string], value: unknown): boolean {
+  if (type === "list") return Array.isArray(value);
+  if (type === "string or null") return value === null || typeof value === "string";
+  return typeof value === type && !Number.isNaN(value);
 }
 
 /** How long ago a placeholder expired when it is made, in SQL. See `tokens`. */
@@ -95,6 +113,8 @@ export function statementsFor(names: TableNames, valueType: string | null) {
       `WITH moved AS (UPDATE ${table} AS t SET ${expiry} = ${at("$2")} WHERE t.${sid} = $1 AND ${live} ` +
         `AND now() <= ${at("$3")} RETURNING 1) ` +
         `SELECT EXISTS (SELECT FROM moved) AS done, now() <= ${at("$3")} AS timely`,
+      changed,
+      1,
     ),
 
     // An expired row goes too: whoever holds its token is refused and starts again.
@@ -102,6 +122,8 @@ export function statementsFor(names: TableNames, valueType: string | null) {
       "destroy",
       `WITH gone AS (DELETE FROM ${table} AS t WHERE t.${sid} = $1 AND now() <= ${at("$2")} RETURNING ${live} AS live) ` +
         `SELECT coalesce((SELECT live FROM gone), false) AS done, now() <= ${at("$2")} AS timely`,
+      changed,
+      1,
     ),
 
     // A row's token is the id of the transaction that wrote it, on this run of the server. Both halves see the table as
@@ -131,16 +153,20 @@ export function statementsFor(names: TableNames, valueType: string | null) {
         `deleted AS (DELETE FROM ${table} AS t USING held h ` +
         `WHERE t.${sid} = h.sid AND ${token} = h.token AND h.value IS NULL RETURNING t.${sid} AS sid) ` +
         `SELECT sid FROM updated UNION ALL SELECT sid FROM deleted`,
+      { sid: "string" },
     ),
 
-    firstPage: named("firstPage", `SELECT t.${sid} AS sid FROM ${table} t WHERE ${live} ORDER BY t.${sid} LIMIT $1`),
+    firstPage: named("firstPage", `SELECT t.${sid} AS sid FROM ${table} t WHERE ${live} ORDER BY t.${sid} LIMIT $1`, {
+      sid: "string",
+    }),
 
     nextPage: named(
       "nextPage",
       `SELECT t.${sid} AS sid FROM ${table} t WHERE t.${sid} > $2 AND ${live} ORDER BY t.${sid} LIMIT $1`,
+      { sid: "string" },
     ),
 
-    count: named("count", `SELECT count(*)::float8 AS count FROM ${table} t WHERE ${live}`),
+    count: named("count", `SELECT count(*)::float8 AS count FROM ${table} t WHERE ${live}`, { count: "number" }, 1),
 
     // The age is asked for in the outer WHERE too: that one is looked at again when a row was renewed meanwhile.
     prune: named(
@@ -151,6 +177,6 @@ export function statementsFor(names: TableNames, valueType: string | null) {
         `WHERE t.${sid} = o.sid AND t.${expiry} < now() - ${PRUNE_AGE} AND now() <= ${at("$2")}`,
     ),
 
-    now: named("now", "SELECT (extract(epoch from clock_timestamp()) * 1000)::float8 AS now"),
+    now: named("now", "SELECT (extract(epoch from clock_timestamp()) * 1000)::float8 AS now", { now: "number" }, 1),
   };
 }

@@ -13,7 +13,7 @@ import {
 import type { LegacyPreset } from "../ports/preset.js";
 import { describeTable, type PostgresFacts } from "./postgres-describe.js";
 import { PostgresLink } from "./postgres-link.js";
-import { MARKER, quoteTable, type Statement, type TableNames } from "./postgres-sql.js";
+import { MARKER, quoteTable, type RowShape, type Statement, type TableNames } from "./postgres-sql.js";
 
 export interface PostgresLegacyOptions {
   /** postgres://user:password@host:port/database, with pg's own parameters. */
@@ -50,9 +50,11 @@ const PRUNE_BATCH = 1_000;
 const PRUNE_BATCHES = 100;
 const LOOK_AGAIN = 50;
 
-const statement = (name: string, text: string): Statement => ({
+const statement = (name: string, text: string, row: RowShape = {}): Statement => ({
   name: `sessionferry:${name}`,
   text: `${MARKER} ${text}`,
+  row,
+  least: Object.keys(row).length > 0 ? 1 : 0,
 });
 
 const WHO = `(SELECT oid FROM pg_database WHERE datname = current_database()) || ':' || to_regclass($1::text)::oid`;
@@ -61,8 +63,9 @@ const IDENTITY = statement(
   "identity",
   `SELECT (SELECT system_identifier FROM pg_control_system()) || ':' || ` +
     `substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ':' || ${WHO} AS identity`,
+  { identity: "string or null" },
 );
-const LESSER_IDENTITY = statement("lesserIdentity", `SELECT ${WHO} AS identity`);
+const LESSER_IDENTITY = statement("lesserIdentity", `SELECT ${WHO} AS identity`, { identity: "string or null" });
 
 const DISCONNECT = statement(
   "disconnect",
@@ -71,6 +74,7 @@ const DISCONNECT = statement(
 const CONNECTIONS = statement(
   "connections",
   "SELECT count(*)::int AS count FROM pg_stat_activity WHERE application_name = $1 AND ($2 OR state <> 'idle')",
+  { count: "number" },
 );
 
 /** Text in PostgreSQL holds no U+0000, so a sid with one is never there. */
