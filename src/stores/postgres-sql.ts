@@ -85,21 +85,27 @@ export function statementsFor(names: TableNames, valueType: string | null) {
   const live = `t.${expiry} > now()`;
   // Another server, or this one after a crash, may give a transaction's number to another transaction.
   const token = "(t.xmin::text || ':' || extract(epoch from pg_postmaster_start_time()))";
-  const named = (name: string, text: string): Statement => ({
+  const named = (name: string, text: string, row: RowShape = {}, least = 0): Statement => ({
     name: `sessionferry:${name}:${type}`,
     text: `${MARKER} ${text}`,
+    row,
+    least,
   });
+  const session: RowShape = { value: "string", expires_at: "number" };
+  const changed: RowShape = { done: "boolean", timely: "boolean" };
 
   return {
     get: named(
       "get",
       `SELECT t.${value}::text AS value, ${milliseconds} AS expires_at FROM ${table} t WHERE t.${sid} = $1 AND ${live}`,
+      session,
     ),
 
     getMany: named(
       "getMany",
       `SELECT t.${sid} AS sid, t.${value}::text AS value, ${milliseconds} AS expires_at FROM ${table} t ` +
         `WHERE t.${sid} = ANY($1::text[]) AND ${live}`,
+      { sid: "string", ...session },
     ),
 
     set: named(
@@ -138,6 +144,7 @@ export function statementsFor(names: TableNames, valueType: string | null) {
         `ON CONFLICT (${sid}) DO NOTHING RETURNING t.${sid} AS sid, ${token} AS token) ` +
         `SELECT sid, token FROM placed ` +
         `UNION ALL SELECT t.${sid}, ${token} FROM ${table} t JOIN wanted w ON t.${sid} = w.sid`,
+      { sid: "string", token: "string" },
     ),
 
     // Where another transaction holds a row, PostgreSQL waits for it and looks at xmin again on the newer version. The
