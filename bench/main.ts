@@ -1,0 +1,86 @@
+/** `npm run bench [-- SECTION...] [--quick]`: measures, prints tables, writes results.json and results.svg. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { chartOf } from "./chart.js";
+import { GOALS, judge } from "./goals.js";
+import { machine, machineLine } from "./machine.js";
+import { goalsTable, type Results, type SectionResult, textOf } from "./report.js";
+import { SCALES, type Scale } from "./scale.js";
+import { backfill } from "./sections/backfill.js";
+import { growth } from "./sections/growth.js";
+import { load } from "./sections/load.js";
+import { operations } from "./sections/operations.js";
+import { transition } from "./sections/transition.js";
+import { onStage, type Stage } from "./stage.js";
+
+type Section = (stage: Stage, scale: Scale, tell: (line: string) => void) => Promise<SectionResult>;
+/** `check` runs with the backfill, by whose rate it is judged. */
+const SECTIONS: Readonly<Record<string, Section>> = { operations, load, backfill, transition, growth };
+const ALIASES: Readonly<Record<string, string>> = { check: "backfill" };
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      quick: { type: "boolean", default: false },
+      tiny: { type: "boolean", default: false },
+      out: { type: "string" },
+    },
+  });
+  const scale = SCALES[values.tiny ? "tiny" : values.quick ? "quick" : "full"];
+  const asked = positionals.length === 0 ? Object.keys(SECTIONS) : positionals.map((name) => ALIASES[name] ?? name);
+  const unknown = asked.filter((name) => SECTIONS[name] === undefined);
+  if (unknown.length > 0) {
+    console.error(`no such section: ${unknown.join(", ")}; known are ${Object.keys(SECTIONS).join(", ")}, check`);
+    return 2;
+  }
+  const here = machine();
+  const startedAt = new Date();
+  const sections: SectionResult[] = [];
+  let broken = 0;
+  for (const name of new Set(asked)) {
+    try {
+      const result = await onStage((stage) => SECTIONS[name]!(stage, scale, (line) => console.error(line)));
+      sections.push(result);
+      for (const table of result.tables) console.log(`\n${textOf(table)}`);
+      for (const note of result.notes) console.log(`  ${note}`);
+    } catch (error) {
+      // The other sections are worth having all the same.
+      broken++;
+      console.error(`${name} could not be measured: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  const goals = judge(
+    GOALS,
+    sections.flatMap(({ measures }) => measures),
+  );
+  console.log(`\n${textOf(goalsTable(goals))}`);
+  const missed = goals.filter(({ held }) => !held);
+  for (const { measure, goal, why } of missed) console.log(`\nMISSED ${measure}: ${goal}\n  Why: ${why}`);
+  console.log(`\n${goals.length - missed.length} goals held, ${missed.length} missed.`);
+  console.log(`${scale.name} run on ${machineLine(here)}.`);
+  const seconds = Math.round((Date.now() - startedAt.getTime()) / 1000);
+  const results: Results = {
+    scale: scale.name,
+    startedAt: startedAt.toISOString(),
+    seconds,
+    machine: here,
+    sections,
+    goals,
+  };
+  if (values.out !== undefined) {
+    writeFileSync(join(values.out, "results.json"), `${JSON.stringify(results, null, 2)}\n`);
+    writeFileSync(join(values.out, "results.svg"), chartOf(results));
+  }
+  // A goal that is missed is a result and not a failure.
+  return broken === 0 ? 0 : 1;
+}
+
+void main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,69 @@
+import type { Measure, Verdict } from "./goals.js";
+import type { Machine } from "./machine.js";
+import type { Sample } from "./statistics.js";
+
+export interface Table {
+  readonly title: string;
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+export interface SectionResult {
+  readonly section: string;
+  readonly tables: readonly Table[];
+  readonly measures: readonly Measure[];
+  readonly notes: readonly string[];
+}
+
+export interface Results {
+  readonly scale: string;
+  readonly startedAt: string;
+  readonly seconds: number;
+  readonly machine: Machine;
+  readonly sections: readonly SectionResult[];
+  readonly goals: readonly Verdict[];
+}
+
+/** The first column to the left, figures to the right. */
+export function textOf({ title, columns, rows }: Table): string {
+  const widths = columns.map((name, at) => Math.max(name.length, ...rows.map((row) => row[at]!.length)));
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!)))
+      .join("  ")
+      .trimEnd();
+  return [`${title}\n`, line(columns), widths.map((width) => "-".repeat(width)).join("  "), ...rows.map(line)].join(
+    "\n",
+  );
+}
+
+export function goalsTable(verdicts: readonly Verdict[]): Table {
+  return {
+    title: "Goals",
+    columns: ["measure", "goal", "median", "spread", "verdict"],
+    rows: verdicts.map(({ measure, bound, measured, held }) => [
+      measure,
+      bound,
+      figure(measured.median),
+      spread(measured),
+      held ? "held" : "MISSED",
+    ]),
+  };
+}
+
+export function figure(value: number): string {
+  if (!Number.isFinite(value)) return "-";
+  if (Number.isInteger(value)) return String(value);
+  const size = Math.abs(value);
+  return size >= 1_000
+    ? String(Math.round(value))
+    : size >= 100
+      ? value.toFixed(0)
+      : size >= 10
+        ? value.toFixed(1)
+        : value.toFixed(2);
+}
+
+export function spread({ low, high }: Sample): string {
+  return `${figure(low)} to ${figure(high)}`;
+}

@@ -1,0 +1,50 @@
+/** How much is measured. The sections are the same at every scale; only a full run is worth quoting. */
+export interface Scale {
+  readonly name: "full" | "quick" | "tiny";
+  readonly operations: {
+    readonly rounds: number;
+    /** Milliseconds for which one operation of one store is repeated in a round. */
+    readonly slice: number;
+    /** Bytes of a session's value. */
+    readonly sizes: readonly number[];
+    /** Sessions that are worked on. */
+    readonly sessions: number;
+    readonly legacies: readonly ("postgres" | "memcached")[];
+  };
+  readonly load: { readonly seconds: number; readonly rate: number; readonly legacies: readonly LegacyName[] };
+  readonly backfill: { readonly sessions: number; readonly rounds: number; readonly legacies: readonly LegacyName[] };
+  readonly transition: { readonly rounds: number; readonly rate: number };
+  readonly growth: { readonly sessions: readonly number[] };
+}
+
+export type LegacyName = "postgres" | "memcached";
+
+const BOTH = ["postgres", "memcached"] as const;
+
+export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
+  full: {
+    name: "full",
+    operations: { rounds: 9, slice: 1_000, sizes: [1_000, 5_000], sessions: 10_000, legacies: BOTH },
+    load: { seconds: 60, rate: 6_000, legacies: BOTH },
+    backfill: { sessions: 300_000, rounds: 3, legacies: BOTH },
+    transition: { rounds: 10, rate: 1_000 },
+    growth: { sessions: [10_000, 100_000, 1_000_000] },
+  },
+  quick: {
+    name: "quick",
+    operations: { rounds: 5, slice: 300, sizes: [1_000], sessions: 5_000, legacies: BOTH },
+    load: { seconds: 5, rate: 6_000, legacies: BOTH },
+    backfill: { sessions: 60_000, rounds: 2, legacies: BOTH },
+    transition: { rounds: 3, rate: 1_000 },
+    growth: { sessions: [10_000, 50_000, 200_000] },
+  },
+  // For the test of the bench itself: it shows that everything runs, its figures mean nothing.
+  tiny: {
+    name: "tiny",
+    operations: { rounds: 2, slice: 30, sizes: [1_000], sessions: 50, legacies: ["postgres"] },
+    load: { seconds: 1, rate: 100, legacies: ["postgres"] },
+    backfill: { sessions: 500, rounds: 1, legacies: BOTH },
+    transition: { rounds: 1, rate: 100 },
+    growth: { sessions: [200, 500] },
+  },
+};

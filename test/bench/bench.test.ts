@@ -1,0 +1,74 @@
+/** The bench runs from one end to the other, and its judge can say no. Its figures at this scale mean nothing. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { GOALS, type Goal, judge, type Measure } from "../../bench/goals.js";
+import type { Results } from "../../bench/report.js";
+import { quantile, sampleOf } from "../../bench/statistics.js";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+test("measures a section, judges it, and writes the results and a chart", { timeout: 120_000 }, () => {
+  const out = mkdtempSync(join(tmpdir(), "sessionferry-bench-test-"));
+  try {
+    const args = [join(root, "tools/bench.mjs"), "operations", "--tiny", "--out", out];
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+    expect(stderr).not.toContain("could not be measured");
+    expect(status).toBe(0);
+    const results = JSON.parse(readFileSync(join(out, "results.json"), "utf8")) as Results;
+    expect(results.sections.map(({ section }) => section)).toEqual(["operations"]);
+    const [table] = results.sections[0]!.tables;
+    const phases = ["legacy", "dual-write", "read-through", "redis-first", "full-redis", "complete"];
+    expect(table!.rows.map(([store]) => store)).toEqual(["connect-pg-simple", ...phases, "connect-redis"]);
+    expect(table!.title).toContain("0 errors");
+    const judged = results.goals.map(({ measure }) => measure);
+    expect(judged).toContain("operations/latency/postgres/dual-write/set");
+    expect(judged).toContain("operations/drain/postgres/full-redis");
+    expect(stdout).toContain(`${results.goals.filter(({ held }) => held).length} goals held`);
+    expect(readFileSync(join(out, "results.svg"), "utf8")).toContain("dual-write/set");
+  } finally {
+    rmSync(out, { recursive: true, force: true });
+  }
+});
+
+test("refuses a section that there is none of", () => {
+  const args = [join(root, "tools/bench.mjs"), "speed", "--tiny"];
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  expect(status).toBe(2);
+  expect(stderr).toContain("operations");
+});
+
+const measured = (id: string, ...values: number[]): Measure => ({ id, unit: "", sample: sampleOf(values) });
+
+test("calls a goal missed by its median, on the wrong side of its bound only, and says why", () => {
+  const goals: Goal[] = [
+    { of: "a/latency", text: "fast", most: 1.15, cost: "it costs" },
+    { of: "a/throughput", text: "much", least: 0.85, cost: "it costs" },
+  ];
+  const [slow, fast] = judge(goals, [measured("a/latency/x", 1.1, 1.2, 9), measured("a/latency/y", 1, 1.15, 9)]);
+  expect(slow).toMatchObject({ measure: "a/latency/x", held: false, why: "it costs", bound: "at most 1.15" });
+  expect(fast).toMatchObject({ measure: "a/latency/y", held: true, why: "" });
+  const [little, much] = judge(goals, [measured("a/throughput", 0.84), measured("a/throughput/x", 0.85)]);
+  expect([little!.held, much!.held]).toEqual([false, true]);
+  // What was not measured is not judged, and a name that merely begins alike is another.
+  expect(judge(goals, [measured("a/latencies", 9)])).toEqual([]);
+});
+
+test("states what each goal of the bench costs where it is missed", () => {
+  for (const goal of GOALS) {
+    expect(goal.cost.length, goal.of).toBeGreaterThan(10);
+    expect(
+      [goal.most, goal.least].filter((bound) => bound !== undefined),
+      goal.of,
+    ).toHaveLength(1);
+  }
+});
+
+test("takes medians and quartiles", () => {
+  expect(quantile([1, 2, 3, 4], 0.5)).toBe(2.5);
+  expect(sampleOf([5, 1, 3])).toEqual({ median: 3, low: 1, high: 5, rounds: 3 });
+  expect(sampleOf([100, 1, 2, 3, 4])).toMatchObject({ median: 3, low: 2, high: 4, rounds: 5 });
+});
