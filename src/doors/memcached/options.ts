@@ -55,7 +55,10 @@ export interface DoorHooks {
 export interface DoorOptions {
   /** Sessions: the ferry, or a store alone. */
   readonly items: Items;
-  /** Everything that is no session, in every phase; null where there is no memcached any more. Its sids are keys. */
+  /**
+   * Everything that is no session, in every phase; null where there is no memcached any more. Its sids are whole keys,
+   * told byte by byte, one character for each.
+   */
   readonly bypass: ItemStore | null;
   /** The sid of a key that belongs to a session, else null. A key that is no UTF-8 is never asked about. */
   readonly keyspace: (key: string) => Sid | null;

@@ -1,8 +1,174 @@
-import type { Door, DoorOptions } from "./options.js";
+import type { Socket } from "node:net";
+import { Budget } from "./budget.js";
+import { Connection, type ConnectionOptions } from "./connection.js";
+import { Executor, type ExecutorOptions } from "./executor.js";
+import { type Listening, listen } from "./listeners.js";
+import { isAccepted } from "./login.js";
+import type { Door, DoorCounters, DoorEvent, DoorLimits, DoorOptions, Listener } from "./options.js";
+import { Output } from "./output.js";
+import { ownStats, SPOKEN } from "./own-stats.js";
 
 export type * from "./options.js";
 
-/** Resolves when every listener listens; rejects with CONFIG_INVALID where one cannot. */
-export async function openDoor(_options: DoorOptions): Promise<Door> {
-  throw new Error("not yet");
+export const DEFAULT_LIMITS: DoorLimits = {
+  connections: 1024,
+  itemSize: 1024 * 1024,
+  memory: 256 * 1024 * 1024,
+  idle: 0,
+  stall: 60_000,
+};
+
+const SWEEP_EVERY = 1_000;
+const TOO_MANY = "ERROR Too many open connections\r\n";
+
+/** Resolves when every listener listens; rejects with CONFIG_INVALID where one cannot, and listens nowhere then. */
+export async function openDoor(options: DoorOptions): Promise<Door> {
+  const door = new MemcachedDoor(options);
+  try {
+    for (const listener of options.listeners) await door.listen(listener);
+  } catch (error) {
+    await door.close();
+    throw error;
+  }
+  return door;
+}
+
+class MemcachedDoor implements Door {
+  readonly #limits: DoorLimits;
+  readonly #listening: Listening[] = [];
+  readonly #connections = new Set<Connection>();
+  readonly #forConnections: Omit<ConnectionOptions, "executor">;
+  readonly #forExecutors: ExecutorOptions;
+  readonly #startedAt = Date.now();
+  readonly #sweeper: NodeJS.Timeout;
+  readonly #counts = { opened: 0, refused: 0, cut: 0, commands: 0, failures: 0, read: 0, written: 0 };
+  #draining = false;
+  #allGone: () => void = () => {};
+
+  constructor(private readonly options: DoorOptions) {
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const { sasl = null, admin = null } = options;
+    const counts = this.#counts;
+    this.#forConnections = {
+      out: new Output(),
+      budget: new Budget(this.#limits.memory),
+      itemSize: this.#limits.itemSize,
+      tokens: options.tokens ?? true,
+      authenticate: sasl === null ? null : (user, password) => this.#authenticate(isAccepted(sasl, user, password)),
+      cut: (reason) => {
+        counts.cut++;
+        this.#tell({ type: "door-cut", reason });
+      },
+      commands: (count) => {
+        counts.commands += count;
+      },
+    };
+    this.#forExecutors = {
+      items: options.items,
+      bypass: options.bypass,
+      keyspace: options.keyspace,
+      allowFlush: options.allowFlush ?? false,
+      // What speaks is the door, whoever answers: a version is told even when memcached is away.
+      version: async () => (await admin?.version().catch(() => SPOKEN)) ?? SPOKEN,
+      stats: async (which) => (admin === null ? ownStats(this, which, this.#startedAt) : admin.stats(which)),
+      failed: (verb, error) => {
+        counts.failures++;
+        this.#tell({ type: "door-failure", verb, error });
+      },
+    };
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY).unref();
+  }
+
+  get addresses(): readonly string[] {
+    return this.#listening.map(({ address }) => address);
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  get counters(): DoorCounters {
+    const { opened, refused, cut, commands, failures, read, written } = this.#counts;
+    let [bytesRead, bytesWritten] = [read, written];
+    for (const { socket } of this.#connections) {
+      bytesRead += socket.bytesRead;
+      bytesWritten += socket.bytesWritten;
+    }
+    return {
+      connectionsOpened: opened,
+      connectionsRefused: refused,
+      connectionsCut: cut,
+      commands,
+      failures,
+      bytesRead,
+      bytesWritten,
+    };
+  }
+
+  async listen(listener: Listener): Promise<void> {
+    this.#listening.push(await listen(listener, this.#limits.stall, (socket) => this.#connected(socket)));
+  }
+
+  async drain(deadline: number): Promise<void> {
+    this.#draining = true;
+    for (const { server } of this.#listening) server.close();
+    const gone = new Promise<void>((resolve) => {
+      this.#allGone = resolve;
+    });
+    for (const connection of this.#connections) connection.drain();
+    const late = setTimeout(() => {
+      for (const connection of this.#connections) connection.cut("drain");
+    }, deadline);
+    if (this.#connections.size > 0) await gone;
+    clearTimeout(late);
+    clearInterval(this.#sweeper);
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#sweeper);
+    this.#draining = true;
+    const closed = this.#listening.map(({ server }) => new Promise<void>((resolve) => server.close(() => resolve())));
+    for (const { socket } of this.#connections) socket.destroy();
+    await Promise.all(closed);
+  }
+
+  #connected(socket: Socket): void {
+    if (this.#draining || this.#connections.size >= this.#limits.connections) {
+      this.#counts.refused++;
+      this.#tell({ type: "door-refusal", reason: "connections" });
+      socket.on("error", () => {});
+      socket.end(this.#draining ? "" : TOO_MANY);
+      socket.destroySoon();
+      return;
+    }
+    const connection = new Connection(socket, {
+      ...this.#forConnections,
+      executor: new Executor(this.#forExecutors),
+    });
+    this.#counts.opened++;
+    this.#connections.add(connection);
+    this.#tell({ type: "door-connection", state: "opened" });
+    socket.on("close", () => {
+      this.#connections.delete(connection);
+      this.#counts.read += socket.bytesRead;
+      this.#counts.written += socket.bytesWritten;
+      this.#tell({ type: "door-connection", state: "closed" });
+      if (this.#connections.size === 0) this.#allGone();
+    });
+  }
+
+  #authenticate(accepted: boolean): boolean {
+    if (!accepted) this.#tell({ type: "door-refusal", reason: "authentication" });
+    return accepted;
+  }
+
+  #sweep(): void {
+    const now = performance.now();
+    const { idle, stall } = this.#limits;
+    for (const connection of this.#connections) connection.sweep(now, idle, stall);
+  }
+
+  #tell(event: DoorEvent): void {
+    this.options.hooks?.event(event);
+  }
 }

@@ -1,0 +1,307 @@
+import type { Socket } from "node:net";
+import { REQUEST } from "./binary-format.js";
+import { BinaryParser } from "./binary-parser.js";
+import type { Budget } from "./budget.js";
+import type { Command, Parser, ParserContext } from "./commands.js";
+import type { Answer, Executor } from "./executor.js";
+import type { Output } from "./output.js";
+import { TextParser } from "./text-parser.js";
+
+/** Commands, and bytes of their values, that may wait on one connection before no more is read from it. */
+const MOST_WAITING = 256;
+const MOST_BYTES = 4 * 1024 * 1024;
+/** Failed attempts to authenticate before the connection ends. */
+const MOST_ATTEMPTS = 8;
+
+export type Cut = "idle" | "stalled" | "malformed" | "memory" | "drain";
+
+export interface ConnectionOptions {
+  readonly executor: Executor;
+  /** Shared by all connections: written and taken in one go. */
+  readonly out: Output;
+  readonly budget: Budget;
+  readonly itemSize: number;
+  readonly tokens: boolean;
+  /** Null: nobody must authenticate. */
+  readonly authenticate: ((user: string, password: string) => boolean) | null;
+  cut(reason: Cut): void;
+  commands(count: number): void;
+}
+
+/**
+ * One client. What it sends is parsed as far as its commands may wait, the commands are carried out in order, and the
+ * answers of one step leave in one write.
+ *
+ * Nothing grows without bound: while commands wait, or their answers have not been taken, no more are carried out, then
+ * no more is parsed, then nothing is read from the socket, and the client's own writes stop.
+ */
+export class Connection implements ParserContext {
+  #parser: Parser | null = null;
+  readonly #queue: Command[] = [];
+  #queued = 0;
+  /** What was read and not parsed yet. */
+  #unread: Buffer | null = null;
+  #unreadFrom = 0;
+  #busy = false;
+  /** Replies wait for the client. */
+  #blocked = false;
+  #blockedBytes = 0;
+  #ended = false;
+  #draining = false;
+  #over = false;
+  #accounted = 0;
+  #attempts = 0;
+  #authenticated: boolean;
+  /** For the sweep: since when what is there has been waiting for the client. */
+  #heardAt = performance.now();
+  #partialSince = 0;
+  #sentAt = performance.now();
+  #sent = 0;
+
+  constructor(
+    readonly socket: Socket,
+    private readonly options: ConnectionOptions,
+  ) {
+    this.#authenticated = options.authenticate === null;
+    socket.on("data", (chunk: Buffer) => this.#read(chunk));
+    socket.on("end", () => {
+      this.#ended = true;
+      this.#pump();
+    });
+    socket.on("drain", () => this.#drained());
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      this.#over = true;
+      this.#queue.length = 0;
+      this.#queued = 0;
+      this.#unread = null;
+      this.#blockedBytes = 0;
+      this.#parser = null;
+      this.#account();
+    });
+  }
+
+  // ParserContext
+
+  now(): number {
+    return Date.now();
+  }
+
+  get itemSize(): number {
+    return this.options.itemSize;
+  }
+
+  get tokens(): boolean {
+    return this.options.tokens;
+  }
+
+  get accounts(): boolean {
+    return this.options.authenticate !== null;
+  }
+
+  get authenticated(): boolean {
+    return this.#authenticated;
+  }
+
+  get full(): boolean {
+    return this.#queue.length >= MOST_WAITING || this.#queued > MOST_BYTES;
+  }
+
+  admit(size: number): boolean {
+    return this.options.budget.admits(size);
+  }
+
+  authenticate(user: string, password: string): boolean {
+    this.#authenticated = this.options.authenticate?.(user, password) ?? true;
+    if (!this.#authenticated && ++this.#attempts >= MOST_ATTEMPTS) this.#draining = true;
+    return this.#authenticated;
+  }
+
+  take(command: Command): void {
+    this.#queue.push(command);
+    this.#queued += command.size;
+  }
+
+  // Ends
+
+  /** Reads no more; ends when what was read whole is answered. */
+  drain(): void {
+    this.#draining = true;
+    this.#unread = null;
+    this.socket.pause();
+    this.#pump();
+  }
+
+  cut(reason: Cut): void {
+    if (this.socket.destroyed) return;
+    this.#over = true;
+    this.options.cut(reason);
+    this.socket.destroy();
+  }
+
+  /** Cuts off a client that has been silent, or slow, for too long. Called about once a second. */
+  sweep(now: number, idle: number, stall: number): void {
+    const { socket } = this;
+    const taken = socket.bytesWritten - socket.writableLength;
+    if (taken !== this.#sent || socket.writableLength === 0) {
+      this.#sent = taken;
+      this.#sentAt = now;
+    }
+    if (!this.#parser?.partial) this.#partialSince = 0;
+    else if (this.#partialSince === 0) this.#partialSince = now;
+    const isPartial = this.#partialSince > 0 && now - this.#partialSince > stall && !this.#busy && !this.#blocked;
+    if (isPartial || now - this.#sentAt > stall) this.cut("stalled");
+    else if (idle > 0 && now - this.#heardAt > idle && this.#queue.length === 0 && !this.#busy) this.cut("idle");
+  }
+
+  // In
+
+  #read(chunk: Buffer): void {
+    if (this.#over || this.#draining) return;
+    this.#heardAt = performance.now();
+    if (this.#unread !== null) {
+      // A chunk that was on its way when reading stopped.
+      this.#unread = Buffer.concat([this.#unread.subarray(this.#unreadFrom), chunk]);
+      this.#unreadFrom = 0;
+      return;
+    }
+    this.#parse(chunk, 0);
+    this.#pump();
+  }
+
+  #parse(chunk: Buffer, from: number): void {
+    this.#parser ??= chunk[0] === REQUEST ? new BinaryParser(this) : new TextParser(this);
+    const parser = this.#parser;
+    const had = this.#queue.length;
+    const at = parser.push(chunk, from);
+    const got = this.#queue.length - had;
+    if (got > 0) {
+      this.options.commands(got);
+      this.#partialSince = 0;
+    }
+    if (at < chunk.length) {
+      this.#unread = chunk;
+      this.#unreadFrom = at;
+      this.socket.pause();
+    }
+    this.#account();
+  }
+
+  // Out
+
+  /** Goes on until there is nothing to do but to wait. */
+  #pump(): void {
+    if (this.#busy) return;
+    const { out } = this.options;
+    const queue = this.#queue;
+    for (;;) {
+      let done = 0;
+      while (done < queue.length && !this.#over) {
+        const command = queue[done]!;
+        if (command.kind !== "said" && command.kind !== "quit") break;
+        command.answer(out);
+        done++;
+        if (command.kind === "quit") {
+          this.#quit(command.malformed);
+          return;
+        }
+      }
+      this.#done(done);
+      this.#flush();
+      if (this.#over || this.#blocked) return;
+      if (queue.length > 0) {
+        this.#start();
+        return;
+      }
+      if (this.#unread === null) break;
+      const unread = this.#unread;
+      this.#unread = null;
+      this.#parse(unread, this.#unreadFrom);
+    }
+    if (this.#ended || this.#draining) this.#finish();
+    else if (this.socket.isPaused()) this.socket.resume();
+  }
+
+  #start(): void {
+    const { budget, executor } = this.options;
+    this.#busy = true;
+    if (!budget.admits(0)) {
+      budget.wait(() => {
+        this.#busy = false;
+        this.#pump();
+      });
+      return;
+    }
+    const go = () => {
+      this.#busy = false;
+      this.#pump();
+    };
+    executor.run(this.#queue, 0, (answer, done) => this.#answered(answer, done)).then(go, () => this.cut("malformed"));
+  }
+
+  #answered(answer: Answer, done: number): Promise<void> | undefined {
+    if (this.#over) return undefined;
+    answer(this.options.out);
+    this.#done(done);
+    this.#flush();
+    if (!this.#blocked) return undefined;
+    return new Promise((resolve) => {
+      this.socket.once("drain", resolve);
+      this.socket.once("close", resolve);
+    });
+  }
+
+  #done(count: number): void {
+    if (count === 0) return;
+    const queue = this.#queue;
+    for (let n = 0; n < count && n < queue.length; n++) this.#queued -= queue[n]!.size;
+    if (count === queue.length) queue.length = 0;
+    else queue.splice(0, count);
+    this.#account();
+  }
+
+  #flush(): void {
+    const { out } = this.options;
+    if (out.size === 0) return;
+    const pieces = out.take();
+    const { socket } = this;
+    if (this.#over || !socket.writable) return;
+    if (pieces.length === 1) socket.write(pieces[0]!);
+    else {
+      socket.cork();
+      for (const piece of pieces) socket.write(piece);
+      socket.uncork();
+    }
+    if (!socket.writableNeedDrain) return;
+    this.#blocked = true;
+    this.#blockedBytes = socket.writableLength;
+    this.#account();
+  }
+
+  #drained(): void {
+    this.#blocked = false;
+    this.#blockedBytes = 0;
+    this.#account();
+    this.#pump();
+  }
+
+  #quit(malformed: boolean): void {
+    this.#flush();
+    if (malformed) this.options.cut("malformed");
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.socket.destroySoon();
+  }
+
+  #account(): void {
+    const held = (this.#parser?.held ?? 0) + this.#queued + this.#blockedBytes;
+    if (held === this.#accounted) return;
+    const by = held - this.#accounted;
+    this.#accounted = held;
+    this.options.budget.change(by);
+  }
+}
