@@ -172,6 +172,7 @@ interface Told {
 /**
  * Runs a command in a process that is killed at its point number `steps`, or runs to its end if it passes fewer.
  *
+ * @param freezing what happens while it is frozen there, instead: then it is woken and goes on.
  * @returns the points it passed, how it ended, and in whose name it held its locks.
  */
 export async function walkAndDie(
@@ -179,6 +180,7 @@ export async function walkAndDie(
   config: Config,
   work: Work,
   steps: number,
+  freezing?: (holder: string) => Promise<void>,
 ): Promise<{ points: Point[]; ended: "killed" | "done" | string; holder: string }> {
   const args = [JSON.stringify(config), String(steps), JSON.stringify(work)];
   const child = fork(join(folder, "walker.js"), args, { stdio: "inherit", execArgv: [] });
@@ -188,12 +190,22 @@ export async function walkAndDie(
   child.on("message", (message: Partial<Told>) => {
     if (message.holder) holder = message.holder;
     if (message.point) points.push(message.point);
-    if (message.stopped) {
+    if (message.stopped && freezing !== undefined) {
+      child.kill("SIGSTOP");
+      void freezing(holder)
+        .catch((error) => {
+          ended = `test: ${error.message}`;
+        })
+        .finally(() => {
+          child.kill("SIGCONT");
+          child.send({ release: true });
+        });
+    } else if (message.stopped) {
       ended = "killed";
       child.kill("SIGKILL");
     }
-    if (message.done) ended = "done";
-    if (message.failed) ended = message.failed.code;
+    if (message.done) ended ||= "done";
+    if (message.failed) ended ||= message.failed.code;
   });
   await new Promise<void>((resolve) => child.once("exit", () => resolve()));
   return { points, ended, holder };

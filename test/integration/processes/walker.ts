@@ -1,7 +1,7 @@
 /**
  * A command of the CLI as a process to be killed: `walker.js CONFIG STEPS WORK`. It tells every point that its work
  * passes, and stops for good at the point number STEPS, so that it can be killed there. WORK is JSON: `{ to }`,
- * `{ finish }`, `{ reverse }` or `{ backfill }`.
+ * `{ finish }`, `{ reverse }` or `{ backfill }`. A message `{ release: true }` lets it go on.
  */
 import { runBackfill } from "../../../src/jobs/backfill.js";
 import { systemClock } from "../../../src/runtime/clock.js";
@@ -24,7 +24,7 @@ async function main(): Promise<void> {
         send({ point });
         if (passed !== steps) return undefined;
         send({ stopped: point });
-        return new Promise(() => {});
+        return new Promise<void>((resolve) => process.once("message", () => resolve()));
       },
     },
   });
