@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import pg from "pg";
+import { guard } from "./guard.js";
 import { Messages } from "./postgres-messages.js";
 
 /** The driver's own connection, as far as it is used here. */
@@ -18,25 +19,9 @@ export class PostgresClient extends pg.Client {
     const attach = connection.attachListeners.bind(connection);
     // Called for the stream that the protocol runs over: the socket, or TLS on it.
     connection.attachListeners = (stream) => {
-      guard(stream);
+      const messages = new Messages();
+      guard(stream, "PostgreSQL", (chunk) => messages.push(chunk));
       attach(stream);
     };
   }
-}
-
-function guard(stream: Socket): void {
-  const messages = new Messages();
-  const emit = stream.emit.bind(stream) as (name: string, ...args: unknown[]) => boolean;
-  stream.emit = (name: string, ...args: unknown[]): boolean => {
-    if (name !== "data") return emit(name, ...args);
-    if (stream.destroyed) return true;
-    try {
-      const whole = messages.push(args[0] as Buffer);
-      return whole.length === 0 || emit("data", whole);
-    } catch {
-      // The driver's text may quote what it could not read.
-      stream.destroy(new Error("PostgreSQL sent what no client can read"));
-      return true;
-    }
-  };
 }

@@ -4,6 +4,7 @@ import { FerryError } from "../errors.js";
 import { ControlUnreachable, NotSetUp } from "../ports/control-store.js";
 import { type ControlOptions, connectionNameOf, DEFAULT_DEADLINE } from "./options.js";
 import { cleanCause, secretsOf, shownUrl } from "./redact.js";
+import { guardRedis } from "./redis-guard.js";
 import { redisOptionsOf } from "./redis-url.js";
 
 export class Script {
@@ -36,6 +37,8 @@ export class RedisLink {
     this.#user = server.username ?? "default";
     this.#options = {
       ...server,
+      // What the guard knows; nothing here needs the newer one.
+      protocol: 2,
       connectionName: connectionNameOf(options.node),
       connectTimeout: this.#deadline,
       lazyConnect: true,
@@ -106,6 +109,7 @@ export class RedisLink {
   async #connect(): Promise<Redis> {
     const redis = new Redis(this.#options);
     this.#redis = redis;
+    guardRedis(redis);
     let failure: Error | undefined;
     redis.on("error", (error: Error) => {
       failure ??= error;

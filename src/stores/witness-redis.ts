@@ -1,4 +1,5 @@
 import { Redis, type RedisOptions } from "ioredis";
+import { guardRedis } from "../control/redis-guard.js";
 import { redisOptionsOf } from "../control/redis-url.js";
 import type { RedisWitness } from "../ports/witness.js";
 
@@ -16,6 +17,7 @@ export function openRedisWitness(options: {
 }): RedisWitness {
   const { url, tls = {}, prefix, timeout } = options;
   const settings: RedisOptions = {
+    protocol: 2,
     connectionName: "sessionferry-witness",
     connectTimeout: timeout,
     commandTimeout: timeout,
@@ -27,6 +29,7 @@ export function openRedisWitness(options: {
   const redis = /^rediss?:/i.test(url)
     ? new Redis(url, settings)
     : new Redis({ ...settings, ...redisOptionsOf(url, tls, "redis.url") });
+  guardRedis(redis);
   redis.on("error", () => {});
   return {
     async get(sid) {

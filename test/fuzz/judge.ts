@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { inspect } from "node:util";
 import { FerryError } from "../../src/errors.js";
 import { asFerryError } from "../../src/ferry/failures.js";
@@ -88,6 +89,8 @@ export async function recovers<T>(work: () => Promise<T>, within = 5_000): Promi
     } catch (error) {
       assertCatalogued(error);
       if (Date.now() > ends) throw error;
+      // A refusal may come at once, and must leave the others their turn.
+      await delay(5);
     }
   }
 }

@@ -6,7 +6,7 @@ import type { Argument } from "./connection.js";
 import { factsOf } from "./facts.js";
 import type { KeyNames } from "./key-names.js";
 import type { Link } from "./link.js";
-import { intentsOf } from "./replies.js";
+import { bytesOrNull, intentsOf, listOf, pageOf, wholeOf } from "./replies.js";
 import { decodeSeal, encodeSeal } from "./seal.js";
 
 /** Keys that one SCAN or UNLINK is about. */
@@ -30,7 +30,7 @@ export class RedisAdministration {
 
   async *listIntents({ pageSize }: { pageSize: number }): AsyncIterable<{ sid: Sid; intents: string[] }[]> {
     for await (const keys of this.#scan(this.names.sidePattern, pageSize)) {
-      const marks = (await this.#send("MGET", ...keys)) as (Buffer | null)[];
+      const marks = listOf(await this.#send("MGET", ...keys), keys.length).map(bytesOrNull);
       const found: { sid: Sid; intents: string[] }[] = [];
       keys.forEach((key, i) => {
         const sid = this.names.sidOfSide(key);
@@ -106,9 +106,9 @@ export class RedisAdministration {
     let cursor = "0";
     do {
       const answer = await this.#send("SCAN", cursor, "MATCH", pattern, "COUNT", pageSize);
-      const [next, keys] = answer as [Buffer, Buffer[]];
-      cursor = next.toString();
-      if (keys.length > 0) yield keys;
+      const page = pageOf(answer);
+      cursor = page.cursor;
+      if (page.found.length > 0) yield page.found;
     } while (cursor !== "0");
   }
 
@@ -116,7 +116,7 @@ export class RedisAdministration {
     let removed = 0;
     for await (const keys of this.#scan(pattern, PAGE)) {
       const meant = keys.filter(isMeant);
-      if (meant.length > 0) removed += (await this.#send("UNLINK", ...meant)) as number;
+      if (meant.length > 0) removed += wholeOf(await this.#send("UNLINK", ...meant));
     }
     return removed;
   }
@@ -129,10 +129,10 @@ export class RedisAdministration {
     }
     let cursor = "0";
     do {
-      const [next, members] = (await this.#send("ZSCAN", index, cursor, "COUNT", PAGE)) as [Buffer, Buffer[]];
-      cursor = next.toString();
+      const page = pageOf(await this.#send("ZSCAN", index, cursor, "COUNT", PAGE));
+      cursor = page.cursor;
       // Members and scores take turns.
-      const meant = members.filter((member, i) => i % 2 === 0 && inRange(bucketOf(member.toString()), buckets));
+      const meant = page.found.filter((member, i) => i % 2 === 0 && inRange(bucketOf(member.toString()), buckets));
       if (meant.length > 0) await this.#send("ZREM", index, ...meant);
     } while (cursor !== "0");
   }

@@ -1,4 +1,5 @@
 import { Redis, type RedisOptions } from "ioredis";
+import { guardRedis } from "../../control/redis-guard.js";
 import { FerryError } from "../../errors.js";
 import { connectionName, type Fence } from "../../ports/fence.js";
 import { RedisUnreachable } from "../../ports/redis-records.js";
@@ -65,6 +66,7 @@ export class Connection {
       disconnectTimeout: 100,
       disableClientInfo: true,
     });
+    guardRedis(redis);
     let failure: unknown;
     redis.on("error", (error) => {
       failure ??= error;
@@ -93,7 +95,7 @@ export class Connection {
   }
 
   static async #identify(redis: Redis, shown: string): Promise<Connection> {
-    const info = parseInfo(await redis.info());
+    const info = parseInfo(String(await redis.info()));
     const run = info.get("run_id");
     const version = info.get("redis_version");
     if (!run || !version) throw new Error("it does not tell its run id and version (INFO)");

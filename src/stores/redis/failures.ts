@@ -1,5 +1,5 @@
 import { FerryError } from "../../errors.js";
-import { RedisRefused, RedisUnreachable } from "../../ports/redis-records.js";
+import { RedisLost, RedisRefused, RedisUnreachable } from "../../ports/redis-records.js";
 
 /** A script's answer that R does not carry the expected seal: nothing was done. */
 export class SealMismatch extends Error {
@@ -9,6 +9,13 @@ export class SealMismatch extends Error {
 /** R lost a script (SCRIPT FLUSH, or a restart): nothing was done. */
 export class ScriptUnknown extends Error {
   override readonly name = "ScriptUnknown";
+}
+
+/** R answered something that is no answer to the question: whether it was carried out is not known. */
+export class NoAnswer extends RedisUnreachable {
+  constructor() {
+    super("Redis gave no answer to the question.", true);
+  }
 }
 
 /** Words by which R says that it takes no such command now, from this user, or on this server. */
@@ -39,6 +46,12 @@ export function translate(error: unknown, args: readonly (string | Buffer | numb
   if (BUSY.has(word)) return new RedisUnreachable(`Redis does not answer yet (${word}).`, false);
   const meaning = REFUSALS[word] ?? quotable(error.message, args);
   return new RedisRefused(`Redis refused a command: ${meaning} (${word}).`);
+}
+
+/** A failure of a call as the port tells it; whatever else went wrong did so over a reply of another shape. */
+export function settled(error: unknown): Error {
+  const known = [FerryError, RedisUnreachable, RedisLost, RedisRefused, SealMismatch];
+  return known.some((kind) => error instanceof kind) ? (error as Error) : new NoAnswer();
 }
 
 /** The word that tells what kind of error it is. An error inside a script comes behind other words in some versions. */

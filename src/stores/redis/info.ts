@@ -13,7 +13,7 @@ export function parseInfo(text: string): Info {
 /** Null where the service does not tell. */
 export function numberIn(info: Info, field: string): number | null {
   const text = info.get(field);
-  return text === undefined || text === "" ? null : Number(text);
+  return text !== undefined && /^\d+(\.\d+)?$/.test(text) ? Number(text) : null;
 }
 
 export function isAtLeast(version: string, major: number, minor: number): boolean {

@@ -1,6 +1,7 @@
 import { FerryError } from "../../errors.js";
 import { type CallLimits, RedisRefused, RedisUnreachable } from "../../ports/redis-records.js";
 import type { Connection } from "./connection.js";
+import { NoAnswer, settled } from "./failures.js";
 import { Waiters } from "./waiters.js";
 
 /** Milliseconds between two attempts to connect; drawn anew each time, so that a fleet does not come back at once. */
@@ -103,8 +104,11 @@ export class Link {
           this.#stalled = false;
           settle(() => resolve(answer));
         },
-        (error) => {
+        (failure: unknown) => {
+          const error = settled(failure);
           if (!(error instanceof RedisUnreachable)) this.#stalled = false;
+          // Questions and answers are out of step.
+          if (error instanceof NoAnswer) this.#leave(call.connection, error);
           // A master that became a replica stays one: the next attempt asks who the master is now.
           if (error instanceof RedisRefused && error.message.includes("READONLY")) this.#leave(call.connection, error);
           settle(() => reject(error));

@@ -20,19 +20,22 @@ import type { KeyNames } from "./key-names.js";
 import type { Lanes } from "./lanes.js";
 import type { Call, Link } from "./link.js";
 import {
+  bytesOrNull,
   dirtyNonceOf,
   expiryArgument,
-  flagsOf,
+  flagOf,
   leaseAnswerOf,
+  listOf,
   millisecondsOf,
   outcomeArguments,
-  type ReadReply,
   readAnswerOf,
   sessionArguments,
   sessionOf,
   TAG,
-  type ViewReply,
   viewOf,
+  viewReplyOf,
+  wholeOf,
+  wordOf,
 } from "./replies.js";
 import { decodeSeal, encodeSeal, sealBeginning } from "./seal.js";
 
@@ -67,19 +70,17 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
       if (tag === TAG.I || tag === TAG.J) return { from: "L", lease: null };
       if (session !== null || (tag === TAG.D && !torn)) return { from: "R", session };
       call.check();
-      const [reply] = (await this.#script(call, "read", [sid], [lease, "values"])) as ReadReply[];
-      return readAnswerOf(reply!);
+      const [reply] = listOf(await this.#script(call, "read", [sid], [lease, "values"]), 1);
+      return readAnswerOf(reply);
     });
   }
 
   async readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]> {
-    const replies = await this.#batch("read", sids, (i) => [leases[i]!], ["values"]);
-    return (replies as ReadReply[]).map(readAnswerOf);
+    return this.#batch("read", sids, readAnswerOf, (i) => [leases[i]!], ["values"]);
   }
 
   async leaseMany(sids: readonly Sid[], leases: readonly string[]): Promise<LeaseAnswer[]> {
-    const replies = await this.#batch("read", sids, (i) => [leases[i]!], ["states"]);
-    return (replies as ReadReply[]).map(leaseAnswerOf);
+    return this.#batch("read", sids, leaseAnswerOf, (i) => [leases[i]!], ["states"]);
   }
 
   async open(
@@ -93,12 +94,11 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     const written = sessionArguments(session);
     return this.#replicating(session === null ? "destroy" : "open", limits, async (call) => {
       const first = mode === "L" ? ["later", "", ""] : written;
-      let answer = String(await this.#script(call, "open", [sid], [mode, intent, dirty, sid, ...first]));
-      if (answer === "?") {
-        call.check();
-        answer = String(await this.#script(call, "open", [sid], [mode, intent, dirty, sid, ...written]));
-      }
-      return answer as Mode;
+      const answer = await this.#script(call, "open", [sid], [mode, intent, dirty, sid, ...first]);
+      const answered = wordOf(answer, ["L", "R", "?"]);
+      if (answered !== "?") return answered;
+      call.check();
+      return wordOf(await this.#script(call, "open", [sid], [mode, intent, dirty, sid, ...written]), ["L", "R"]);
     });
   }
 
@@ -114,7 +114,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   ): Promise<ConditionalAnswer> {
     return this.#replicating("open", limits, async (call) => {
       const args = [mode, intent, dirty, sid, lease ?? "", known ? 1 : 0, verb.verb, expiryArgument(verb.expiresAt)];
-      const answer = String(await this.#script(call, "open-if", [sid], args));
+      const answer = wordOf(await this.#script(call, "open-if", [sid], args), ["L", "unknown", "done", "refused"]);
       if (answer === "L" || answer === "unknown") return { answer };
       return { answer: "R", applied: answer === "done" };
     });
@@ -127,31 +127,31 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
 
   async fill(sid: Sid, lease: string, session: Session | null, limits = this.limits.call): Promise<boolean> {
     const written = sessionArguments(session);
-    const [filled] = (await this.#sealed(limits, (call) =>
-      this.#script(call, "fill", [sid], [lease, ...written]),
-    )) as number[];
-    return filled === 1;
+    return this.#sealed(limits, async (call) => {
+      const [filled] = listOf(await this.#script(call, "fill", [sid], [lease, ...written]), 1);
+      return flagOf(filled);
+    });
   }
 
   async fillMany(fills: readonly { sid: Sid; lease: string; session: Session | null }[]): Promise<boolean[]> {
     const written = fills.map(({ lease, session }) => [lease, ...sessionArguments(session)]);
-    return flagsOf(await this.#batch("fill", sidsOf(fills), (i) => written[i]!));
+    return this.#batch("fill", sidsOf(fills), flagOf, (i) => written[i]!);
   }
 
   async mark(sids: readonly Sid[]): Promise<void> {
-    await this.#batch("mark", sids, () => []);
+    await this.#batch("mark", sids, null, () => []);
   }
 
   async dirtyRecords(sids: readonly Sid[]): Promise<DirtyRecord[]> {
-    const replies = (await this.#batch("view", sids, () => [])) as ViewReply[];
-    return replies.map(([mark, value, expiry], i) => {
+    const views = await this.#batch("view", sids, viewReplyOf, () => []);
+    return views.map(({ mark, session }, i) => {
       const nonce = dirtyNonceOf(mark);
-      return { sid: sids[i]!, nonce, session: nonce === null ? null : sessionOf(value, expiry) };
+      return { sid: sids[i]!, nonce, session: nonce === null ? null : session };
     });
   }
 
   async undirty(records: readonly { sid: Sid; nonce: string }[]): Promise<boolean[]> {
-    return flagsOf(await this.#batch("undirty", sidsOf(records), (i) => [records[i]!.nonce, records[i]!.sid]));
+    return this.#batch("undirty", sidsOf(records), flagOf, (i) => [records[i]!.nonce, records[i]!.sid]);
   }
 
   async dirtySids(limit: number): Promise<Sid[]> {
@@ -162,7 +162,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
         connection.send("ZRANGE", this.names.dirtyIndex(), 0, limit - 1),
       ]);
       this.#expectSeal(connection, seal);
-      return (found as Buffer[]).map(String);
+      return listOf(found).map(String);
     });
   }
 
@@ -177,18 +177,18 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
         connection.send("TIME"),
       ]);
       this.#expectSeal(connection, seal);
-      const since = (oldest as Buffer[])[1];
-      const oldestAge = since === undefined ? 0 : Math.max(0, millisecondsOf(time) - Number(since));
-      return { count: count as number, oldestAge };
+      const since = bytesOrNull(listOf(oldest)[1]);
+      const oldestAge = since === null ? 0 : Math.max(0, millisecondsOf(time) - wholeOf(Number(since)));
+      return { count: wholeOf(count), oldestAge };
     });
   }
 
   async push(records: readonly { sid: Sid; dirty: string }[]): Promise<void> {
-    await this.#batch("push", sidsOf(records), (i) => [records[i]!.dirty, records[i]!.sid]);
+    await this.#batch("push", sidsOf(records), null, (i) => [records[i]!.dirty, records[i]!.sid]);
   }
 
   async view(sids: readonly Sid[]): Promise<RecordView[]> {
-    return ((await this.#batch("view", sids, () => [])) as ViewReply[]).map(viewOf);
+    return this.#batch("view", sids, viewOf, () => []);
   }
 
   async readAlone(sid: Sid, limits = this.limits.call): Promise<Session | null> {
@@ -228,13 +228,14 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
    */
   async #look({ connection }: Call, sid: Sid): Promise<{ tag: number; session: Session | null; torn: boolean }> {
     const data = this.names.data(sid);
-    const [[value, mark, seal], expiry] = await Promise.all([
-      connection.send("MGET", data, this.names.side(sid), this.names.seal()) as Promise<(Buffer | null)[]>,
+    const [found, expiry] = await Promise.all([
+      connection.send("MGET", data, this.names.side(sid), this.names.seal()),
       expiryOf(connection, data),
     ]);
+    const [value, mark, seal] = listOf(found, 3);
     this.#expectSeal(connection, seal);
-    const session = sessionOf(value ?? null, expiry);
-    return { tag: mark?.[0] ?? 0, session, torn: value !== null && session === null };
+    const session = sessionOf(value, expiry);
+    return { tag: bytesOrNull(mark)?.[0] ?? 0, session, torn: value !== null && session === null };
   }
 
   #script(call: Call, name: ScriptName, sids: readonly Sid[], args: readonly Argument[]): Promise<unknown> {
@@ -244,23 +245,28 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     );
   }
 
-  /** Pieces that travel together; what the script answers for each session, in order. */
-  async #batch(
+  /** Pieces that travel together; what the script answers for each session, in order, where it answers anything. */
+  async #batch<T>(
     name: ScriptName,
     sids: readonly Sid[],
+    answerOf: ((reply: unknown) => T) | null,
     argumentsOf: (i: number) => readonly Argument[],
     rest: readonly Argument[] = [],
-  ): Promise<unknown[]> {
+  ): Promise<T[]> {
     if (sids.length === 0) return [];
-    const answers = await this.#sealed(this.limits.batch, (call) => {
+    return this.#sealed(this.limits.batch, async (call) => {
       const pieces: Promise<unknown>[] = [];
       for (let from = 0; from < sids.length; from += BATCH) {
         const piece = sids.slice(from, from + BATCH);
         pieces.push(this.#script(call, name, piece, [...piece.flatMap((_, i) => argumentsOf(from + i)), ...rest]));
       }
-      return Promise.all(pieces);
+      const replies = await Promise.all(pieces);
+      if (answerOf === null) return [];
+      return listOf(
+        replies.flatMap((reply) => listOf(reply)),
+        sids.length,
+      ).map(answerOf);
     });
-    return answers.flatMap((answer) => (answer as unknown[] | null) ?? []);
   }
 
   #sealed<T>(limits: CallLimits, perform: (call: Call) => Promise<T>): Promise<T> {
@@ -282,12 +288,12 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
       if (!(error instanceof SealMismatch)) throw error;
       call.check();
       if (!this.trustRestarts || !(await this.#acceptRun(call))) {
-        throw new RedisLost(
-          "Redis does not carry the seal of the trusted generation, of its own present run and of this prefix.",
-        );
+        throw lost();
       }
       call.check();
-      return perform(call);
+      return perform(call).catch((again: unknown) => {
+        throw again instanceof SealMismatch ? lost() : again;
+      });
     }
   }
 
@@ -311,11 +317,15 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 }
 
+const lost = () =>
+  new RedisLost("Redis does not carry the seal of the trusted generation, of its own present run and of this prefix.");
+
 const sidsOf = (items: readonly { sid: Sid }[]): Sid[] => items.map(({ sid }) => sid);
 
 /** Milliseconds since the epoch, -1 for never, -2 where there is no key. */
 async function expiryOf(connection: Connection, key: string): Promise<number> {
-  if (connection.exactExpiry) return (await connection.send("PEXPIRETIME", key)) as number;
-  const [left, time] = await Promise.all([connection.send("PTTL", key), connection.send("TIME")]);
-  return (left as number) < 0 ? (left as number) : millisecondsOf(time) + (left as number);
+  if (connection.exactExpiry) return wholeOf(await connection.send("PEXPIRETIME", key), -2);
+  const [answer, time] = await Promise.all([connection.send("PTTL", key), connection.send("TIME")]);
+  const left = wholeOf(answer, -2);
+  return left < 0 ? left : millisecondsOf(time) + left;
 }

@@ -2,6 +2,7 @@ import { ID_LENGTH } from "../../core/ids.js";
 import { NEVER, type Session } from "../../core/session.js";
 import { FerryError } from "../../errors.js";
 import type { LeaseAnswer, Outcome, ReadAnswer, RecordView } from "../../ports/redis-records.js";
+import { NoAnswer } from "./failures.js";
 
 /** What one string of R may hold. */
 const LARGEST_VALUE = 512 * 1024 * 1024;
@@ -32,48 +33,88 @@ export function expiryArgument(expiresAt: number): string {
   return expiresAt === NEVER ? "" : String(Math.max(1, Math.round(expiresAt)));
 }
 
+// Each of these throws `NoAnswer` at a reply of another shape: better none than one for somebody else's question.
+
+export function listOf(reply: unknown, length?: number): unknown[] {
+  if (Array.isArray(reply) && (length === undefined || reply.length === length)) return reply;
+  throw new NoAnswer();
+}
+
+function bytesOf(reply: unknown): Buffer {
+  if (Buffer.isBuffer(reply)) return reply;
+  throw new NoAnswer();
+}
+
+export function bytesOrNull(reply: unknown): Buffer | null {
+  return reply === null || reply === undefined ? null : bytesOf(reply);
+}
+
+export function wholeOf(reply: unknown, least = 0): number {
+  if (typeof reply === "number" && Number.isSafeInteger(reply) && reply >= least) return reply;
+  throw new NoAnswer();
+}
+
+/** One of the words that a script answers with. */
+export function wordOf<const T extends string>(reply: unknown, words: readonly T[]): T {
+  const word = words.find((known) => known === bytesOf(reply).toString());
+  if (word === undefined) throw new NoAnswer();
+  return word;
+}
+
+/** Of the answer of SCAN and its like. */
+export function pageOf(reply: unknown): { cursor: string; found: Buffer[] } {
+  const [cursor, found] = listOf(reply, 2);
+  const next = bytesOf(cursor).toString();
+  if (!/^\d{1,20}$/.test(next)) throw new NoAnswer();
+  return { cursor: next, found: listOf(found).map(bytesOf) };
+}
+
 /** @param expiry milliseconds since the epoch, -1 for never, -2 where there is no key. */
-export function sessionOf(value: Buffer | null, expiry: number): Session | null {
-  if (value === null || expiry === -2) return null;
-  return { value, flags: 0, expiresAt: expiry === -1 ? NEVER : expiry };
+export function sessionOf(value: unknown, expiry: unknown): Session | null {
+  const [bytes, at] = [bytesOrNull(value), wholeOf(expiry, -2)];
+  if (bytes === null || at === -2) return null;
+  return { value: bytes, flags: 0, expiresAt: at === -1 ? NEVER : at };
 }
 
 /** What the read script answers for one session. */
-export type ReadReply = [tag: Buffer, first?: Buffer, expiry?: number];
-
-export function readAnswerOf([tag, first, expiry]: ReadReply): ReadAnswer {
-  switch (tag.toString()) {
+export function readAnswerOf(reply: unknown): ReadAnswer {
+  const [tag, first, expiry] = listOf(reply);
+  switch (wordOf(tag, ["V", "D", "T", "L"])) {
     case "V":
-      return { from: "R", session: sessionOf(first ?? null, expiry ?? -2) };
+      return { from: "R", session: sessionOf(first, expiry) };
     case "D":
       return { from: "R", session: null };
     case "T":
-      return { from: "L", lease: first!.toString() };
-    default:
+      return { from: "L", lease: bytesOf(first).toString() };
+    case "L":
       return { from: "L", lease: null };
   }
 }
 
 /** As the read script answers where values are not wanted. */
-export function leaseAnswerOf([tag, lease]: ReadReply): LeaseAnswer {
-  switch (tag.toString()) {
+export function leaseAnswerOf(reply: unknown): LeaseAnswer {
+  const [tag, lease] = listOf(reply);
+  switch (wordOf(tag, ["V", "D", "T", "L"])) {
     case "V":
       return { state: "hit" };
     case "D":
       return { state: "dirty" };
     case "T":
-      return { state: "leased", lease: lease!.toString() };
-    default:
+      return { state: "leased", lease: bytesOf(lease).toString() };
+    case "L":
       return { state: "intents" };
   }
 }
 
 /** What the view script answers for one session. */
-export type ViewReply = [mark: Buffer, value: Buffer | null, expiry: number];
+export function viewReplyOf(reply: unknown): { mark: Buffer; session: Session | null } {
+  const [mark, value, expiry] = listOf(reply, 3);
+  return { mark: bytesOf(mark), session: sessionOf(value, expiry) };
+}
 
-export function viewOf([mark, value, expiry]: ViewReply): RecordView {
+export function viewOf(reply: unknown): RecordView {
+  const { mark, session } = viewReplyOf(reply);
   const state = mark.toString();
-  const session = sessionOf(value, expiry);
   switch (state[0]) {
     case "I":
     case "J":
@@ -103,12 +144,12 @@ export function dirtyNonceOf(mark: Buffer): string | null {
   return mark[0] === TAG.D ? mark.toString("latin1", 1) : null;
 }
 
-export function flagsOf(reply: readonly unknown[]): boolean[] {
-  return reply.map((flag) => flag === 1);
+export function flagOf(reply: unknown): boolean {
+  return wholeOf(reply) === 1;
 }
 
 /** Of the answer of TIME: milliseconds since the epoch. */
 export function millisecondsOf(time: unknown): number {
-  const [seconds, micros] = (time as Buffer[]).map(Number);
-  return seconds! * 1000 + Math.floor(micros! / 1000);
+  const [seconds = Number.NaN, micros = Number.NaN] = listOf(time, 2).map((part) => Number(bytesOf(part)));
+  return wholeOf(seconds * 1000 + Math.floor(micros / 1000));
 }

@@ -1,0 +1,118 @@
+/**
+ * The shape of Redis' replies (RESP2), checked before the driver reads them. Pure: told of every byte that comes, it
+ * keeps none but those of a line that has not ended.
+ *
+ * The driver trusts the server. It makes room for as many elements as an array promises, hundreds of megabytes for a
+ * line of eleven bytes, and a reply that nobody asked for ends the process. Whatever no Redis sends is the connection's
+ * end.
+ */
+export class ReplyViolation extends Error {
+  override readonly name = "ReplyViolation";
+}
+
+/** Of a line: an error's text may be long, a number is not. */
+const LONGEST_LINE = 65_536;
+/** What one string may hold, in bytes. */
+const LONGEST_TEXT = 512 * 1024 * 1024;
+/** Elements of an array; the longest that is asked for has a few thousand. */
+const MOST_ELEMENTS = 1_000_000;
+const DEEPEST = 8;
+const [CR, LF] = [13, 10];
+
+/** Where in a reply the next byte stands. */
+type Inside = "line" | "line's feed" | "text" | "text's return" | "text's feed";
+
+export class Replies {
+  #inside: Inside = "line";
+  #line = "";
+  /** Bytes of a text that are still to come. */
+  #left = 0;
+  /** Elements that are still to come, of the arrays that are open, the outermost first. */
+  readonly #open: number[] = [];
+
+  /** @param waiting how many commands wait for a reply. Throws where these bytes cannot be replies to them. */
+  push(chunk: Buffer, waiting: number): void {
+    let begun = this.#between ? 0 : 1;
+    for (let at = 0; at < chunk.length; ) {
+      if (this.#between && ++begun > waiting) throw new ReplyViolation("a reply that nobody asked for");
+      at = this.#step(chunk, at);
+    }
+  }
+
+  get #between(): boolean {
+    return this.#inside === "line" && this.#line === "" && this.#open.length === 0;
+  }
+
+  /** Takes bytes from this place on; where it goes on. */
+  #step(chunk: Buffer, at: number): number {
+    switch (this.#inside) {
+      case "line": {
+        const end = chunk.indexOf(CR, at);
+        this.#line += chunk.toString("latin1", at, end < 0 ? chunk.length : end);
+        if (this.#line.length > LONGEST_LINE) throw new ReplyViolation("a line without an end");
+        if (end < 0) return chunk.length;
+        this.#inside = "line's feed";
+        return end + 1;
+      }
+      case "text": {
+        const taken = Math.min(this.#left, chunk.length - at);
+        this.#left -= taken;
+        if (this.#left === 0) this.#inside = "text's return";
+        return at + taken;
+      }
+      case "text's return":
+        this.#expect(chunk[at] === CR);
+        this.#inside = "text's feed";
+        return at + 1;
+      case "line's feed":
+        this.#expect(chunk[at] === LF);
+        this.#begin();
+        return at + 1;
+      case "text's feed":
+        this.#expect(chunk[at] === LF);
+        this.#end();
+        return at + 1;
+    }
+  }
+
+  #expect(holds: boolean): void {
+    if (!holds) throw new ReplyViolation("a line or text without its end");
+  }
+
+  /** A line has ended: a whole element, or the head of one. */
+  #begin(): void {
+    const [type, rest] = [this.#line[0], this.#line.slice(1)];
+    this.#line = "";
+    if (type === ":") this.#expect(/^[+-]?\d{1,19}$/.test(rest));
+    if (type === "+" || type === "-" || type === ":") {
+      this.#end();
+      return;
+    }
+    if (type !== "$" && type !== "*") throw new ReplyViolation("an element of no known kind");
+    const count = /^(-1|\d{1,10})$/.test(rest) ? Number(rest) : Number.NaN;
+    if (!(count <= (type === "$" ? LONGEST_TEXT : MOST_ELEMENTS))) throw new ReplyViolation("an impossible length");
+    if (count === -1 || (count === 0 && type === "*")) {
+      this.#end();
+      return;
+    }
+    if (type === "*") {
+      if (this.#open.push(count) > DEEPEST) throw new ReplyViolation("arrays too deep within each other");
+      this.#inside = "line";
+      return;
+    }
+    this.#left = count;
+    this.#inside = count === 0 ? "text's return" : "text";
+  }
+
+  /** An element is whole, and with it, maybe, arrays. */
+  #end(): void {
+    this.#inside = "line";
+    while (this.#open.length > 0) {
+      const left = this.#open.pop()! - 1;
+      if (left > 0) {
+        this.#open.push(left);
+        return;
+      }
+    }
+  }
+}
