@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import ts from "typescript";
 import type { Config } from "../../src/core/config.js";
 import type { Session, Sid } from "../../src/core/session.js";
@@ -18,7 +18,7 @@ export function processPackage(): { readonly folder: string; remove(): void } {
   const { path, remove } = transpiledPackage();
   const folder = join(path, FOLDER);
   mkdirSync(folder, { recursive: true });
-  for (const name of ["member", "walker"]) {
+  for (const name of ["member", "walker", "shifted-clock"]) {
     const { outputText } = ts.transpileModule(readFileSync(join(HERE, `${name}.ts`), "utf8"), {
       compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
     });
@@ -38,9 +38,16 @@ interface Answer {
   readonly error?: { code: ErrorCode; message: string };
 }
 
+interface Open {
+  readonly verb: string;
+  readonly since: number;
+  resolve(answer: Answer): void;
+  reject(error: Error): void;
+}
+
 /** One application process; requests to it are messages. */
 export class MemberProcess implements Member {
-  readonly #open = new Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>();
+  readonly #open = new Map<number, Open>();
   readonly events: { readonly event: string; readonly detail: string }[] = [];
   readonly #held = new Map<Point, () => void>();
   #ids = 0;
@@ -55,8 +62,12 @@ export class MemberProcess implements Member {
     readonly exited: Promise<void>,
   ) {}
 
-  static async start(folder: string, config: Config): Promise<MemberProcess> {
-    const child = fork(join(folder, "member.js"), [JSON.stringify(config)], { stdio: "inherit", execArgv: [] });
+  /** @param shift milliseconds by which the process' clock is ahead. */
+  static async start(folder: string, config: Config, shift = 0): Promise<MemberProcess> {
+    const clock = `${pathToFileURL(join(folder, "shifted-clock.js"))}?by=${shift}`;
+    const execArgv = shift === 0 ? [] : ["--import", clock];
+    const args = [JSON.stringify(config), String(shift)];
+    const child = fork(join(folder, "member.js"), args, { stdio: "inherit", execArgv });
     const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     const member = new MemberProcess(child, exited);
     await new Promise<void>((resolve, reject) => {
@@ -89,6 +100,12 @@ export class MemberProcess implements Member {
   }
   async destroy(sid: Sid): Promise<void> {
     await this.#ask("destroy", sid);
+  }
+
+  /** Requests that were not answered yet. */
+  get waiting(): { readonly verb: string; readonly milliseconds: number }[] {
+    const now = performance.now();
+    return [...this.#open.values()].map(({ verb, since }) => ({ verb, milliseconds: Math.round(now - since) }));
   }
 
   /** The next operation that passes this point stays there until it is released; resolves when one has come. */
@@ -135,7 +152,7 @@ export class MemberProcess implements Member {
   #ask(verb: string, sid: Sid, rest: object = {}): Promise<Answer> {
     const id = this.#ids++;
     return new Promise<Answer>((resolve, reject) => {
-      this.#open.set(id, { resolve, reject });
+      this.#open.set(id, { verb, since: performance.now(), resolve, reject });
       if (!this.child.connected) return reject(new CutOff("its process is gone"));
       this.child.send({ id, verb, sid, ...rest }, (error) => {
         if (error) reject(new CutOff("its process is gone"));

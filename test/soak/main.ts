@@ -1,7 +1,8 @@
 /** `npm run soak -- --minutes N --seed S [--legacy postgres|memcached]`: exits with 1 where anything was wrong. */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { Soak, soakTable } from "./soak.js";
+import { Soak } from "./soak.js";
+import { soakTable } from "./table.js";
 
 const { values } = parseArgs({
   options: {

@@ -2,18 +2,20 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { Redis } from "ioredis";
-import pg from "pg";
 import { PHASE_NAMES, type PhaseName, type Position, rankOf } from "../../src/core/phase.js";
-import type { Session, Sid } from "../../src/core/session.js";
-import { nextPosition, positionBelow, redisMayBeAhead } from "../../src/core/transition.js";
+import { nextPosition, positionBelow } from "../../src/core/transition.js";
 import { CATALOGUE, FerryError } from "../../src/errors.js";
 import { loadPhases } from "../../src/phases.js";
-import type { RunningServer } from "../../src/servers/index.js";
-import { MemberProcess, type Work, walkAndDie } from "../integration/processes.js";
+import { type Work, walkAndDie } from "../integration/processes.js";
 import { Site, verdict } from "../integration/site.js";
-import { History, type Member } from "../support/history.js";
+import { History } from "../support/history.js";
 import { seeded, Traffic } from "../support/history-traffic.js";
+import { type Fault, type Ground, MEMBERS, processFault, serverFault } from "./faults.js";
+import { Fleet } from "./fleet.js";
+import { networkFault } from "./network-faults.js";
+import { pulseOf, reportOf } from "./report.js";
+import type { SoakResult } from "./table.js";
+import { Hang, Watch } from "./watch.js";
 
 export interface SoakOptions {
   readonly seconds: number;
@@ -24,25 +26,15 @@ export interface SoakOptions {
   readonly tell?: (line: string) => void;
 }
 
-export interface SoakResult {
-  readonly operations: number;
-  readonly failedRequests: ReadonlyMap<string, number>;
-  readonly faults: ReadonlyMap<string, number>;
-  readonly transitions: ReadonlyMap<string, number>;
-  readonly histories: number;
-  readonly slowest: number;
-  readonly violations: readonly string[];
-}
-
 const PHASES = loadPhases();
 const RAMPS = Object.fromEntries(PHASE_NAMES.map((name) => [name, PHASES[name].ramp])) as Record<PhaseName, number[]>;
-/** Processes that serve; one more comes for every one that is killed. */
-const MEMBERS = 3;
 const DEADLINE = 2_000;
-/** How late after its deadline a request may be answered, on a machine with two cores and much to do. */
-const LATE = 3_000;
-/** So long after the last fault has ended everybody must serve without an error: two deadlines, an eviction, a rejoin. */
-const RECOVERY = 20_000;
+/** How late after its deadline a request may be answered, on a machine with two cores and very much to do. */
+const LATE = 8_000;
+/** So long everybody must serve without an error before the fleet counts as recovered. */
+const CALM = 500;
+/** What a busy machine does to a request by itself. */
+const SLOW = new Set(["DEADLINE", "OUTCOME_UNKNOWN"]);
 /** All histories are checked, and begun anew, this often. */
 const EPOCH = 60_000;
 
@@ -56,13 +48,14 @@ export class Soak {
   readonly #faults = new Map<string, number>();
   readonly #transitions = new Map<string, number>();
   readonly #violations: string[] = [];
-  readonly #members: MemberProcess[] = [];
   readonly #aside = new Set<Promise<void>>();
   #site!: Site;
+  #fleet!: Fleet;
   #traffic!: Traffic;
+  #watch!: Watch;
   #ends = 0;
   #histories = 0;
-  #slowest = 0;
+  #recovery = 0;
   #faultsUnderWay = 0;
   #calmSince = Date.now();
   #authority: Promise<void> = Promise.resolve();
@@ -73,40 +66,18 @@ export class Soak {
 
   async run(): Promise<SoakResult> {
     const folder = mkdtempSync(join(tmpdir(), "sessionferry-soak-"));
-    const { legacy, seed, seconds } = this.options;
-    this.#site = await Site.open({
-      legacy,
-      control: legacy === "postgres" && seed % 2 === 0 ? "legacy" : "postgres",
-      redisFolder: folder,
-      config: { timeouts: { legacy: DEADLINE, acknowledge: "20s", drain: "20s" } },
-    });
+    await this.#open(folder);
     try {
-      while (this.#members.length < MEMBERS) await this.#startMember();
-      this.#traffic = new Traffic(this.#history, () => this.#serving(), {
-        users: 10,
-        hot: 24,
-        pause: 20,
-        random: this.#random,
-      });
-      await this.#traffic.plant(30);
-      await this.#climb(Math.floor(this.#random() * 8));
-      this.#traffic.start();
-      const began = Date.now();
-      this.#ends = began + seconds * 1_000;
-      while (Date.now() < this.#ends) {
-        const epochEnds = Math.min(this.#ends, Date.now() + EPOCH);
-        await Promise.all([
-          this.#until(epochEnds, 600, () => this.#move()),
-          this.#until(epochEnds, 4_000, () => this.#serverFault()),
-          this.#until(epochEnds, 6_000, () => this.#processFault()),
-        ]);
-        await this.#judge();
-      }
-      await this.#traffic.stop();
+      await this.#live();
+    } catch (error) {
+      if (!(error instanceof Hang)) throw error;
+      this.#wrong(`hang: ${error.message}`);
+      // Whatever they still owe an answer for ends with them.
+      await this.#fleet.kill();
     } finally {
-      await this.#traffic?.stop();
+      await this.#traffic.stop();
       for (const server of this.#site.servers) server.resume();
-      await Promise.all(this.#members.map((member) => member.close()));
+      await this.#fleet.close();
       await this.#site.close();
       rmSync(folder, { recursive: true, force: true });
     }
@@ -116,54 +87,73 @@ export class Soak {
       faults: this.#faults,
       transitions: this.#transitions,
       histories: this.#histories,
-      slowest: this.#slowest,
+      slowest: this.#fleet.slowest,
+      recovery: this.#recovery,
       violations: this.#violations,
     };
   }
 
-  // --- Members ---
+  async #open(folder: string): Promise<void> {
+    const { legacy, seed } = this.options;
+    this.#site = await Site.open({
+      legacy,
+      control: legacy === "postgres" && seed % 2 === 0 ? "legacy" : "postgres",
+      redisFolder: folder,
+      config: { timeouts: { legacy: DEADLINE, acknowledge: "20s", drain: "20s" } },
+    });
+    this.#fleet = new Fleet(this.#site, {
+      folder: this.options.folder,
+      latest: DEADLINE + LATE,
+      wrong: (what) => this.#wrong(what),
+    });
+    this.#traffic = new Traffic(this.#history, () => this.#fleet.serving, {
+      users: 10,
+      hot: 24,
+      pause: 20,
+      random: this.#random,
+    });
+    this.#watch = new Watch({
+      pulse: () => pulseOf(this.#site),
+      report: () => reportOf(this.#site, this.#fleet),
+      tell: (line) => this.options.tell?.(line),
+    });
+  }
 
-  async #startMember(): Promise<void> {
-    for (let tries = 0; ; tries++) {
-      try {
-        this.#members.push(await MemberProcess.start(this.options.folder, this.#site.config));
-        return;
-      } catch (error) {
-        // Nobody can join while the control store is away.
-        if (tries === 100) throw error;
-        await delay(200);
-      }
+  async #live(): Promise<void> {
+    await this.#watch.during("the first processes", this.#begin());
+    this.#ends = Date.now() + this.options.seconds * 1_000;
+    while (Date.now() < this.#ends) {
+      const epochEnds = Math.min(this.#ends, Date.now() + EPOCH);
+      await Promise.all([
+        this.#until(epochEnds, 600, () => this.#watch.during("a command", this.#move())),
+        this.#until(epochEnds, 4_000, () => this.#fault(serverFault(this.#ground))),
+        this.#until(epochEnds, 6_000, () => this.#processFault()),
+        this.#until(epochEnds, 4_000, () => this.#fault(networkFault(this.#ground))),
+      ]);
+      await this.#judge();
     }
   }
 
-  #serving(): Member[] {
-    return this.#members.filter(({ alive, frozen }) => alive && !frozen).map((member) => this.#timed(member));
+  async #begin(): Promise<void> {
+    while (this.#fleet.members.length < MEMBERS) await this.#fleet.start();
+    await this.#traffic.plant(30);
+    await this.#climb(Math.floor(this.#random() * 8));
+    this.#traffic.start();
   }
 
-  /** Notes requests that took longer than they may, unless their process was frozen meanwhile. */
-  #timed(member: MemberProcess): Member {
-    const timed = async <T>(request: Promise<T>): Promise<T> => {
-      const { freezes } = member;
-      const began = performance.now();
-      try {
-        return await request;
-      } finally {
-        const took = performance.now() - began;
-        if (member.alive && member.freezes === freezes && !member.frozen) {
-          this.#slowest = Math.max(this.#slowest, took);
-          if (took > DEADLINE + LATE) this.#wrong(`a request took ${Math.round(took)} ms`);
-        }
-      }
-    };
+  get #ground(): Ground {
     return {
-      get: (sid: Sid) => timed(member.get(sid)),
-      set: (sid: Sid, session: Session) => timed(member.set(sid, session)),
-      touch: (sid: Sid, expiresAt: number) => timed(member.touch(sid, expiresAt)),
-      destroy: (sid: Sid) => timed(member.destroy(sid)),
+      site: this.#site,
+      fleet: this.#fleet,
+      traffic: this.#traffic,
+      random: this.#random,
+      deadline: DEADLINE,
+      withAuthority: (act) => this.#withAuthority(act),
+      dyingBackfill: () => this.#dyingCommand({ backfill: true }),
     };
   }
 
-  // --- What happens ---
+  // --- Moves ---
 
   /** Some steps up in peace, so that the higher phases get their share of the faults. */
   async #climb(steps: number): Promise<void> {
@@ -212,12 +202,8 @@ export class Soak {
     if ("to" in work && (work.to as Position).phase === "read-through") {
       await this.#site.command((_, node) => this.#site.backfill(node));
     }
-    const { ended, holder } = await walkAndDie(
-      this.options.folder,
-      this.#site.config,
-      work,
-      1 + Math.floor(this.#random() * 10),
-    );
+    const steps = 1 + Math.floor(this.#random() * 10);
+    const { ended, holder } = await walkAndDie(this.options.folder, this.#site.config, work, steps);
     await this.#site.breakLock(holder).catch(() => {});
     if (ended === "killed") this.#count(this.#faults, "backfill" in work ? "backfill killed" : "command killed");
     else if (ended !== "done" && !(ended in CATALOGUE) && !STORES_FAILURE.test(ended)) {
@@ -232,122 +218,6 @@ export class Soak {
     return positionBelow(position);
   }
 
-  async #serverFault(): Promise<void> {
-    const { legacy, redis, control } = this.#site;
-    const brief = 200 + this.#random() * 3_000;
-    const kinds: [string, () => Promise<void>][] = [
-      ["Redis paused", () => paused(redis, brief)],
-      ["Redis restarted with its data", () => restarted(redis, brief)],
-      ["Redis out of memory", () => this.#fullRedis(brief)],
-      ["Redis connections cut", () => this.#cutRedis()],
-      ["Redis emptied", () => this.#emptyRedis()],
-      ["Redis emptied", () => this.#emptyRedis()],
-      ["legacy store paused", () => paused(legacy, brief)],
-      ["backfill killed", () => this.#dyingCommand({ backfill: true })],
-    ];
-    if (this.options.legacy === "postgres") {
-      kinds.push(["legacy store restarted", () => restarted(legacy, brief)]);
-      kinds.push(["legacy connections cut", () => this.#cutLegacy()]);
-    } else {
-      kinds.push(["memcached lost everything", () => this.#emptyLegacy()]);
-    }
-    if (control !== legacy) {
-      kinds.push(["control store paused", () => paused(control, brief)]);
-      kinds.push(["control store restarted", () => restarted(control, brief)]);
-    }
-    const [kind, act] = kinds[Math.floor(this.#random() * kinds.length)]!;
-    await this.#fault(kind, act);
-  }
-
-  async #processFault(): Promise<void> {
-    const awake = this.#members.filter(({ alive, frozen }) => alive && !frozen);
-    const victim = awake[Math.floor(this.#random() * awake.length)];
-    if (victim === undefined) return;
-    const dice = this.#random();
-    if (dice < 0.35) {
-      await this.#fault("process killed", async () => {
-        await victim.kill();
-        await this.#startMember();
-      });
-    } else if (dice < 0.7) {
-      await this.#fault("process frozen", () => this.#frozen(victim, 200 + this.#random() * 3_000));
-    } else if (dice < 0.85) {
-      const aside = this.#fault("process frozen until evicted", () => this.#frozen(victim, DEADLINE + 8_000));
-      this.#aside.add(aside.finally(() => this.#aside.delete(aside)));
-    } else if (dice < 0.93) {
-      await this.#fault("process stopped", async () => {
-        await victim.close();
-        await this.#startMember();
-      });
-    } else {
-      await this.#fault("all processes killed", async () => {
-        await Promise.all(awake.map((member) => member.kill()));
-        while (this.#serving().length < MEMBERS) await this.#startMember();
-      });
-    }
-    this.#collect();
-  }
-
-  #collect(): void {
-    for (const member of this.#members.filter(({ alive }) => !alive)) {
-      for (const { event, detail } of member.events) if (event === "unhandled") this.#wrong(`unhandled: ${detail}`);
-      this.#members.splice(this.#members.indexOf(member), 1);
-    }
-  }
-
-  async #frozen(victim: MemberProcess, milliseconds: number): Promise<void> {
-    victim.freeze();
-    await delay(milliseconds);
-    victim.wake();
-  }
-
-  async #fullRedis(milliseconds: number): Promise<void> {
-    await this.#admin(async (redis) => {
-      await redis.config("SET", "maxmemory", "1");
-      await delay(milliseconds);
-      await redis.config("SET", "maxmemory", "0");
-    });
-  }
-
-  #cutRedis(): Promise<void> {
-    return this.#admin(async (redis) => void (await redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")));
-  }
-
-  async #admin(use: (redis: Redis) => Promise<void>): Promise<void> {
-    const redis = new Redis(this.#site.redis.url);
-    redis.on("error", () => {});
-    try {
-      await use(redis);
-    } finally {
-      redis.disconnect();
-    }
-  }
-
-  async #cutLegacy(): Promise<void> {
-    const client = new pg.Client(this.#site.legacy.url);
-    client.on("error", () => {});
-    await client.connect();
-    await client.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
-    await client.end();
-  }
-
-  /** R may lose everything only while L is the authority of every session. */
-  async #emptyRedis(): Promise<void> {
-    await this.#withAuthority(async () => {
-      const record = await this.#site.record().catch(() => null);
-      if (record === null || redisMayBeAhead(record)) return restarted(this.#site.redis, 300);
-      await this.#site.emptyRedis();
-    });
-  }
-
-  async #emptyLegacy(): Promise<void> {
-    await this.#traffic.stop();
-    await restarted(this.#site.legacy, 200);
-    this.#traffic.startOver();
-    this.#traffic.start();
-  }
-
-  /** One at a time: what makes R the authority, and what may only happen while it is not. */
   #withAuthority<T>(act: () => Promise<T>): Promise<T> {
     const done = this.#authority.then(act);
     this.#authority = done.then(
@@ -357,13 +227,32 @@ export class Soak {
     return done;
   }
 
-  async #fault(kind: string, act: () => Promise<void>): Promise<void> {
+  // --- Faults ---
+
+  async #processFault(): Promise<void> {
+    const fault = processFault(this.#ground);
+    const done = this.#fault(fault);
+    if (fault?.aside) {
+      this.#aside.add(done);
+      done.then(
+        () => this.#aside.delete(done),
+        // A hang is told by whoever waits for it.
+        () => {},
+      );
+    } else await done;
+    await this.#fleet.collect();
+  }
+
+  async #fault(fault: Fault | null): Promise<void> {
+    if (fault === null) return;
+    const { kind } = fault;
     this.#count(this.#faults, kind);
     this.options.tell?.(kind);
     this.#faultsUnderWay++;
     try {
-      await act();
+      await this.#watch.during(kind, fault.act());
     } catch (error) {
+      if (error instanceof Hang) throw error;
       this.#expected(error, kind);
     } finally {
       this.#faultsUnderWay--;
@@ -375,32 +264,25 @@ export class Soak {
 
   /** Ends the faults, waits for the fleet to recover by itself, and judges everything that was recorded. */
   async #judge(): Promise<void> {
-    await Promise.all(this.#aside);
-    for (let tries = 0; ; tries++) {
-      const pending = await this.#site.record().then(
-        (record) => record.pending,
-        () => null,
-      );
-      if (pending === null) break;
-      if (tries === 200) return this.#wrong("a pending transition cannot be finished");
-      await this.#site.command((c) => c.finish()).catch((error) => this.#expected(error, "finishing"));
-      await delay(500);
-    }
-    while (Date.now() < this.#calmSince + RECOVERY && !(await this.#allServe())) await delay(300);
-    if (!(await this.#allServe())) this.#wrong("the fleet does not recover by itself");
-    const calm = Date.now();
-    await delay(500);
-    const failed = this.#history.failures.filter(({ at }) => at > calm);
-    for (const { code, verb } of failed) this.#wrong(`${verb} failed without a cause: ${code}`);
+    const watch = this.#watch;
+    await watch.during("the last faults", Promise.all(this.#aside));
+    const began = this.#calmSince;
+    await watch.during("what is pending to be finished", this.#finish());
+    await watch.during("everybody to serve", this.#recovered());
+    this.#recovery = Math.max(this.#recovery, Date.now() - began);
     for (const { code, verb, detail } of this.#history.failures.splice(0)) {
       if (code !== "cut-off" && !(code in CATALOGUE)) this.#wrong(`${verb} failed with ${code}: ${detail}`);
     }
-    await this.#traffic.stop();
-    const wrong = await verdict(this.#site, this.#history, this.#serving()).catch((error) => [String(error)]);
+    await watch.during("the last requests", this.#traffic.stop());
+    const { serving } = this.#fleet;
+    const judged = verdict(this.#site, this.#history, serving).catch((error) => [String(error)]);
+    const wrong = await watch.during("the stores to come to rest", judged);
     for (const what of wrong) this.#wrong(what);
+    // Whoever looks for the cause wants to know who was there.
+    if (wrong.length > 0) this.options.tell?.(await reportOf(this.#site, this.#fleet).catch(String));
     this.#histories += this.#history.sids.length;
     this.#traffic.startOver();
-    this.#collect();
+    await this.#fleet.collect();
     this.options.tell?.(`${this.#histories} histories checked, ${this.#violations.length} violations`);
     if (Date.now() < this.#ends) {
       await this.#traffic.plant(30);
@@ -408,8 +290,31 @@ export class Soak {
     }
   }
 
+  async #finish(): Promise<void> {
+    for (;;) {
+      const record = await this.#site.record().catch(() => null);
+      if (record?.pending === null) return;
+      await this.#site.command((c) => c.finish()).catch((error) => this.#expected(error, "finishing"));
+      await delay(500);
+    }
+  }
+
+  /** Until everybody serves, and for a moment nothing fails any more. */
+  async #recovered(): Promise<void> {
+    for (;;) {
+      while (!(await this.#allServe())) await delay(300);
+      const calm = Date.now();
+      await delay(CALM);
+      const failed = this.#history.failures.filter(({ at }) => at > calm);
+      for (const { code, verb } of failed.filter(({ code }) => !SLOW.has(code))) {
+        this.#wrong(`${verb} failed without a cause: ${code}`);
+      }
+      if (failed.length === 0) return;
+    }
+  }
+
   async #allServe(): Promise<boolean> {
-    const asked = this.#members.map((member) =>
+    const asked = this.#fleet.members.map((member) =>
       member
         .set(`probe-${this.#random()}`, { value: Buffer.from("{}"), flags: 0, expiresAt: Date.now() + 60_000 })
         .then(
@@ -439,42 +344,4 @@ export class Soak {
   #count(counts: Map<string, number>, kind: string): void {
     counts.set(kind, (counts.get(kind) ?? 0) + 1);
   }
-}
-
-async function paused(server: RunningServer, milliseconds: number): Promise<void> {
-  server.pause();
-  await delay(milliseconds);
-  server.resume();
-}
-
-async function restarted(server: RunningServer, milliseconds: number): Promise<void> {
-  await server.kill();
-  await delay(milliseconds);
-  await server.restart();
-}
-
-/** The table of a run, in Markdown. */
-export function soakTable(result: SoakResult): string {
-  const told = (counts: ReadonlyMap<string, number>) =>
-    [...counts].sort(([a], [b]) => a.localeCompare(b)).map(([name, count]) => [`- ${name}`, count] as const);
-  const sum = (counts: ReadonlyMap<string, number>) => [...counts.values()].reduce((all, count) => all + count, 0);
-  const rows: (readonly [string, number])[] = [
-    ["operations", result.operations],
-    ["requests answered with an error", sum(result.failedRequests)],
-    ...told(result.failedRequests),
-    ["faults", sum(result.faults)],
-    ...told(result.faults),
-    ["transitions", sum(result.transitions)],
-    ...told(result.transitions),
-    ["histories checked", result.histories],
-    ["slowest request, ms", Math.round(result.slowest)],
-    ["violations", result.violations.length],
-  ];
-  const width = Math.max(...rows.map(([name]) => name.length));
-  const line = (name: string, value: string) => `| ${name.padEnd(width)} | ${value.padStart(9)} |`;
-  return [
-    line("what", "count"),
-    `| ${"-".repeat(width)} | ${"-".repeat(8)}: |`,
-    ...rows.map(([name, count]) => line(name, String(count))),
-  ].join("\n");
 }

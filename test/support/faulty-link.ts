@@ -86,9 +86,10 @@ export class FaultyLink {
     for (const wire of this.#wires) wire.tell();
   }
 
-  /** New connections are reset at once. */
+  /** Resets every connection, and new ones at once. */
   refuse(): void {
     this.#refusing = true;
+    this.reset();
   }
 
   /** Resets every connection; what is under way on them is lost. */

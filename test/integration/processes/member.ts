@@ -19,6 +19,9 @@ const send = (message: object) => process.send?.(message);
 const holds = new Set<Point>();
 const held: (() => void)[] = [];
 
+/** A client says how long its session is to live; the moment that this means is this process' own. */
+const shift = Number(process.argv[3] ?? 0);
+
 async function main(): Promise<void> {
   const config = JSON.parse(process.argv[2]!);
   const ferry = await LiveFerry.open(config, {
@@ -39,15 +42,15 @@ async function main(): Promise<void> {
       switch (verb) {
         case "get": {
           const session = await ferry.get(sid);
-          send({ id, session: session && { value: session.value.toString(), expiresAt: session.expiresAt } });
+          send({ id, session: session && { value: session.value.toString(), expiresAt: session.expiresAt - shift } });
           break;
         }
         case "set":
-          await ferry.set(sid, { value: Buffer.from(value!), flags: 0, expiresAt: expiresAt! });
+          await ferry.set(sid, { value: Buffer.from(value!), flags: 0, expiresAt: expiresAt! + shift });
           send({ id });
           break;
         case "touch":
-          send({ id, applied: await ferry.touch(sid, expiresAt!) });
+          send({ id, applied: await ferry.touch(sid, expiresAt! + shift) });
           break;
         case "destroy":
           await ferry.destroy(sid);
