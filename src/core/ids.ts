@@ -41,3 +41,18 @@ export class IdSource {
 export function newGeneration(): string {
   return randomBytes(8).toString("hex");
 }
+
+const TOKENS_AT_ONCE = 512;
+let chance = Buffer.alloc(0);
+let drawn = 0;
+
+/** A token that R gives out for an item: 64 bits, of which the highest is set and the others are chance. */
+export function newToken(): bigint {
+  if (drawn === chance.length) {
+    chance = randomBytes(8 * TOKENS_AT_ONCE);
+    drawn = 0;
+  }
+  const token = chance.readBigUInt64BE(drawn) | (1n << 63n);
+  drawn += 8;
+  return token;
+}

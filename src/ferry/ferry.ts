@@ -4,6 +4,7 @@ import { isSynthetic } from "../core/synthetic.js";
 import { someBucket } from "../core/transition.js";
 import { FerryError } from "../errors.js";
 import type { Copier, CopyOutcome } from "../ports/copier.js";
+import type { Items } from "../ports/items.js";
 import type { VerbName } from "../ports/observer.js";
 import type { SessionDefaults, Sessions } from "../ports/sessions.js";
 import type { FerryContext } from "./context.js";
@@ -11,6 +12,7 @@ import { copy } from "./copy.js";
 import { Deadlines } from "./deadlines.js";
 import { drain } from "./drain.js";
 import { asFerryError } from "./failures.js";
+import { FerryItems, type LegacyItems } from "./items.js";
 import { read } from "./read.js";
 import { touch } from "./touch.js";
 import { write } from "./write.js";
@@ -19,12 +21,18 @@ import { write } from "./write.js";
 export class Ferry implements Sessions, Copier {
   #refusal: FerryError | null = null;
   readonly #deadlines: Deadlines;
+  /** memcached's verbs over both stores; null where L has none. */
+  readonly items: Items | null;
 
   constructor(
     readonly ctx: FerryContext,
     readonly defaults?: SessionDefaults,
+    /** L with memcached's verbs, where doors for its clients are to be opened. */
+    legacyItems: LegacyItems | null = null,
   ) {
     this.#deadlines = new Deadlines(ctx.clock, ctx.limits.request);
+    this.items =
+      legacyItems === null ? null : new FerryItems(ctx, legacyItems, (verb, perform) => this.#request(verb, perform));
   }
 
   get(sid: Sid): Promise<Session | null> {

@@ -78,7 +78,7 @@ async function readAnswered(
 }
 
 /** Fills after the answer. A fill that fails is harmless: the lease runs out and the next read takes another. */
-async function fillBehind(
+export async function fillBehind(
   ctx: FerryContext,
   operation: Operation,
   sid: Sid,

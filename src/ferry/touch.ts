@@ -1,4 +1,5 @@
 import type { Sid } from "../core/session.js";
+import type { CallLimits } from "../ports/redis-records.js";
 import { type FerryContext, redisLimits } from "./context.js";
 import { mutate, type Opened } from "./mutate.js";
 
@@ -20,18 +21,22 @@ export function touch(ctx: FerryContext, sid: Sid, expiresAt: number): Promise<b
       const limits = redisLimits(ctx, routes);
       const opened = await records.openIf(sid, intent, mode, verb, null, known, ids.next(), limits);
       if (opened.answer === "L") return { to: "L" };
-      if (opened.answer === "R") return { to: "R", value: opened.applied };
-      return { to: "unknown", learn: () => learn(ctx, sid) };
+      if (opened.answer === "R") return { to: "R", value: opened.result.result === "done" };
+      return { to: "unknown", learn: () => learn(ctx, sid, limits) };
     },
     outcome: (had) => (had ? { kind: "keep", expiresAt } : { kind: "none" }),
   });
 }
 
 /** Brings L's state into R (rule 2), unless L answers that there is no such session: then nothing is touched. */
-async function learn({ records, legacy, ids }: FerryContext, sid: Sid): Promise<{ value: boolean } | null> {
-  const answer = await records.read(sid, ids.next());
+async function learn(
+  { records, legacy, ids }: FerryContext,
+  sid: Sid,
+  limits: CallLimits,
+): Promise<{ value: boolean } | null> {
+  const answer = await records.read(sid, ids.next(), limits);
   if (answer.from === "R") return null;
   const session = await legacy.get(sid);
-  if (answer.lease !== null) await records.fill(sid, answer.lease, session);
+  if (answer.lease !== null) await records.fill(sid, answer.lease, session, limits);
   return session === null ? { value: false } : null;
 }

@@ -1,5 +1,6 @@
 import type { BucketRange } from "../core/cohort.js";
 import type { Session, Sid } from "../core/session.js";
+import type { CasToken, Item, ItemResult, ItemVerb } from "./items.js";
 
 export type Mode = "L" | "R";
 
@@ -24,13 +25,26 @@ export type Outcome =
    */
   | { readonly kind: "withdraw" };
 
-/** A verb whose new value depends on the old one (rule 13). memcached's verbs join this union. */
-export type ConditionalVerb = { readonly verb: "touch"; readonly expiresAt: number };
+/** A verb whose new value, or answer, depends on the old one (rule 13). */
+export type ConditionalVerb = ItemVerb & {
+  /** The token that the item gets if the verb changes its value; 0n, or absent, where nobody asked for one. */
+  readonly newToken?: CasToken;
+  /** Bytes that append and prepend may leave at most; L would not take more. They answer "absent", as memcached does. */
+  readonly largest?: number;
+};
 
 export type ConditionalAnswer =
   | { readonly answer: "L" }
-  | { readonly answer: "R"; readonly applied: boolean }
+  | { readonly answer: "R"; readonly result: ItemResult }
   | { readonly answer: "unknown" };
+
+/** What a read with a token met. */
+export type GetsAnswer =
+  | { readonly from: "R"; readonly item: Item | null }
+  /** Its token decides in L. Leased where R does not know the session. */
+  | { readonly from: "L"; readonly lease: string | null }
+  /** Mode L alone: R is ahead, so that L must first be drained. */
+  | { readonly from: "dirty" };
 
 export interface RecordView {
   /** The session's own key, hidden or not. */
@@ -96,8 +110,8 @@ export interface RedisRecords {
   generation: string;
   /**
    * What to think of an R that restarted or failed over with its data and may have lost the last of it. False: it is
-   * lost (`RedisLost`) until somebody arms it anew. True, where R is the authority anyway: it is accepted, and its seal
-   * is rewritten for the new run. An R without the seal of `generation` is lost in either case.
+   * lost (`RedisLost`) until somebody arms it anew. True, where R is the authority of every session: it is accepted,
+   * and its seal is rewritten for the new run. An R without the seal of `generation` is lost in either case.
    */
   trustRestarts: boolean;
 
@@ -129,6 +143,11 @@ export interface RedisRecords {
     dirty: string,
     limits?: CallLimits,
   ): Promise<ConditionalAnswer>;
+  /**
+   * A read that asks for a token. Mode L: the token must be L's; R tells whether L may be asked. Mode R: as `read`, with
+   * the item's token; an item without one gets `token`. `known`: absence in R is knowledge.
+   */
+  gets(sid: Sid, mode: Mode, lease: string, known: boolean, token: CasToken, limits?: CallLimits): Promise<GetsAnswer>;
   close(sid: Sid, intent: string, outcome: Outcome, limits?: CallLimits): Promise<void>;
   fill(sid: Sid, lease: string, session: Session | null, limits?: CallLimits): Promise<boolean>;
   fillMany(fills: readonly { sid: Sid; lease: string; session: Session | null }[]): Promise<boolean[]>;
@@ -152,20 +171,33 @@ export interface RedisRecords {
   setAlone(sid: Sid, session: Session, limits?: CallLimits): Promise<void>;
   touchAlone(sid: Sid, expiresAt: number, limits?: CallLimits): Promise<boolean>;
   destroyAlone(sid: Sid, limits?: CallLimits): Promise<boolean>;
+  performAlone(sid: Sid, verb: ConditionalVerb, limits?: CallLimits): Promise<ItemResult>;
 
   // Administration: many round trips, never on a request's way.
   /** All live records under the prefix, a page at a time, each at least once. */
   listRecords(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]>;
+  /** All sids with a sidecar, a page at a time, each at least once. */
+  listMarked(options: { pageSize: number }): AsyncIterable<Sid[]>;
   /** All sids with open intents, with their ids. */
   listIntents(options: { pageSize: number }): AsyncIterable<{ sid: Sid; intents: string[] }[]>;
-  /** Removes the records and sidecars of these buckets, dirty ones too; how many records went. Ignores the seal. */
-  drop(buckets: BucketRange): Promise<number>;
+  /**
+   * Removes the records and sidecars of these buckets, dirty ones too unless they are spared; how many records went.
+   * Ignores the seal.
+   */
+  drop(buckets: BucketRange, options?: { spareDirty?: boolean }): Promise<number>;
   /** Removes every sidecar and the dirty index. */
   clearMarks(): Promise<void>;
+  /** Removes the flags and tokens of all items: for those who only read values from now on. */
+  clearItems(): Promise<void>;
   /** Reads the seal: who armed R, for which generation, in which state; null where there is none. */
   seal(): Promise<{ migration: string; generation: string; state: SealState } | null>;
-  /** Writes the seal for this generation and the present run of the server(s). */
-  arm(generation: string, state: SealState): Promise<void>;
+  /** Whether R carries the seal of `generation`, but of another run: it restarted or failed over with its data. */
+  hasRestarted(): Promise<boolean>;
+  /**
+   * Writes the seal for this generation and the present run of the server, or the run that is given: a work on R that
+   * must not outlive a restart begins by asking for the run (`facts`) and ends by arming that one.
+   */
+  arm(generation: string, state: SealState, run?: string): Promise<void>;
   removeSeal(limits?: CallLimits): Promise<void>;
   /** Facts for the gates and the doctor. Bytes; null where the service does not tell. */
   facts(): Promise<RedisFacts>;

@@ -2,6 +2,7 @@ import type { Config } from "../core/config.js";
 import { IdSource, newNodeId } from "../core/ids.js";
 import { Arrears } from "../ferry/arrears.js";
 import { Ferry } from "../ferry/ferry.js";
+import type { LegacyItems } from "../ferry/items.js";
 import { RedisHealth } from "../ferry/redis-health.js";
 import { Routing } from "../ferry/routing.js";
 import { loadPhases } from "../phases.js";
@@ -35,7 +36,7 @@ function aloneOver(records: RedisRecords, generation: string, config: Config, id
   records.trustRestarts = true;
   const gone = () => Promise.reject(new LegacyUnreachable("the migration is complete"));
   const legacy = new Proxy({} as LegacyStore, { get: () => gone });
-  return new Ferry({
+  const ctx = {
     legacy,
     records,
     routing: new Routing(loadPhases(), {
@@ -52,5 +53,8 @@ function aloneOver(records: RedisRecords, generation: string, config: Config, id
     clock: systemClock,
     observer,
     limits: { redis: config.timeouts.redis, request: config.timeouts.legacy },
-  });
+  };
+  const { itemSize } = config.proxy.limits;
+  const items: LegacyItems = { read: gone, perform: gone, flush: gone, largest: () => itemSize };
+  return new Ferry(ctx, undefined, items);
 }

@@ -26,8 +26,9 @@ import { type Observer, SILENT } from "../ports/observer.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import { systemClock } from "./clock.js";
 import { Loop } from "./loop.js";
-import { openControlOf, openLegacy, openRecords } from "./open.js";
+import { legacyItemsOf, openControlOf, openLegacy, openRecords } from "./open.js";
 import { sessionDefaults } from "./session-defaults.js";
+import { StoreClocks } from "./store-clocks.js";
 import { VERSION } from "./version.js";
 
 /** A settled node looks at the control store this often (milliseconds); changes reach every node within a second. */
@@ -110,10 +111,12 @@ export class FerryNode {
       );
       const fence: Fence = membership.fence;
       const report = (error: unknown) => observed.event({ type: "background-error", task: "drain", error });
-      const legacy = await openLegacy(config, { node: id, fence, report });
+      const clocks = new StoreClocks();
+      const legacy = clocks.legacy(await openLegacy(config, { node: id, fence, report }));
       opened.push(legacy);
-      const records = await openRecords(config, { node: id, fence });
+      const records = clocks.redis(await openRecords(config, { node: id, fence }));
       opened.push({ close: () => records.end() });
+      await clocks.look();
 
       trust(records, membership.joined);
       const record = role === "job" ? membership.joined : await resume({ control, records, phases, by: id });
@@ -129,7 +132,7 @@ export class FerryNode {
         observer: observed,
         limits: { redis: config.timeouts.redis, request: config.timeouts.legacy },
       };
-      const ferry = new Ferry(ctx, sessionDefaults(config));
+      const ferry = new Ferry(ctx, sessionDefaults(config), legacyItemsOf(legacy));
       const follower = new Follower(ctx, membership, () => metrics.figures());
       node = new FerryNode(
         config,
@@ -145,7 +148,7 @@ export class FerryNode {
         follower,
         metrics,
       );
-      node.#start();
+      node.#start(clocks);
       return node;
     } catch (error) {
       await control.leave(id).catch(() => {});
@@ -187,7 +190,12 @@ export class FerryNode {
     await Promise.allSettled([this.legacy.close(), this.records.end(), this.control.close()]);
   }
 
-  #start(): void {
+  #start(clocks: StoreClocks): void {
+    this.#every(
+      "clocks",
+      () => clocks.pause,
+      () => clocks.look(),
+    );
     this.#every(
       "follow",
       () => (this.follower.behind ? POLL_BUSY : POLL),

@@ -1,11 +1,13 @@
 import { isPostgres } from "../config/urls.js";
 import type { Config } from "../core/config.js";
 import type { FerryError } from "../errors.js";
+import type { LegacyItems } from "../ferry/items.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { Fence } from "../ports/fence.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import { legacyPreset, redisPreset } from "../presets/index.js";
+import type { MemcachedLegacyStore } from "../stores/memcached/store.js";
 import type { RedisRecordsOptions } from "../stores/redis/index.js";
 
 /** Who opens a store: the node its connections are named after, and what fences them. */
@@ -33,7 +35,19 @@ export async function openLegacy(config: Config, { node, fence, report }: Opener
   }
   const { openMemcachedLegacy } = await import("../stores/memcached/store.js");
   const keys = { ...(prefix !== undefined && { prefix }), ...(distribution !== undefined && { distribution }) };
-  return openMemcachedLegacy({ ...common, ...keys });
+  return openMemcachedLegacy({ ...common, ...keys, items: servesItems(config) });
+}
+
+/** memcached's verbs on L, over its own connections; null where L is none. */
+export function legacyItemsOf(legacy: LegacyStore): LegacyItems | null {
+  return legacy.kind === "memcached" ? (legacy as MemcachedLegacyStore).verbs() : null;
+}
+
+/**
+ * Whether memcached's own clients are served: then every node, jobs included, keeps what only they know of a session.
+ */
+function servesItems({ legacy, proxy }: Config): boolean {
+  return !isPostgres(legacy.url) && proxy.listeners.length > 0;
 }
 
 /** Milliseconds; see `RedisRecordsOptions`. */
@@ -55,7 +69,8 @@ export function recordsOptions(
   deadlines: RedisPatience = {},
 ): RedisRecordsOptions {
   const { url, tls, wait } = config.redis;
-  return { url, tls, wait, prefix: redisPrefix(config), migration: config.migration, node, fence, deadlines };
+  const items = servesItems(config) && { items: { flags: legacyPreset(config.legacy.preset).flags } };
+  return { url, tls, wait, prefix: redisPrefix(config), migration: config.migration, node, fence, deadlines, ...items };
 }
 
 /** What stands before a session id in Redis. */

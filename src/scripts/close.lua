@@ -3,9 +3,9 @@
 -- last, v := what L holds now, unless two intents overlapped, for then nobody knows which of them L took last.
 -- 'withdraw' ends an intent that may never have arrived, or was closed already: where it does not stand it does nothing.
 --
--- ARGV: intent, kind 'value' | 'none' | 'keep' | 'keep-until' | 'withdraw', value or '', expiry.
+-- ARGV: intent, kind 'value'... | 'none' | 'keep' | 'keep-until' | 'withdraw', value or '', expiry.
 
-local data, side = KEYS[3], KEYS[4]
+local data, side, item = keys_of(1)
 local intent, kind, value, expiry = unpack(ARGV, 2)
 
 local mark = redis.call('GET', side)
@@ -18,7 +18,7 @@ if not at then
     redis.call('DEL', side)
   end
   if not is_dirty(mark) then
-    redis.call('DEL', data)
+    remove(data, item)
   end
   return
 end
@@ -30,9 +30,9 @@ if left ~= '' then
 end
 redis.call('DEL', side)
 if tag_of(mark) == 'J' or kind == 'none' or kind == 'withdraw' then
-  redis.call('DEL', data)
-elseif kind == 'value' then
-  put(data, value, expiry)
+  remove(data, item)
 elseif kind == 'keep-until' then
-  move_expiry(data, expiry)
+  move_expiry(data, item, expiry)
+elseif kind ~= 'keep' then
+  put(data, item, kind, value, expiry)
 end

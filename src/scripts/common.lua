@@ -1,7 +1,7 @@
 -- What all scripts share: this text stands before each of them (see index.ts, which also defines ID_LENGTH).
 --
--- KEYS[1] is the seal, KEYS[2] the dirty index; then two keys for each session: its own key and its sidecar, all in
--- one slot. ARGV[1] is what the seal must begin with: the trusted generation, the run of the server that the caller is
+-- KEYS[1] is the seal, KEYS[2] the dirty index; then two keys for each session: its own key and its sidecar, and where
+-- memcached's clients are served (ITEMS) a third, its item key; all in one slot. ARGV[1] is what the seal must begin with: the trusted generation, the run of the server that the caller is
 -- connected to, and the prefix of the sessions' keys. Nonces, ids and times of expiry are made by the caller.
 --
 -- The sidecar is one string that begins with its tag:
@@ -11,6 +11,9 @@
 --   I ids         open intents that never overlapped (cont = 0)
 --   J ids         open intents, of which two overlapped since there was none (cont = 1)
 -- One string is enough, since intents, dirty mark and lease exclude each other.
+--
+-- The item key holds what such a client knows besides the value: flags (4 bytes), then the token (8 bytes) if one was
+-- given out. It is there only where these are not the usual flags and no token, and lives exactly as long as the value.
 
 -- Rule 10: an R that is not the one that was armed does nothing.
 local armed = redis.call('GET', KEYS[1])
@@ -46,24 +49,62 @@ local function place_of(mark, id)
   return nil
 end
 
--- v := none, or a value with its expiry: milliseconds since the epoch, or '' for never. A time that has passed
--- removes the key, as it would have gone by itself.
-local function put(data, value, expiry)
-  if not value then
-    redis.call('DEL', data)
-  elseif expiry == '' then
-    redis.call('SET', data, value)
+-- The keys of the session at this place: its own, its sidecar, and its item key or nil.
+local STRIDE = ITEMS and 3 or 2
+local SESSIONS = (#KEYS - 2) / STRIDE
+local function keys_of(place)
+  local at = 3 + STRIDE * (place - 1)
+  return KEYS[at], KEYS[at + 1], ITEMS and KEYS[at + 2]
+end
+
+-- An expiry is milliseconds since the epoch, or '' for never. A time that has passed removes the key, as it would have
+-- gone by itself.
+local function store(key, value, expiry)
+  if expiry == '' then
+    redis.call('SET', key, value)
   else
-    redis.call('SET', data, value, 'PXAT', expiry)
+    redis.call('SET', key, value, 'PXAT', expiry)
   end
 end
 
-local function move_expiry(data, expiry)
-  if expiry == '' then
-    redis.call('PERSIST', data)
+-- v := none.
+local function remove(data, item)
+  if item then
+    redis.call('DEL', data, item)
   else
-    redis.call('PEXPIREAT', data, expiry)
+    redis.call('DEL', data)
   end
+end
+
+-- v := none, or a value with its expiry. The kind is 'none', or 'value' and right behind it what the item key is to hold.
+local function put(data, item, kind, value, expiry)
+  if string.sub(kind, 1, 5) ~= 'value' then
+    return remove(data, item)
+  end
+  store(data, value, expiry)
+  if not item then
+    return
+  end
+  if #kind == 5 then
+    redis.call('DEL', item)
+  else
+    store(item, string.sub(kind, 6), expiry)
+  end
+end
+
+local function move_expiry(data, item, expiry)
+  for _, key in ipairs({ data, item or nil }) do
+    if expiry == '' then
+      redis.call('PERSIST', key)
+    else
+      redis.call('PEXPIREAT', key, expiry)
+    end
+  end
+end
+
+-- What the item key holds; '' for nothing.
+local function kept_in(item)
+  return item and redis.call('GET', item) or ''
 end
 
 -- Rule 1, answer "L": adds an intent; cont := cont or others stand; the lease, if any, is dropped.

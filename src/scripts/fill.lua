@@ -1,14 +1,14 @@
 -- Rule 3, last step, for any number of sessions: what was read from L under a lease is written only if that lease
 -- still stands, for then no write began since; the lease is dropped.
 --
--- ARGV, four for each session: lease, kind 'value' | 'none', value, expiry. Answers 1 or 0 for each.
+-- ARGV, four for each session: lease, kind 'value'... | 'none', value, expiry. Answers 1 or 0 for each.
 
 local filled = {}
-for i = 1, (#ARGV - 1) / 4 do
-  local data, side = KEYS[1 + 2 * i], KEYS[2 + 2 * i]
+for i = 1, SESSIONS do
+  local data, side, item = keys_of(i)
   local lease, kind, value, expiry = unpack(ARGV, 4 * i - 2, 4 * i + 1)
   if redis.call('GET', side) == 'L' .. lease then
-    put(data, kind == 'value' and value, expiry)
+    put(data, item, kind, value, expiry)
     redis.call('DEL', side)
     filled[i] = 1
   else

@@ -6,6 +6,7 @@ const NAMES = [
   "read",
   "open",
   "open-if",
+  "gets",
   "close",
   "fill",
   "mark",
@@ -25,26 +26,34 @@ export interface Script {
 
 export type Scripts = Readonly<Record<ScriptName, Script>>;
 
-const sets = new Map<boolean, Scripts>();
+/** Those that run memcached's verbs. */
+const WITH_VERBS: ReadonlySet<ScriptName> = new Set(["open-if", "gets", "alone"]);
+
+const sets = new Map<string, Scripts>();
 
 /**
  * The scripts, read from beside this module when they are first wanted.
  *
  * @param exactExpiry whether the server has PEXPIRETIME (Redis 7.0 and later).
+ * @param items whether flags and tokens are kept.
  */
-export function scriptsFor(exactExpiry: boolean): Scripts {
-  let scripts = sets.get(exactExpiry);
+export function scriptsFor(exactExpiry: boolean, items: boolean): Scripts {
+  const name = `${exactExpiry} ${items}`;
+  let scripts = sets.get(name);
   if (scripts === undefined) {
-    scripts = loadScripts(exactExpiry);
-    sets.set(exactExpiry, scripts);
+    scripts = loadScripts(exactExpiry, items);
+    sets.set(name, scripts);
   }
   return scripts;
 }
 
-function loadScripts(exactExpiry: boolean): Scripts {
-  const common = `local ID_LENGTH = ${ID_LENGTH}\n${textOf("common")}${exactExpiry ? "" : textOf("common-6.2")}`;
+function loadScripts(exactExpiry: boolean, items: boolean): Scripts {
+  const constants = `local ID_LENGTH = ${ID_LENGTH}\nlocal ITEMS = ${items}\n`;
+  const common = `${constants}${textOf("common")}${exactExpiry ? "" : textOf("common-6.2")}`;
+  const verbs = common + textOf("verbs");
   const load = (name: ScriptName): Script => {
-    const text = name === "reseal" ? textOf(name) : common + textOf(name);
+    const before = name === "reseal" ? "" : WITH_VERBS.has(name) ? verbs : common;
+    const text = before + textOf(name);
     return { text, sha: createHash("sha1").update(text).digest("hex") };
   };
   return Object.fromEntries(NAMES.map((name) => [name, load(name)])) as Record<ScriptName, Script>;

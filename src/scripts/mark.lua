@@ -2,12 +2,13 @@
 -- Where R is ahead nothing is to be done. Where intents stand their values must not come back, for the unseen write
 -- may be L's last: cont := 1. Otherwise v is dropped. Any lease is dropped, since L may have been read too early.
 
-for i = 1, (#KEYS - 2) / 2 do
-  local data, side = KEYS[1 + 2 * i], KEYS[2 + 2 * i]
+for i = 1, SESSIONS do
+  local data, side, item = keys_of(i)
   local mark = redis.call('GET', side)
   if has_intents(mark) then
     redis.call('SET', side, 'J' .. string.sub(mark, 2))
   elseif not is_dirty(mark) then
-    redis.call('DEL', data, side)
+    redis.call('DEL', side)
+    remove(data, item)
   end
 end

@@ -5,22 +5,14 @@
 --     drop the lease, d := a fresh nonce, answer 'done'. A refusal changes nothing: 'refused'.
 -- (3) Else 'unknown': the caller makes it known by a read. Where there are no intents, mode R never opens one.
 --
--- ARGV: mode, intent, nonce, sid, lease or '', known '1' | '0', verb, then the verb's own arguments.
+-- A set needs no knowledge: where it does not go to L it is R's. As with open, a value is sent only when it is wanted:
+-- the kind 'later' stands for it, and '?' asks for it; nothing has changed then.
+--
+-- ARGV: mode, intent, nonce, sid, lease or '', known '1' | '0', verb, then the verb's own arguments. Answers 'L',
+-- 'unknown', '?', or what the verb answered.
 
-local data, side = KEYS[3], KEYS[4]
-local mode, intent, nonce, sid, lease, known, verb = unpack(ARGV, 2, 8)
-
--- Each verb looks at v, and changes it and answers true, or leaves it and answers false.
-local verbs = {
-  -- expiry: the session lives on until then.
-  touch = function(expiry)
-    if redis.call('EXISTS', data) == 0 then
-      return false
-    end
-    move_expiry(data, expiry)
-    return true
-  end,
-}
+local data, side, item = keys_of(1)
+local mode, intent, nonce, sid, lease, known, verb, kind = unpack(ARGV, 2, 9)
 
 local mark = redis.call('GET', side)
 if (mode == 'L' and not is_dirty(mark)) or (mode == 'R' and has_intents(mark)) then
@@ -28,14 +20,18 @@ if (mode == 'L' and not is_dirty(mark)) or (mode == 'R' and has_intents(mark)) t
   return 'L'
 end
 local is_known = known == '1'
+  or verb == 'set'
   or is_dirty(mark)
   or (lease ~= '' and mark == 'L' .. lease)
   or redis.call('EXISTS', data) == 1
 if not is_known then
   return 'unknown'
 end
-if not verbs[verb](unpack(ARGV, 9)) then
-  return 'refused'
+if kind == 'later' then
+  return '?'
 end
-become_dirty(data, side, mark, nonce, sid)
-return 'done'
+local answer = verbs[verb](data, item, unpack(ARGV, 9))
+if outcome_of(answer) == 'done' then
+  become_dirty(data, side, mark, nonce, sid)
+end
+return answer

@@ -4,9 +4,9 @@
 -- A mode L caller does not send the value at first, since it is hardly ever needed; where it is, '?' asks for it and
 -- nothing has changed.
 --
--- ARGV: mode 'L' | 'R', intent, nonce, sid, kind 'value' | 'none' | 'later', value, expiry.
+-- ARGV: mode 'L' | 'R', intent, nonce, sid, kind 'value'... | 'none' | 'later', value, expiry.
 
-local data, side = KEYS[3], KEYS[4]
+local data, side, item = keys_of(1)
 local mode, intent, nonce, sid, kind, value, expiry = unpack(ARGV, 2)
 
 local mark = redis.call('GET', side)
@@ -17,6 +17,6 @@ end
 if kind == 'later' then
   return '?'
 end
-put(data, kind == 'value' and value, expiry)
+put(data, item, kind, value, expiry)
 become_dirty(data, side, mark, nonce, sid)
 return 'R'

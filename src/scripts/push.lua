@@ -3,8 +3,8 @@
 --
 -- ARGV, two for each session: nonce, sid.
 
-for i = 1, (#ARGV - 1) / 2 do
-  local data, side = KEYS[1 + 2 * i], KEYS[2 + 2 * i]
+for i = 1, SESSIONS do
+  local data, side = keys_of(i)
   local mark = redis.call('GET', side)
   if not has_intents(mark) and not is_dirty(mark) and redis.call('EXISTS', data) == 1 then
     become_dirty(data, side, mark, ARGV[2 * i], ARGV[2 * i + 1])

@@ -8,12 +8,12 @@ local n = #ARGV - 2
 local values = ARGV[n + 2] == 'values'
 local answers = {}
 for i = 1, n do
-  local data, side = KEYS[1 + 2 * i], KEYS[2 + 2 * i]
+  local data, side, item = keys_of(i)
   local mark = redis.call('GET', side)
   if has_intents(mark) then
     answers[i] = { 'L' }
   elseif redis.call('EXISTS', data) == 1 then
-    answers[i] = values and { 'V', redis.call('GET', data), expiry_of(data) } or { 'V' }
+    answers[i] = values and { 'V', redis.call('GET', data), expiry_of(data), kept_in(item) } or { 'V' }
   elseif is_dirty(mark) then
     answers[i] = { 'D' }
   elseif mark then

@@ -4,8 +4,8 @@
 -- ARGV, two for each session: nonce, sid. Answers 1 or 0 for each.
 
 local cleaned = {}
-for i = 1, (#ARGV - 1) / 2 do
-  local side = KEYS[2 + 2 * i]
+for i = 1, SESSIONS do
+  local _, side = keys_of(i)
   if redis.call('GET', side) == 'D' .. ARGV[2 * i] then
     redis.call('DEL', side)
     redis.call('ZREM', KEYS[2], ARGV[2 * i + 1])

@@ -1,5 +1,6 @@
 import { isLive, type Session, type Sid } from "../core/session.js";
 import type { Clock } from "../ports/clock.js";
+import type { CasToken } from "../ports/items.js";
 import type { SealState } from "../ports/redis-records.js";
 
 /** A sidecar that holds nothing but a lease expires after this many milliseconds. */
@@ -8,6 +9,8 @@ export const LEASE_LIFETIME = 30_000;
 /** One record with the protocol's own names. */
 export interface RecordSnapshot {
   readonly v: Session | null;
+  /** The token that was given out for v; 0n for none. */
+  readonly token: CasToken;
   readonly intents: readonly string[];
   readonly cont: boolean;
   readonly d: string | null;
@@ -16,6 +19,7 @@ export interface RecordSnapshot {
 
 interface Stored {
   v: Session | null;
+  token: CasToken;
   intents: readonly string[];
   cont: boolean;
   d: string | null;
@@ -33,18 +37,27 @@ export class MemoryRedis {
   run = 1;
   seal: { migration: string; generation: string; state: SealState; run: number } | null = null;
 
-  constructor(clock: Clock) {
+  /** @param items whether flags and tokens are kept */
+  constructor(
+    clock: Clock,
+    private readonly items = false,
+  ) {
     this.#clock = clock;
   }
 
   record(sid: Sid): RecordSnapshot {
-    const { v, intents, cont, d, lease } = this.#live(sid);
-    return { v, intents, cont, d, lease: lease?.nonce ?? null };
+    const { v, token, intents, cont, d, lease } = this.#live(sid);
+    return { v, token: v === null ? 0n : token, intents, cont, d, lease: lease?.nonce ?? null };
   }
 
-  /** A value that is expired already is none. R has no flags. */
-  setValue(sid: Sid, session: Session | null): void {
-    this.#change(sid, { v: session === null ? null : { ...session, flags: 0 } });
+  /** A value that is expired already is none. Without items R has no flags. */
+  setValue(sid: Sid, session: Session | null, token: CasToken = 0n): void {
+    const kept = session && {
+      value: session.value,
+      flags: this.items ? session.flags : 0,
+      expiresAt: session.expiresAt,
+    };
+    this.#change(sid, { v: kept, token: session === null ? 0n : token });
   }
 
   setIntents(sid: Sid, intents: readonly string[], cont: boolean): void {
@@ -94,6 +107,18 @@ export class MemoryRedis {
     this.#change(sid, { intents: [], cont: false, d: null, lease: null });
   }
 
+  /** What a snapshot on disk would hold. */
+  save(): ReadonlyMap<Sid, unknown> {
+    return new Map([...this.#records].map(([sid, stored]) => [sid, { ...stored }]));
+  }
+
+  /** Puts one record back to what a snapshot holds of it. */
+  load(snapshot: ReadonlyMap<Sid, unknown>, sid: Sid): void {
+    const stored = snapshot.get(sid);
+    if (stored === undefined) this.#records.delete(sid);
+    else this.#records.set(sid, { ...(stored as Stored) });
+  }
+
   emptyOut(): void {
     this.#records.clear();
     this.seal = null;
@@ -104,7 +129,7 @@ export class MemoryRedis {
     const now = this.#clock.now();
     const stored = this.#records.get(sid);
     if (stored === undefined) {
-      return { v: null, intents: [], cont: false, d: null, lease: null, since: 0, destroyed: false };
+      return { v: null, token: 0n, intents: [], cont: false, d: null, lease: null, since: 0, destroyed: false };
     }
     const lease = stored.lease !== null && stored.lease.until > now ? stored.lease : null;
     return { ...stored, v: isLive(stored.v, now) ? stored.v : null, lease };

@@ -1,10 +1,12 @@
 import { type BucketRange, bucketOf, inRange } from "../core/cohort.js";
 import type { Session, Sid } from "../core/session.js";
 import type { Clock } from "../ports/clock.js";
+import type { CasToken, ItemResult } from "../ports/items.js";
 import {
   type ConditionalAnswer,
   type ConditionalVerb,
   type DirtyRecord,
+  type GetsAnswer,
   type LeaseAnswer,
   type Mode,
   type Outcome,
@@ -15,7 +17,15 @@ import {
   type RedisRecords,
   type SealState,
 } from "../ports/redis-records.js";
+import { type Applied, applyVerb } from "./item-rules.js";
 import { MemoryRedis, type RecordSnapshot } from "./memory-redis.js";
+
+export interface MemoryRecordsOptions {
+  readonly clock: Clock;
+  readonly migration: string;
+  /** Whether flags and tokens are kept. Default false. */
+  readonly items?: boolean;
+}
 
 /**
  * The scripts of the protocol, as plainly as they can be written: the reference that the Redis implementation is
@@ -30,13 +40,13 @@ export class MemoryRedisRecords implements RedisRecords {
   trustRestarts = false;
 
   constructor(
-    protected readonly options: { readonly clock: Clock; readonly migration: string },
-    protected readonly redis: MemoryRedis = new MemoryRedis(options.clock),
+    protected readonly options: MemoryRecordsOptions,
+    protected readonly redis: MemoryRedis = new MemoryRedis(options.clock, options.items),
   ) {}
 
   /** Another node's view of the same R, with a trusted generation of its own. */
   another(): this {
-    type Self = new (options: { clock: Clock; migration: string }, redis: MemoryRedis) => this;
+    type Self = new (options: MemoryRecordsOptions, redis: MemoryRedis) => this;
     return new (this.constructor as Self)(this.options, this.redis);
   }
 
@@ -47,9 +57,20 @@ export class MemoryRedisRecords implements RedisRecords {
     this.redis.emptyOut();
   }
 
-  /** R restarts with its data, as another run. */
-  restart(): void {
+  /** R restarts with its data, as another run; of these sids with what a snapshot held. */
+  restart(snapshot: ReadonlyMap<Sid, unknown> = new Map(), aged: readonly Sid[] = []): void {
     this.redis.run++;
+    for (const sid of aged) this.redis.load(snapshot, sid);
+  }
+
+  /** What R would restart with, had it just saved. */
+  save(): ReadonlyMap<Sid, unknown> {
+    return this.redis.save();
+  }
+
+  /** Whether a node that trusts this generation would be answered. */
+  isSealedFor(generation: string): boolean {
+    return this.redis.seal?.generation === generation && this.redis.seal.run === this.redis.run;
   }
 
   /** A record as it stands, for the invariants. */
@@ -106,12 +127,27 @@ export class MemoryRedisRecords implements RedisRecords {
       this.#intend(sid, intent);
       return { answer: "L" };
     }
-    const { v, d, lease: standing } = this.redis.record(sid);
-    if (v === null && d === null && !known && (lease === null || standing !== lease)) return { answer: "unknown" };
-    // The only verb so far: a touch. A refusal changes nothing.
-    if (v === null) return { answer: "R", applied: false };
-    this.#write(sid, { ...v, expiresAt: verb.expiresAt }, dirty);
-    return { answer: "R", applied: true };
+    if (verb.verb !== "set" && !known && !this.knows(sid, lease)) return { answer: "unknown" };
+    const { result, next } = this.#apply(sid, verb);
+    if (next !== undefined) this.#write(sid, next, dirty, next?.token);
+    return { answer: "R", result };
+  }
+
+  async gets(sid: Sid, mode: Mode, lease: string, known: boolean, token: CasToken): Promise<GetsAnswer> {
+    this.#checkSeal();
+    const { v, token: standing, intents, d } = this.redis.record(sid);
+    if (!known) {
+      if (mode === "L" && d !== null) return { from: "dirty" };
+      if (intents.length > 0 || (mode === "L" && v !== null)) return { from: "L", lease: null };
+      if (v === null && d === null) {
+        const answer = await this.read(sid, lease);
+        return { from: "L", lease: answer.from === "L" ? answer.lease : null };
+      }
+    }
+    if (v === null) return { from: "R", item: null };
+    const given = standing === 0n ? token : standing;
+    this.redis.setValue(sid, v, given);
+    return { from: "R", item: { ...v, token: given } };
   }
 
   async close(sid: Sid, intent: string, outcome: Outcome): Promise<void> {
@@ -126,7 +162,8 @@ export class MemoryRedisRecords implements RedisRecords {
     const left = record.intents.filter((id) => id !== intent);
     this.redis.setIntents(sid, left, left.length > 0 && record.cont);
     if (left.length > 0) return;
-    this.redis.setValue(sid, record.cont ? null : valueAfter(outcome, record.v));
+    const after = record.cont ? null : valueAfter(outcome, record.v);
+    this.redis.setValue(sid, after, outcome.kind === "keep" ? record.token : 0n);
   }
 
   async fill(sid: Sid, lease: string, session: Session | null): Promise<boolean> {
@@ -211,22 +248,22 @@ export class MemoryRedisRecords implements RedisRecords {
   }
 
   async setAlone(sid: Sid, session: Session): Promise<void> {
-    this.#checkSeal();
-    this.redis.setValue(sid, session);
+    await this.performAlone(sid, { verb: "set", session });
   }
 
   async touchAlone(sid: Sid, expiresAt: number): Promise<boolean> {
-    this.#checkSeal();
-    const { v } = this.redis.record(sid);
-    if (v !== null) this.redis.setValue(sid, { ...v, expiresAt });
-    return v !== null;
+    return (await this.performAlone(sid, { verb: "touch", expiresAt })).result === "done";
   }
 
   async destroyAlone(sid: Sid): Promise<boolean> {
+    return (await this.performAlone(sid, { verb: "delete", token: 0n })).result === "done";
+  }
+
+  async performAlone(sid: Sid, verb: ConditionalVerb): Promise<ItemResult> {
     this.#checkSeal();
-    const { v } = this.redis.record(sid);
-    this.redis.setValue(sid, null);
-    return v !== null;
+    const { result, next } = this.#apply(sid, verb);
+    if (next !== undefined) this.redis.setValue(sid, next, next?.token);
+    return result;
   }
 
   // --- Administration ---
@@ -239,6 +276,14 @@ export class MemoryRedisRecords implements RedisRecords {
     }
   }
 
+  async *listMarked({ pageSize }: { pageSize: number }): AsyncIterable<Sid[]> {
+    const marked = this.redis.sids().filter((sid) => {
+      const { intents, d, lease } = this.redis.record(sid);
+      return intents.length > 0 || d !== null || lease !== null;
+    });
+    yield* pages(marked, pageSize);
+  }
+
   async *listIntents({ pageSize }: { pageSize: number }): AsyncIterable<{ sid: Sid; intents: string[] }[]> {
     for (const page of pages(this.redis.sids(), pageSize)) {
       const found = page.map((sid) => ({ sid, intents: [...this.redis.record(sid).intents] }));
@@ -247,10 +292,10 @@ export class MemoryRedisRecords implements RedisRecords {
     }
   }
 
-  async drop(buckets: BucketRange): Promise<number> {
+  async drop(buckets: BucketRange, { spareDirty = false }: { spareDirty?: boolean } = {}): Promise<number> {
     let dropped = 0;
     for (const sid of this.redis.sids()) {
-      if (!inRange(bucketOf(sid), buckets)) continue;
+      if (!inRange(bucketOf(sid), buckets) || (spareDirty && this.redis.record(sid).d !== null)) continue;
       if (this.redis.record(sid).v !== null) dropped++;
       this.redis.forget(sid);
     }
@@ -261,13 +306,25 @@ export class MemoryRedisRecords implements RedisRecords {
     for (const sid of this.redis.sids()) this.redis.clearMarks(sid);
   }
 
+  async clearItems(): Promise<void> {
+    for (const sid of this.redis.sids()) {
+      const { v } = this.redis.record(sid);
+      if (v !== null) this.redis.setValue(sid, { ...v, flags: 0 });
+    }
+  }
+
   async seal(): Promise<{ migration: string; generation: string; state: SealState } | null> {
     const { seal } = this.redis;
     return seal === null ? null : { migration: seal.migration, generation: seal.generation, state: seal.state };
   }
 
-  async arm(generation: string, state: SealState): Promise<void> {
-    this.redis.seal = { migration: this.options.migration, generation, state, run: this.redis.run };
+  async hasRestarted(): Promise<boolean> {
+    const { seal, run } = this.redis;
+    return seal !== null && seal.generation === this.generation && seal.run !== run;
+  }
+
+  async arm(generation: string, state: SealState, run = String(this.redis.run)): Promise<void> {
+    this.redis.seal = { migration: this.options.migration, generation, state, run: Number(run) };
   }
 
   async removeSeal(): Promise<void> {
@@ -328,6 +385,17 @@ export class MemoryRedisRecords implements RedisRecords {
     return true;
   }
 
+  /** Whether an R that restarted is believed as it is. */
+  protected acceptsRestart(): boolean {
+    return this.trustRestarts;
+  }
+
+  /** Rule 13: whether what R holds, or does not hold, is the session's state. The lease is one under which L had none. */
+  protected knows(sid: Sid, lease: string | null): boolean {
+    const { v, d, lease: standing } = this.redis.record(sid);
+    return v !== null || d !== null || (lease !== null && standing === lease);
+  }
+
   /** A write ends every copy that is under way. */
   protected dropLease(sid: Sid): void {
     this.redis.lease(sid, null);
@@ -348,8 +416,19 @@ export class MemoryRedisRecords implements RedisRecords {
     if (this.leavesIntent(sid)) this.redis.setIntents(sid, [...intents, intent], cont || overlaps);
   }
 
-  #write(sid: Sid, session: Session | null, dirty: string): void {
-    this.redis.setValue(sid, session);
+  /** A verb on what is there, where R decides. */
+  #apply(sid: Sid, verb: ConditionalVerb): Applied {
+    const { v, token } = this.redis.record(sid);
+    const { newToken = 0n, largest } = verb;
+    return applyVerb(v && { ...v, token }, verb, {
+      token: newToken,
+      asked: newToken !== 0n,
+      ...(largest !== undefined && { largest }),
+    });
+  }
+
+  #write(sid: Sid, session: Session | null, dirty: string, token?: CasToken): void {
+    this.redis.setValue(sid, session, token);
     this.dropLease(sid);
     this.redis.setDirty(sid, dirty);
   }
@@ -361,7 +440,7 @@ export class MemoryRedisRecords implements RedisRecords {
       throw new RedisLost("Redis does not carry the seal of the trusted generation");
     }
     if (seal.run === run) return;
-    if (!this.trustRestarts) throw new RedisLost("Redis restarted or failed over since it was armed");
+    if (!this.acceptsRestart()) throw new RedisLost("Redis restarted or failed over since it was armed");
     this.redis.seal = { ...seal, run };
   }
 }

@@ -21,6 +21,8 @@ export interface RecordsUnderTest {
 }
 
 const HOUR = 3_600_000;
+/** What a verb answers that was carried out and tells nothing else. */
+const DONE = { result: "done", token: 0n, item: null };
 
 export function later(text: string, life = HOUR): Session {
   return { value: Buffer.from(text), flags: 0, expiresAt: Date.now() + life };
@@ -357,41 +359,41 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         const expiresAt = session.expiresAt + 5678;
         const nonce = ids.next();
         const verb = { verb: "touch", expiresAt } as const;
-        expect(await r.openIf(sid, ids.next(), "R", verb, null, false, nonce)).toEqual({ answer: "R", applied: true });
+        expect(await r.openIf(sid, ids.next(), "R", verb, null, false, nonce)).toEqual({ answer: "R", result: DONE });
         expect(await look()).toEqual({
           session: { ...session, expiresAt },
           mark: "dirty",
           intents: [],
           state: `D${nonce}`,
         });
-        expect(await touch("R", NEVER)).toEqual({ answer: "R", applied: true });
+        expect(await touch("R", NEVER)).toEqual({ answer: "R", result: DONE });
         expect((await v())?.expiresAt).toBe(NEVER);
       });
 
       it("in mode L is decided by R while R is ahead", async () => {
         const nonce = await soil(later("ahead"));
-        expect(await touch("L", Date.now() + 2 * HOUR)).toEqual({ answer: "R", applied: true });
+        expect(await touch("L", Date.now() + 2 * HOUR)).toEqual({ answer: "R", result: DONE });
         expect((await look()).state).not.toBe(`D${nonce}`);
       });
 
       it("destroys by a time that has passed", async () => {
         await store(later("touched"));
-        expect(await touch("R", Date.now() - 1)).toEqual({ answer: "R", applied: true });
+        expect(await touch("R", Date.now() - 1)).toEqual({ answer: "R", result: DONE });
         expect(await look()).toMatchObject({ session: null, mark: "dirty" });
       });
 
       it("is refused, and changes nothing, where the session is known to be absent", async () => {
         const nonce = await soil(null);
-        expect(await touch("R", Date.now() + HOUR)).toEqual({ answer: "R", applied: false });
+        expect(await touch("R", Date.now() + HOUR)).toEqual({ answer: "R", result: { result: "absent" } });
         expect((await look()).state).toBe(`D${nonce}`);
       });
 
       it("takes absence for knowledge under the lease that L was read with, and in full-redis", async () => {
         const under = await lease();
-        expect(await touch("R", Date.now() + HOUR, under)).toEqual({ answer: "R", applied: false });
+        expect(await touch("R", Date.now() + HOUR, under)).toEqual({ answer: "R", result: { result: "absent" } });
         expect((await look()).state).toBe(`L${under}`);
         await test.expireLease(sid);
-        expect(await touch("R", Date.now() + HOUR, null, true)).toEqual({ answer: "R", applied: false });
+        expect(await touch("R", Date.now() + HOUR, null, true)).toEqual({ answer: "R", result: { result: "absent" } });
         expect((await look()).mark).toBe("none");
       });
 

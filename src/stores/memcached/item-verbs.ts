@@ -3,10 +3,13 @@ import { FerryError } from "../../errors.js";
 import type { CasToken, Item, ItemResult, ItemStore, ItemVerb, ItemWishes } from "../../ports/items.js";
 import { toExptime } from "./expiry.js";
 import { first, keyTooLong, noRoom } from "./failures.js";
-import { deleteCommand, fitsIn, hit, itemOf, metPlaceholder, refusal, restoreCommand, tooLarge } from "./items.js";
+import { deleteCommand, hit, itemOf, metPlaceholder, refusal, restoreCommand, roomFor, tooLarge } from "./items.js";
 import type { MemcachedLink } from "./link.js";
 import type { Place } from "./places.js";
-import { type Command, flag, isNoNumber, metaArithmetic, metaGet, metaSet, type Reply } from "./protocol.js";
+import { type Command, FLUSH_ALL, flag, isNoNumber, metaArithmetic, metaGet, metaSet, type Reply } from "./protocol.js";
+
+/** memcached's `-I`, where it was not asked. */
+const DEFAULT_ITEM_SIZE = 1024 * 1024;
 
 /** So often a verb begins anew because the item changed between its look and its act. */
 const TRIES = 16;
@@ -20,6 +23,7 @@ const TRIES = 16;
  */
 export class MemcachedItems implements ItemStore {
   constructor(
+    private readonly links: readonly MemcachedLink[],
     private readonly placeOf: (sid: Sid) => Place | null,
     private readonly options: { readonly placeholders: boolean },
   ) {}
@@ -52,6 +56,18 @@ export class MemcachedItems implements ItemStore {
       }),
     );
     return found;
+  }
+
+  /** Empties the servers. */
+  async flush(): Promise<void> {
+    const replies = await Promise.all(this.links.map((link) => link.write([FLUSH_ALL])));
+    for (const [reply] of replies) if (reply!.code !== "OK") throw refusal(reply!);
+  }
+
+  /** Bytes of the longest value that memcached takes; as it does by default, where it was not asked yet. */
+  largest(sid: Sid, flags: number): number {
+    const place = this.placeOf(sid);
+    return place === null ? 0 : roomFor(place.key, flags, place.link.facts?.itemSizeMax ?? DEFAULT_ITEM_SIZE);
   }
 
   async perform(sid: Sid, verb: ItemVerb, wishes: ItemWishes): Promise<ItemResult> {
@@ -235,7 +251,7 @@ function done(reply: Reply): ItemResult {
 /** Before anything is sent: whatever the mode, an `ms` that memcached refuses would take the old item with it. */
 async function assertFits({ link, key }: Place, session: Pick<Session, "value" | "flags">): Promise<void> {
   const { itemSizeMax } = link.facts ?? (await link.connection()).facts;
-  if (!fitsIn(key, session, itemSizeMax)) throw tooLarge(itemSizeMax);
+  if (session.value.length > roomFor(key, session.flags, itemSizeMax)) throw tooLarge(itemSizeMax);
 }
 
 function busy(): FerryError {

@@ -96,12 +96,12 @@ export function assertFits(key: Key, session: Session, itemSizeMax: number, kind
       remedy: "Store a value of at least one byte: an empty item is nobody's session.",
     });
   }
-  if (!fitsIn(key, session, itemSizeMax)) throw tooLarge(itemSizeMax);
+  if (session.value.length > roomFor(key, session.flags, itemSizeMax)) throw tooLarge(itemSizeMax);
 }
 
-/** Where an encoded key is longer than the key itself, an item that would just fit counts as too large. */
-export function fitsIn(key: Key, { value, flags }: Pick<Session, "value" | "flags">, itemSizeMax: number): boolean {
-  return ITEM_OVERHEAD + (flags === 0 ? 0 : FLAGS_OVERHEAD) + key.token.length + value.length <= itemSizeMax;
+/** Bytes that a value may have; somewhat fewer than is true where an encoded key is longer than the key itself. */
+export function roomFor(key: Key, flags: number, itemSizeMax: number): number {
+  return itemSizeMax - ITEM_OVERHEAD - (flags === 0 ? 0 : FLAGS_OVERHEAD) - key.token.length;
 }
 
 export function tooLarge(itemSizeMax: number): FerryError {

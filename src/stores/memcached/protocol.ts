@@ -26,7 +26,19 @@ export class ProtocolViolation extends Error {
 }
 
 const REFUSALS: readonly string[] = ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"];
-const CODES: ReadonlySet<string> = new Set(["HD", "VA", "EN", "NF", "NS", "EX", "STAT", "END", "VERSION", ...REFUSALS]);
+const CODES: ReadonlySet<string> = new Set([
+  "HD",
+  "VA",
+  "EN",
+  "NF",
+  "NS",
+  "EX",
+  "STAT",
+  "END",
+  "VERSION",
+  "OK",
+  ...REFUSALS,
+]);
 
 const LONGEST_LINE = 8_192;
 /** memcached's own limit for an item (`-I`). */
@@ -212,11 +224,14 @@ export function metaDelete(key: Key, flags = ""): Command {
   return { line: `md ${keyed(key)}${flags === "" ? "" : ` ${flags}`}\r\n`, value: null, many: false, fits };
 }
 
-/** `ma`. VA with the number, else NF, NS, EX, or what `isNoNumber` tells. */
+/**
+ * `ma`. VA with the number, else NF, NS, EX, or what `isNoNumber` tells. What is wanted stands last: an item that the
+ * command makes has its expiry only from where `N` stands.
+ */
 export function metaArithmetic(key: Key, flags: string, wanted: "v" | "vc" | "vt" | "vtc"): Command {
   const { text, answers } = shapeOf(wanted);
   return {
-    line: `ma ${keyed(key)}${text} ${flags}\r\n`,
+    line: `ma ${keyed(key)} ${flags}${text}\r\n`,
     value: null,
     many: false,
     fits: (reply) => answers(reply) || REFUSED.has(reply.code),
@@ -236,6 +251,8 @@ const lineOf = (text: string, codes: readonly string[]): Command => ({
 });
 
 export const VERSION: Command = lineOf("version", ["VERSION"]);
+
+export const FLUSH_ALL: Command = lineOf("flush_all", ["OK"]);
 
 /** `stats`, or `stats settings` and the like. */
 export function stats(which = ""): Command {

@@ -72,12 +72,12 @@ export class MemcachedLegacyStore implements LegacyStore {
 
   /** memcached's verbs on the sessions of this store, over its connections. */
   verbs(): MemcachedItems {
-    return new MemcachedItems((sid) => this.#places.of(sid), { placeholders: true });
+    return new MemcachedItems(this.#places.links, (sid) => this.#places.of(sid), { placeholders: true });
   }
 
   /** The same on any key of these servers, without the prefix. A key is told byte by byte, one character for each. */
   bypass(): MemcachedItems {
-    return new MemcachedItems((key) => this.#places.ofRawKey(key), { placeholders: false });
+    return new MemcachedItems(this.#places.links, (key) => this.#places.ofRawKey(key), { placeholders: false });
   }
 
   /** Our ends of the open connections: what another node hands to `disconnectNode`. */

@@ -28,6 +28,13 @@ export class RedisAdministration {
     }
   }
 
+  async *listMarked({ pageSize }: { pageSize: number }): AsyncIterable<Sid[]> {
+    for await (const keys of this.#scan(this.names.sidePattern, pageSize)) {
+      const sids = keys.map((key) => this.names.sidOfSide(key)).filter((sid) => sid !== null);
+      if (sids.length > 0) yield sids;
+    }
+  }
+
   async *listIntents({ pageSize }: { pageSize: number }): AsyncIterable<{ sid: Sid; intents: string[] }[]> {
     for await (const keys of this.#scan(this.names.sidePattern, pageSize)) {
       const marks = listOf(await this.#send("MGET", ...keys), keys.length).map(bytesOrNull);
@@ -41,11 +48,16 @@ export class RedisAdministration {
     }
   }
 
-  async drop(buckets: BucketRange): Promise<number> {
-    const isIn = (sid: Sid | null): boolean => sid !== null && inRange(bucketOf(sid), buckets);
-    const dropped = await this.#unlink(this.names.dataPattern, (key) => isIn(this.names.sidOfData(key)));
-    await this.#unlink(this.names.sidePattern, (key) => isIn(this.names.sidOfSide(key)));
-    await this.#forgetDirty(buckets);
+  async drop(buckets: BucketRange, { spareDirty = false }: { spareDirty?: boolean } = {}): Promise<number> {
+    const spared = spareDirty ? await this.#dirtyIn(buckets) : new Set<Sid>();
+    const isMeant = (sid: Sid | null): boolean => sid !== null && inRange(bucketOf(sid), buckets) && !spared.has(sid);
+    const dropped = await this.#unlink(this.names.dataPattern, (key) => isMeant(this.names.sidOfData(key)));
+    await this.#unlink(this.names.sidePattern, (key) => isMeant(this.names.sidOfSide(key)));
+    if (this.names.items) await this.#unlink(this.names.itemPattern, (key) => isMeant(this.names.sidOfItem(key)));
+    if (spareDirty) return dropped;
+    if (buckets[0] <= ALL_BUCKETS[0] && buckets[1] >= ALL_BUCKETS[1])
+      await this.#send("UNLINK", this.names.dirtyIndex());
+    else for await (const sids of this.#dirtyPages(buckets)) await this.#send("ZREM", this.names.dirtyIndex(), ...sids);
     return dropped;
   }
 
@@ -54,21 +66,22 @@ export class RedisAdministration {
     await this.#send("UNLINK", this.names.dirtyIndex());
   }
 
+  async clearItems(): Promise<void> {
+    await this.#unlink(this.names.itemPattern, (key) => this.names.sidOfItem(key) !== null);
+  }
+
   async seal(): Promise<{ migration: string; generation: string; state: SealState } | null> {
     const text = await this.#send("GET", this.names.seal());
     const seal = text === null ? null : decodeSeal(String(text));
     return seal === null ? null : { migration: seal.migration, generation: seal.generation, state: seal.state };
   }
 
-  async arm(generation: string, state: SealState): Promise<void> {
+  async arm(generation: string, state: SealState, run?: string): Promise<void> {
     const { migration, prefix } = this.names;
-    await this.link.run(this.limits.batch, ({ connection }) =>
-      connection.send(
-        "SET",
-        this.names.seal(),
-        encodeSeal({ generation, run: connection.run, state, migration, prefix }),
-      ),
-    );
+    await this.link.run(this.limits.batch, ({ connection }) => {
+      const seal = encodeSeal({ generation, run: run ?? connection.run, state, migration, prefix });
+      return connection.send("SET", this.names.seal(), seal);
+    });
   }
 
   async removeSeal(limits = this.limits.batch): Promise<void> {
@@ -121,19 +134,23 @@ export class RedisAdministration {
     return removed;
   }
 
-  async #forgetDirty(buckets: BucketRange): Promise<void> {
-    const index = this.names.dirtyIndex();
-    if (buckets[0] <= ALL_BUCKETS[0] && buckets[1] >= ALL_BUCKETS[1]) {
-      await this.#send("UNLINK", index);
-      return;
-    }
+  async #dirtyIn(buckets: BucketRange): Promise<Set<Sid>> {
+    const dirty = new Set<Sid>();
+    for await (const sids of this.#dirtyPages(buckets)) for (const sid of sids) dirty.add(sid);
+    return dirty;
+  }
+
+  /** What the dirty index names in these buckets; never an empty page. */
+  async *#dirtyPages(buckets: BucketRange): AsyncIterable<Sid[]> {
     let cursor = "0";
     do {
-      const page = pageOf(await this.#send("ZSCAN", index, cursor, "COUNT", PAGE));
+      const answer = await this.#send("ZSCAN", this.names.dirtyIndex(), cursor, "COUNT", PAGE);
+      const page = pageOf(answer);
       cursor = page.cursor;
       // Members and scores take turns.
-      const meant = page.found.filter((member, i) => i % 2 === 0 && inRange(bucketOf(member.toString()), buckets));
-      if (meant.length > 0) await this.#send("ZREM", index, ...meant);
+      const sids = page.found.filter((_, i) => i % 2 === 0).map(String);
+      const within = sids.filter((sid) => inRange(bucketOf(sid), buckets));
+      if (within.length > 0) yield within;
     } while (cursor !== "0");
   }
 }

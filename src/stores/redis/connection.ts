@@ -18,6 +18,8 @@ export interface ConnectionOptions {
   readonly connectTimeout: number;
   /** A connection on which a command waits so long for any answer at all is taken for broken. */
   readonly stallTimeout: number;
+  /** Whether the scripts keep flags and tokens. */
+  readonly items: boolean;
 }
 
 export type Argument = string | Buffer | number;
@@ -87,14 +89,14 @@ export class Connection {
       throw new Error("The fence refused a new connection to Redis.", { cause });
     }
     try {
-      return await Connection.#identify(redis, options.shown);
+      return await Connection.#identify(redis, options);
     } catch (error) {
       redis.disconnect();
       throw connectionFailure(failure ?? error, options.shown);
     }
   }
 
-  static async #identify(redis: Redis, shown: string): Promise<Connection> {
+  static async #identify(redis: Redis, { shown, items }: ConnectionOptions): Promise<Connection> {
     const info = parseInfo(String(await redis.info()));
     const run = info.get("run_id");
     const version = info.get("redis_version");
@@ -113,7 +115,7 @@ export class Connection {
     }
     if (info.get("loading") === "1") throw new Error("it is still loading its data");
     if (info.get("role") === "slave") throw new Error("it is a replica");
-    const scripts = scriptsFor(isAtLeast(version, 7, 0));
+    const scripts = scriptsFor(isAtLeast(version, 7, 0), items);
     // A server that refuses this still learns each script when it is first called.
     await Promise.allSettled(Object.values(scripts).map(({ text }) => redis.script("LOAD", text)));
     return new Connection(redis, run, version, scripts);

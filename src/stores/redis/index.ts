@@ -20,6 +20,11 @@ export interface RedisRecordsOptions {
   readonly migration: string;
   readonly node: string;
   readonly fence: Fence;
+  /**
+   * Where memcached's clients are served: flags and tokens are kept. `flags` are those that need no key of their own,
+   * since most items have them. The same for every node of a migration, jobs included.
+   */
+  readonly items?: { readonly flags: number };
   /** How many replicas must have a write before it is answered; 0 for none. */
   readonly wait?: Replication;
   /** Milliseconds. */
@@ -46,13 +51,13 @@ export interface RedisRecordsOptions {
  */
 export async function openRedisRecords(options: RedisRecordsOptions): Promise<RedisRecords> {
   const { call = 5_000, batch = 10_000, open = 1_000 } = options.deadlines ?? {};
-  const names = new KeyNames(options.prefix, options.migration);
+  const names = new KeyNames(options.prefix, options.migration, options.items !== undefined);
   const connection = connectionOf(options);
   const openLink = () => new Link(() => Connection.open(connection));
   const link = openLink();
   const limits = { call: { deadline: call, hold: true }, batch: { deadline: batch, hold: true } };
   const wait = options.wait ?? { open: 0, destroy: 0 };
-  const records = new RedisScripts(names, link, limits, new Lanes(openLink), wait);
+  const records = new RedisScripts(names, link, limits, new Lanes(openLink), wait, options.items?.flags ?? 0);
 
   const failure = await Promise.race([link.first, after(open)]);
   if (failure instanceof FerryError) {
@@ -74,7 +79,8 @@ function connectionOf(options: RedisRecordsOptions): ConnectionOptions {
   const { connect = 2_000, stall = 3_000 } = options.deadlines ?? {};
   const server = serverOf(options);
   const { node, fence } = options;
-  return { server, shown: shownServer(server), node, fence, connectTimeout: connect, stallTimeout: stall };
+  const items = options.items !== undefined;
+  return { server, shown: shownServer(server), node, fence, connectTimeout: connect, stallTimeout: stall, items };
 }
 
 function serverOf({ url, tls }: RedisRecordsOptions): RedisOptions {

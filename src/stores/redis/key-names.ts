@@ -3,7 +3,7 @@ import type { Sid } from "../../core/session.js";
 import { FerryError } from "../../errors.js";
 
 /** What begins like this is ours, whatever the prefix of the sessions is: marks and seals, and the control store. */
-const RESERVED = ["sf:", "{sf:"];
+export const RESERVED = ["sf:", "{sf:"];
 
 /**
  * How keys are called in R; nothing else knows. A session's own key is the prefix with the sid, exactly as a plain
@@ -17,12 +17,15 @@ export class KeyNames {
   readonly #seal: string;
   readonly #dirty: string;
   readonly #sides: string;
+  readonly #items: string;
   /** Whether a session's own key might begin as ours do. */
   readonly #overlaps: boolean;
 
   constructor(
     readonly prefix: string,
     readonly migration: string,
+    /** Whether sessions have item keys: flags and tokens of memcached's clients. */
+    readonly items = false,
   ) {
     if (!/^[A-Za-z0-9_-]+$/.test(migration)) {
       throw new FerryError("CONFIG_INVALID", "`migration` must be of letters, digits, - and _ only.");
@@ -34,6 +37,7 @@ export class KeyNames {
     this.#seal = `sf:${migration}:seal`;
     this.#dirty = `sf:${migration}:dirty`;
     this.#sides = `sf:${migration}:s:`;
+    this.#items = `sf:${migration}:i:`;
   }
 
   seal(): string {
@@ -56,10 +60,17 @@ export class KeyNames {
     return this.#sides + this.data(sid);
   }
 
-  /** The keys of a script: seal, dirty index, then own key and sidecar of each session. */
+  item(sid: Sid): string {
+    return this.#items + this.data(sid);
+  }
+
+  /** The keys of a script: seal, dirty index, then own key, sidecar and, with items, item key of each session. */
   ofScript(sids: readonly Sid[]): string[] {
     const keys = [this.seal(), this.dirtyIndex()];
-    for (const sid of sids) keys.push(this.data(sid), this.side(sid));
+    for (const sid of sids) {
+      keys.push(this.data(sid), this.side(sid));
+      if (this.items) keys.push(this.item(sid));
+    }
     return keys;
   }
 
@@ -70,6 +81,10 @@ export class KeyNames {
 
   get sidePattern(): string {
     return `${escapeGlob(this.#sides + this.prefix)}*`;
+  }
+
+  get itemPattern(): string {
+    return `${escapeGlob(this.#items + this.prefix)}*`;
   }
 
   /** The sid of a session's own key, or null for a key that is none. */
@@ -83,9 +98,18 @@ export class KeyNames {
 
   /** The sid of a sidecar, or null for a key that is none. */
   sidOfSide(key: Buffer): Sid | null {
-    const sides = Buffer.from(this.#sides);
-    if (key.length < sides.length || !key.subarray(0, sides.length).equals(sides)) return null;
-    return this.sidOfData(key.subarray(sides.length));
+    return this.#sidBehind(this.#sides, key);
+  }
+
+  /** The sid of an item key, or null for a key that is none. */
+  sidOfItem(key: Buffer): Sid | null {
+    return this.#sidBehind(this.#items, key);
+  }
+
+  #sidBehind(start: string, key: Buffer): Sid | null {
+    const before = Buffer.from(start);
+    if (key.length < before.length || !key.subarray(0, before.length).equals(before)) return null;
+    return this.sidOfData(key.subarray(before.length));
   }
 }
 

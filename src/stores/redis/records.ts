@@ -1,9 +1,11 @@
 import type { Session, Sid } from "../../core/session.js";
+import type { CasToken, ItemResult } from "../../ports/items.js";
 import {
   type CallLimits,
   type ConditionalAnswer,
   type ConditionalVerb,
   type DirtyRecord,
+  type GetsAnswer,
   type LeaseAnswer,
   type Mode,
   type Outcome,
@@ -16,14 +18,15 @@ import type { ScriptName } from "../../scripts/index.js";
 import { RedisAdministration } from "./administration.js";
 import type { Argument, Connection } from "./connection.js";
 import { SealMismatch } from "./failures.js";
+import { ItemKeys, tokenBytes } from "./item-keys.js";
 import type { KeyNames } from "./key-names.js";
 import type { Lanes } from "./lanes.js";
 import type { Call, Link } from "./link.js";
 import {
   bytesOrNull,
   dirtyNonceOf,
-  expiryArgument,
   flagOf,
+  getsAnswerOf,
   leaseAnswerOf,
   listOf,
   millisecondsOf,
@@ -37,7 +40,8 @@ import {
   wholeOf,
   wordOf,
 } from "./replies.js";
-import { decodeSeal, encodeSeal, sealBeginning } from "./seal.js";
+import { decodeSeal, encodeSeal, type Seal, sealBeginning } from "./seal.js";
+import { hasValue, resultOf, verbArguments } from "./verbs.js";
 
 /** Sessions in one script call: it holds R up for everybody else while it runs. */
 const BATCH = 200;
@@ -52,6 +56,7 @@ export interface Replication {
 export class RedisScripts extends RedisAdministration implements RedisRecords {
   generation = "";
   trustRestarts = false;
+  readonly #items: ItemKeys;
 
   constructor(
     names: KeyNames,
@@ -59,8 +64,10 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     limits: { readonly call: CallLimits; readonly batch: CallLimits },
     private readonly lanes: Lanes,
     private readonly wait: Replication,
+    usualFlags = 0,
   ) {
     super(names, link, limits);
+    this.#items = new ItemKeys(names.items, usualFlags);
   }
 
   /** A hit, a dirty absence and open intents take native commands; only a lease takes the script. */
@@ -71,12 +78,18 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
       if (session !== null || (tag === TAG.D && !torn)) return { from: "R", session };
       call.check();
       const [reply] = listOf(await this.#script(call, "read", [sid], [lease, "values"]), 1);
-      return readAnswerOf(reply);
+      return readAnswerOf(reply, this.#items);
     });
   }
 
   async readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]> {
-    return this.#batch("read", sids, readAnswerOf, (i) => [leases[i]!], ["values"]);
+    return this.#batch(
+      "read",
+      sids,
+      (reply) => readAnswerOf(reply, this.#items),
+      (i) => [leases[i]!],
+      ["values"],
+    );
   }
 
   async leaseMany(sids: readonly Sid[], leases: readonly string[]): Promise<LeaseAnswer[]> {
@@ -91,7 +104,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     dirty: string,
     limits = this.limits.call,
   ): Promise<Mode> {
-    const written = sessionArguments(session);
+    const written = sessionArguments(session, this.#items);
     return this.#replicating(session === null ? "destroy" : "open", limits, async (call) => {
       const first = mode === "L" ? ["later", "", ""] : written;
       const answer = await this.#script(call, "open", [sid], [mode, intent, dirty, sid, ...first]);
@@ -112,21 +125,43 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     dirty: string,
     limits = this.limits.call,
   ): Promise<ConditionalAnswer> {
-    return this.#replicating("open", limits, async (call) => {
-      const args = [mode, intent, dirty, sid, lease ?? "", known ? 1 : 0, verb.verb, expiryArgument(verb.expiresAt)];
-      const answer = wordOf(await this.#script(call, "open-if", [sid], args), ["L", "unknown", "done", "refused"]);
-      if (answer === "L" || answer === "unknown") return { answer };
-      return { answer: "R", applied: answer === "done" };
+    return this.#replicating(verb.verb === "delete" ? "destroy" : "open", limits, async (call) => {
+      const begin = [mode, intent, dirty, sid, lease ?? "", known ? 1 : 0];
+      const run = (sends: boolean) =>
+        this.#script(call, "open-if", [sid], [...begin, ...verbArguments(verb, this.#items, sends)]);
+      let answer = await run(mode === "R" || !hasValue(verb));
+      let word = Buffer.isBuffer(answer) ? answer.toString() : "";
+      if (word === "?") {
+        call.check();
+        answer = await run(true);
+        word = Buffer.isBuffer(answer) ? answer.toString() : "";
+      }
+      if (word === "L" || word === "unknown") return { answer: word };
+      return { answer: "R", result: resultOf(answer, verb, this.#items) };
     });
   }
 
+  async gets(
+    sid: Sid,
+    mode: Mode,
+    lease: string,
+    known: boolean,
+    token: CasToken,
+    limits = this.limits.call,
+  ): Promise<GetsAnswer> {
+    const args = [mode, lease, known ? 1 : 0, tokenBytes(token), this.#items.usualBytes];
+    return this.#sealed(limits, async (call) =>
+      getsAnswerOf(await this.#script(call, "gets", [sid], args), this.#items),
+    );
+  }
+
   async close(sid: Sid, intent: string, outcome: Outcome, limits = this.limits.call): Promise<void> {
-    const written = outcomeArguments(outcome);
+    const written = outcomeArguments(outcome, this.#items);
     await this.#sealed(limits, (call) => this.#script(call, "close", [sid], [intent, ...written]));
   }
 
   async fill(sid: Sid, lease: string, session: Session | null, limits = this.limits.call): Promise<boolean> {
-    const written = sessionArguments(session);
+    const written = sessionArguments(session, this.#items);
     return this.#sealed(limits, async (call) => {
       const [filled] = listOf(await this.#script(call, "fill", [sid], [lease, ...written]), 1);
       return flagOf(filled);
@@ -134,7 +169,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   async fillMany(fills: readonly { sid: Sid; lease: string; session: Session | null }[]): Promise<boolean[]> {
-    const written = fills.map(({ lease, session }) => [lease, ...sessionArguments(session)]);
+    const written = fills.map(({ lease, session }) => [lease, ...sessionArguments(session, this.#items)]);
     return this.#batch("fill", sidsOf(fills), flagOf, (i) => written[i]!);
   }
 
@@ -143,7 +178,12 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   async dirtyRecords(sids: readonly Sid[]): Promise<DirtyRecord[]> {
-    const views = await this.#batch("view", sids, viewReplyOf, () => []);
+    const views = await this.#batch(
+      "view",
+      sids,
+      (reply) => viewReplyOf(reply, this.#items),
+      () => [],
+    );
     return views.map(({ mark, session }, i) => {
       const nonce = dirtyNonceOf(mark);
       return { sid: sids[i]!, nonce, session: nonce === null ? null : session };
@@ -188,7 +228,12 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   async view(sids: readonly Sid[]): Promise<RecordView[]> {
-    return this.#batch("view", sids, viewOf, () => []);
+    return this.#batch(
+      "view",
+      sids,
+      (reply) => viewOf(reply, this.#items),
+      () => [],
+    );
   }
 
   async readAlone(sid: Sid, limits = this.limits.call): Promise<Session | null> {
@@ -196,18 +241,30 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   async setAlone(sid: Sid, session: Session, limits = this.limits.call): Promise<void> {
-    const [, value, expiry] = sessionArguments(session);
-    await this.#replicating("open", limits, (call) => this.#script(call, "alone", [sid], ["set", value, expiry]));
+    await this.performAlone(sid, { verb: "set", session }, limits);
   }
 
   async touchAlone(sid: Sid, expiresAt: number, limits = this.limits.call): Promise<boolean> {
-    const args = ["touch", "", expiryArgument(expiresAt)];
-    return (await this.#replicating("open", limits, (call) => this.#script(call, "alone", [sid], args))) === 1;
+    return (await this.performAlone(sid, { verb: "touch", expiresAt }, limits)).result === "done";
   }
 
   async destroyAlone(sid: Sid, limits = this.limits.call): Promise<boolean> {
-    const args = ["destroy", "", ""];
-    return (await this.#replicating("destroy", limits, (call) => this.#script(call, "alone", [sid], args))) === 1;
+    return (await this.performAlone(sid, { verb: "delete", token: 0n }, limits)).result === "done";
+  }
+
+  async performAlone(sid: Sid, verb: ConditionalVerb, limits = this.limits.call): Promise<ItemResult> {
+    const args = verbArguments(verb, this.#items, true);
+    return this.#replicating(verb.verb === "delete" ? "destroy" : "open", limits, async (call) =>
+      resultOf(await this.#script(call, "alone", [sid], args), verb, this.#items),
+    );
+  }
+
+  async hasRestarted(): Promise<boolean> {
+    return this.link.run(this.limits.call, async ({ connection }) => {
+      const text = await connection.send("GET", this.names.seal());
+      const seal = text === null ? null : decodeSeal(String(text));
+      return seal !== null && this.#isOurs(seal) && seal.run !== connection.run;
+    });
   }
 
   async ping(limits = this.limits.call): Promise<void> {
@@ -228,13 +285,12 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
    */
   async #look({ connection }: Call, sid: Sid): Promise<{ tag: number; session: Session | null; torn: boolean }> {
     const data = this.names.data(sid);
-    const [found, expiry] = await Promise.all([
-      connection.send("MGET", data, this.names.side(sid), this.names.seal()),
-      expiryOf(connection, data),
-    ]);
-    const [value, mark, seal] = listOf(found, 3);
+    const keys = [data, this.names.side(sid), this.names.seal()];
+    if (this.names.items) keys.push(this.names.item(sid));
+    const [found, expiry] = await Promise.all([connection.send("MGET", ...keys), expiryOf(connection, data)]);
+    const [value, mark, seal, kept] = listOf(found, keys.length);
     this.#expectSeal(connection, seal);
-    const session = sessionOf(value, expiry);
+    const session = sessionOf(value, expiry, this.#items.flagsIn(bytesOrNull(kept)));
     return { tag: bytesOrNull(mark)?.[0] ?? 0, session, torn: value !== null && session === null };
   }
 
@@ -302,10 +358,14 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     const text = await connection.send("GET", this.names.seal());
     call.check();
     const seal = text === null ? null : decodeSeal(String(text));
-    if (seal === null || seal.generation !== this.generation || seal.prefix !== this.names.prefix) return false;
+    if (seal === null || !this.#isOurs(seal)) return false;
     const next = encodeSeal({ ...seal, run: connection.run });
     await connection.script("reseal", [this.names.seal()], [String(text), next], () => call.check());
     return true;
+  }
+
+  #isOurs({ generation, prefix }: Seal): boolean {
+    return generation === this.generation && prefix === this.names.prefix;
   }
 
   #expectSeal(connection: Connection, seal: unknown): void {

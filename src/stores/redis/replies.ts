@@ -1,26 +1,39 @@
 import { ID_LENGTH } from "../../core/ids.js";
 import { NEVER, type Session } from "../../core/session.js";
 import { FerryError } from "../../errors.js";
-import type { LeaseAnswer, Outcome, ReadAnswer, RecordView } from "../../ports/redis-records.js";
+import type { CasToken, Item } from "../../ports/items.js";
+import type { GetsAnswer, LeaseAnswer, Outcome, ReadAnswer, RecordView } from "../../ports/redis-records.js";
 import { NoAnswer } from "./failures.js";
+
+import type { ItemKeys } from "./item-keys.js";
 
 /** What one string of R may hold. */
 const LARGEST_VALUE = 512 * 1024 * 1024;
 
-/** The kind, value and expiry that the scripts take for a session or none. */
-export function sessionArguments(session: Session | null): [kind: string, value: Buffer | string, expiry: string] {
+/**
+ * The kind, value and expiry that the scripts take for a session or none. With items the kind carries what the item key
+ * is to hold.
+ */
+export function sessionArguments(
+  session: Session | null,
+  items: ItemKeys,
+  token: CasToken = 0n,
+): [kind: Buffer | string, value: Buffer | string, expiry: string] {
   if (session === null) return ["none", "", ""];
   if (session.value.length > LARGEST_VALUE) {
     throw new FerryError("VALUE_TOO_LARGE", "A session is larger than the 512 MB that Redis takes.");
   }
-  return ["value", session.value, expiryArgument(session.expiresAt)];
+  return [items.kindOf(session.flags, token), session.value, expiryArgument(session.expiresAt)];
 }
 
 /** The kind, value and expiry that `close` takes. */
-export function outcomeArguments(outcome: Outcome): [kind: string, value: Buffer | string, expiry: string] {
+export function outcomeArguments(
+  outcome: Outcome,
+  items: ItemKeys,
+): [kind: Buffer | string, value: Buffer | string, expiry: string] {
   switch (outcome.kind) {
     case "value":
-      return sessionArguments(outcome.session);
+      return sessionArguments(outcome.session, items);
     case "keep":
       return outcome.expiresAt === undefined ? ["keep", "", ""] : ["keep-until", "", expiryArgument(outcome.expiresAt)];
     default:
@@ -70,25 +83,42 @@ export function pageOf(reply: unknown): { cursor: string; found: Buffer[] } {
 }
 
 /** @param expiry milliseconds since the epoch, -1 for never, -2 where there is no key. */
-export function sessionOf(value: unknown, expiry: unknown): Session | null {
+export function sessionOf(value: unknown, expiry: unknown, flags: number): Session | null {
   const [bytes, at] = [bytesOrNull(value), wholeOf(expiry, -2)];
   if (bytes === null || at === -2) return null;
-  return { value: bytes, flags: 0, expiresAt: at === -1 ? NEVER : at };
+  return { value: bytes, flags, expiresAt: at === -1 ? NEVER : at };
 }
 
 /** What the read script answers for one session. */
-export function readAnswerOf(reply: unknown): ReadAnswer {
-  const [tag, first, expiry] = listOf(reply);
-  switch (wordOf(tag, ["V", "D", "T", "L"])) {
+export function readAnswerOf(reply: unknown, items: ItemKeys): ReadAnswer {
+  const answer = getsAnswerOf(reply, items);
+  if (answer.from === "dirty") throw new NoAnswer();
+  if (answer.from === "L" || answer.item === null) return answer.from === "L" ? answer : { from: "R", session: null };
+  const { value, flags, expiresAt } = answer.item;
+  return { from: "R", session: { value, flags, expiresAt } };
+}
+
+/** As the gets script answers: also that R is ahead. */
+export function getsAnswerOf(reply: unknown, items: ItemKeys): GetsAnswer {
+  const [tag, first, expiry, kept] = listOf(reply);
+  switch (wordOf(tag, ["V", "D", "T", "L", "B"])) {
     case "V":
-      return { from: "R", session: sessionOf(first, expiry) };
+      return { from: "R", item: itemOf(first, expiry, kept, items) };
     case "D":
-      return { from: "R", session: null };
+      return { from: "R", item: null };
     case "T":
       return { from: "L", lease: bytesOf(first).toString() };
     case "L":
       return { from: "L", lease: null };
+    case "B":
+      return { from: "dirty" };
   }
+}
+
+export function itemOf(value: unknown, expiry: unknown, kept: unknown, items: ItemKeys): Item | null {
+  const bytes = bytesOrNull(kept);
+  const session = sessionOf(value, expiry, items.flagsIn(bytes));
+  return session && { ...session, token: items.tokenIn(bytes) };
 }
 
 /** As the read script answers where values are not wanted. */
@@ -107,13 +137,13 @@ export function leaseAnswerOf(reply: unknown): LeaseAnswer {
 }
 
 /** What the view script answers for one session. */
-export function viewReplyOf(reply: unknown): { mark: Buffer; session: Session | null } {
-  const [mark, value, expiry] = listOf(reply, 3);
-  return { mark: bytesOf(mark), session: sessionOf(value, expiry) };
+export function viewReplyOf(reply: unknown, items: ItemKeys): { mark: Buffer; session: Session | null } {
+  const [mark, value, expiry, kept] = listOf(reply, 4);
+  return { mark: bytesOf(mark), session: sessionOf(value, expiry, items.flagsIn(bytesOrNull(kept))) };
 }
 
-export function viewOf(reply: unknown): RecordView {
-  const { mark, session } = viewReplyOf(reply);
+export function viewOf(reply: unknown, items: ItemKeys): RecordView {
+  const { mark, session } = viewReplyOf(reply, items);
   const state = mark.toString();
   switch (state[0]) {
     case "I":
