@@ -2,6 +2,7 @@ import { userInfo } from "node:os";
 import type { z } from "zod";
 import { interpolate } from "./config/interpolate.js";
 import { allKeyPaths, knownKeys } from "./config/json-schema.js";
+import { printable } from "./config/printable.js";
 import { configSchema, crossProblems, isSection } from "./config/schema.js";
 import { locateConfig, readConfigFile } from "./config/source.js";
 import type { Config } from "./core/config.js";
@@ -108,7 +109,7 @@ function withOverrides(
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string[] {
-  const path = issue.path.map(String);
+  const path = issue.path.map((part) => printable(String(part)));
   if (issue.code !== "unrecognized_keys") {
     return [`${path.length === 0 ? "the configuration" : path.join(".")} ${issue.message}`];
   }
@@ -121,12 +122,6 @@ function describeIssue(issue: z.core.$ZodIssue): string[] {
     const hint = meant !== undefined ? `did you mean ${meant}?` : `known here are ${known === "" ? "no keys" : known}`;
     return `${prefix}${printable(key)} is not a key; ${hint}`;
   });
-}
-
-/** A key as it may be shown on a terminal: no control characters, not longer than a line. */
-function printable(key: string): string {
-  const clean = key.replace(/[^\x20-\x7e]/g, "?");
-  return clean.length > 60 ? `${clean.slice(0, 57)}...` : clean;
 }
 
 /** Makes the Config of the validated file: sections of later releases go, the control store gets its real URL. */

@@ -231,6 +231,11 @@ function globalValues(raw: Readonly<Record<string, unknown>>): GlobalValues {
   };
 }
 
+/** Session ids may begin with hyphens, too; options are of small letters. */
+function isName(option: string): boolean {
+  return /^--?[a-z][a-z-]{0,30}$/.test(option);
+}
+
 /**
  * yargs' complaint in our words. A word that was not asked for is never quoted: it may be a session id that somebody
  * typed where it is read from stdin.
@@ -251,7 +256,7 @@ function explain(message: string, argv: readonly string[], command: CommandModul
     const option = typed.find((word) => word === `--${name}` || (word.startsWith("-") && word.includes(name)));
     if (option === undefined) return command === null ? null : "a word too many";
     const meant = nearest(name, known);
-    return `unknown option ${option.slice(0, 40)}${meant === null ? "" : ` (did you mean --${meant}?)`}`;
+    return `unknown option${isName(option) ? ` ${option}` : ""}${meant === null ? "" : ` (did you mean --${meant}?)`}`;
   });
   const told = [...new Set(problems.filter((problem) => problem !== null))];
   return told.length > 0 ? told.join("; ") : "there is no such command";

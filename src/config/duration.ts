@@ -1,7 +1,8 @@
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 type Unit = keyof typeof UNITS;
 
-const PATTERN = /^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$/;
+// No two runs of blanks meet: a long one that leads to nothing is gone through once.
+const PATTERN = /^\s*(\d+(?:\.\d+)?)(?:\s*(ms|s|m|h|d))?\s*$/;
 
 /** Milliseconds of "50ms", "5s", "1.5m", "15m", "30d" or of a plain number (already milliseconds); null for anything else. */
 export function parseDuration(value: unknown): number | null {

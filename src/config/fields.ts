@@ -47,7 +47,7 @@ export function duration(range: Range & { readonly told: string }) {
     .union(
       [
         z.number({ error: message }).min(range.min, { error: message }).max(range.max, { error: message }),
-        z.string().regex(new RegExp(`^\\s*(\\d+(\\.\\d+)?\\s*(ms|s|m|h|d)?|${VARIABLE})\\s*$`), { error: message }),
+        z.string().regex(new RegExp(`^\\s*(\\d+(\\.\\d+)?(\\s*(ms|s|m|h|d))?|${VARIABLE})\\s*$`), { error: message }),
       ],
       { error: message },
     )

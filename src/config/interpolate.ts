@@ -1,3 +1,4 @@
+import { printable } from "./printable.js";
 import { isSection } from "./schema.js";
 
 /** Deeper than any key of the configuration lies; keeps a file whose aliases form a circle from hanging the loader. */
@@ -14,7 +15,7 @@ export function interpolate(
   found: { readonly problems: string[]; readonly unresolved: Set<string> },
 ): unknown {
   const problem = (path: readonly string[], text: string) => {
-    found.problems.push(`${path.join(".")} ${text}`);
+    found.problems.push(`${path.map(printable).join(".")} ${text}`);
     found.unresolved.add(path.join("."));
   };
   const walk = (value: unknown, path: readonly string[]): unknown => {

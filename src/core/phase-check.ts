@@ -115,6 +115,7 @@ function requireShape(name: PhaseName, file: unknown): void {
     isText(rung?.name) &&
     typeof rung?.routes === "object" &&
     rung.routes !== null &&
+    Object.values(rung.routes).every(isText) &&
     isNames(rung.enter) &&
     isNames(rung.leave);
   const hasShape =
