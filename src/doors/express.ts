@@ -204,7 +204,8 @@ export class ExpressStore extends EventEmitter {
   }
 
   async #read(sid: string): Promise<AnySession> {
-    const stored = await this.#ferry.get(sid);
+    const wanted = this.#touchEvery > 0;
+    const stored = await this.#ferry.get(sid, { expiry: wanted });
     if (stored === null) return null;
     let data: unknown;
     try {
@@ -221,7 +222,7 @@ export class ExpressStore extends EventEmitter {
         },
       );
     }
-    this.#expiries.set(data, stored.expiresAt);
+    if (wanted) this.#expiries.set(data, stored.expiresAt);
     return data;
   }
 

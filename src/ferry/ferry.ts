@@ -6,7 +6,7 @@ import { FerryError } from "../errors.js";
 import type { Copier, CopyOutcome } from "../ports/copier.js";
 import type { Items } from "../ports/items.js";
 import type { VerbName } from "../ports/observer.js";
-import type { SessionDefaults, Sessions } from "../ports/sessions.js";
+import type { GetOptions, SessionDefaults, Sessions } from "../ports/sessions.js";
 import type { FerryContext } from "./context.js";
 import { copy } from "./copy.js";
 import { Deadlines } from "./deadlines.js";
@@ -35,8 +35,8 @@ export class Ferry implements Sessions, Copier {
       legacyItems === null ? null : new FerryItems(ctx, legacyItems, (verb, perform) => this.#request(verb, perform));
   }
 
-  get(sid: Sid): Promise<Session | null> {
-    return this.#request("get", () => read(this.ctx, sid));
+  get(sid: Sid, options?: GetOptions): Promise<Session | null> {
+    return this.#request("get", () => read(this.ctx, sid, options?.expiry));
   }
 
   async set(sid: Sid, session: Session): Promise<void> {

@@ -8,9 +8,9 @@ import type { Operation } from "./routing.js";
 /**
  * Rule 2. Where R is read: a hit is the answer; else L is read and answered, and with a lease R is filled in the
  * background. If R cannot be asked, L answers while the fallback liberty holds (which is given only while nothing is
- * dirty); otherwise the read is held and fails at its deadline.
+ * dirty); otherwise the read is held and fails at its deadline. `expiry` false: nobody will look at that of a hit.
  */
-export async function read(ctx: FerryContext, sid: Sid): Promise<Session | null> {
+export async function read(ctx: FerryContext, sid: Sid, expiry = true): Promise<Session | null> {
   const hold = new Hold(ctx);
   for (;;) {
     const operation = ctx.routing.begin(sid);
@@ -20,12 +20,12 @@ export async function read(ctx: FerryContext, sid: Sid): Promise<Session | null>
     if (fallback && ctx.health.state !== "up") return readFallback(ctx, operation, sid);
     try {
       if (routes.read === "R") {
-        const session = await ctx.records.readAlone(sid, redisLimits(ctx, routes));
+        const session = await ctx.records.readAlone(sid, redisLimits(ctx, routes), expiry);
         ctx.health.succeeded();
         operation.end();
         return session;
       }
-      const answer = await ctx.records.read(sid, ctx.ids.next(), redisLimits(ctx, routes));
+      const answer = await ctx.records.read(sid, ctx.ids.next(), redisLimits(ctx, routes), expiry);
       ctx.health.succeeded();
       ctx.observer.event({ type: "read-through", result: answer.from === "R" ? "hit" : "miss" });
       return await readAnswered(ctx, operation, sid, answer);

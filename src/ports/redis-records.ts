@@ -115,8 +115,8 @@ export interface RedisRecords {
    */
   trustRestarts: boolean;
 
-  /** `lease` is used if none stands. */
-  read(sid: Sid, lease: string, limits?: CallLimits): Promise<ReadAnswer>;
+  /** `lease` is used if none stands. `expiry` false: that of a hit may be NaN. */
+  read(sid: Sid, lease: string, limits?: CallLimits, expiry?: boolean): Promise<ReadAnswer>;
   readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]>;
   /** `readMany` without the values: R decides and leases the same, and nothing that is there already travels. */
   leaseMany(sids: readonly Sid[], leases: readonly string[]): Promise<LeaseAnswer[]>;
@@ -165,8 +165,8 @@ export interface RedisRecords {
 
   /** Looks, and changes nothing. */
   view(sids: readonly Sid[]): Promise<RecordView[]>;
-  /** Reads of full-redis and complete: R alone, absence is knowledge, no lease is taken. */
-  readAlone(sid: Sid, limits?: CallLimits): Promise<Session | null>;
+  /** Reads of full-redis and complete: R alone, absence is knowledge, no lease is taken. `expiry` as for `read`. */
+  readAlone(sid: Sid, limits?: CallLimits, expiry?: boolean): Promise<Session | null>;
   /** Plain writes of `complete`: no marks. */
   setAlone(sid: Sid, session: Session, limits?: CallLimits): Promise<void>;
   touchAlone(sid: Sid, expiresAt: number, limits?: CallLimits): Promise<boolean>;

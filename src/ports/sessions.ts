@@ -10,6 +10,14 @@ export interface SessionDefaults {
   readonly touchEvery: number;
 }
 
+export interface GetOptions {
+  /**
+   * False where nobody will look at the session's expiry: a read that is answered by Redis then asks for the value
+   * alone, and `expiresAt` may be NaN. True unless told otherwise.
+   */
+  readonly expiry?: boolean;
+}
+
 /**
  * The ferry's verbs, all that a door sees. Each rejects with an error of the catalogue (`FerryError`) within the
  * configured deadline; a rejected write may or may not have been carried out, as with any store whose reply is lost.
@@ -17,7 +25,7 @@ export interface SessionDefaults {
 export interface Sessions {
   /** Absent where nothing is configured (a store in memory): the doors have defaults of their own. */
   readonly defaults?: SessionDefaults;
-  get(sid: Sid): Promise<Session | null>;
+  get(sid: Sid, options?: GetOptions): Promise<Session | null>;
   set(sid: Sid, session: Session): Promise<void>;
   /** Moves the expiry; false when there is no live session of that id. */
   touch(sid: Sid, expiresAt: number): Promise<boolean>;

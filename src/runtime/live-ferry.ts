@@ -4,7 +4,7 @@ import { FerryError } from "../errors.js";
 import type { Ferry } from "../ferry/ferry.js";
 import { Metrics } from "../observe/index.js";
 import type { Observer } from "../ports/observer.js";
-import type { SessionDefaults, Sessions } from "../ports/sessions.js";
+import type { GetOptions, SessionDefaults, Sessions } from "../ports/sessions.js";
 import { openAlone } from "./alone.js";
 import { systemClock } from "./clock.js";
 import { FerryNode, type NodeOptions } from "./node.js";
@@ -43,8 +43,8 @@ export class LiveFerry implements Sessions {
     return live;
   }
 
-  get(sid: Sid): Promise<Session | null> {
-    return this.#current.ferry.get(sid);
+  get(sid: Sid, options?: GetOptions): Promise<Session | null> {
+    return this.#current.ferry.get(sid, options);
   }
   set(sid: Sid, session: Session): Promise<void> {
     return this.#current.ferry.set(sid, session);

@@ -1,4 +1,4 @@
--- Rule 13: an open whose new value depends on the old one, decided where the truth is.
+-- Rule 13, for any number of sessions: an open whose new value depends on the old one, decided where the truth is.
 -- (1) Where L is the authority: as open, answer 'L'.
 -- (2) Else, if R's state is known (v is there, or R is dirty, or the lease stands under which L was read as absent, or
 --     the caller works in a phase in which absence in R is knowledge): run the verb on v. Success: the verb changed v;
@@ -8,30 +8,39 @@
 -- A set needs no knowledge: where it does not go to L it is R's. As with open, a value is sent only when it is wanted:
 -- the kind 'later' stands for it, and '?' asks for it; nothing has changed then.
 --
--- ARGV: mode, intent, nonce, sid, lease or '', known '1' | '0', verb, then the verb's own arguments. Answers 'L',
--- 'unknown', '?', or what the verb answered.
+-- ARGV, for each session: how many follow, mode, intent, nonce, sid, lease or '', known '1' | '0', verb, then the verb's
+-- own arguments. Answers for each 'L', 'unknown', '?', or what the verb answered.
 
-local data, side, item = keys_of(1)
-local mode, intent, nonce, sid, lease, known, verb, kind = unpack(ARGV, 2, 9)
+local function open_if(data, side, item, mode, intent, nonce, sid, lease, known, verb, kind, ...)
+  local mark = redis.call('GET', side)
+  if (mode == 'L' and not is_dirty(mark)) or (mode == 'R' and has_intents(mark)) then
+    intend(side, mark, intent)
+    return 'L'
+  end
+  local is_known = known == '1'
+    or verb == 'set'
+    or is_dirty(mark)
+    or (lease ~= '' and mark == 'L' .. lease)
+    or redis.call('EXISTS', data) == 1
+  if not is_known then
+    return 'unknown'
+  end
+  if kind == 'later' then
+    return '?'
+  end
+  local answer = verbs[verb](data, item, kind, ...)
+  if outcome_of(answer) == 'done' then
+    become_dirty(data, side, mark, nonce, sid)
+  end
+  return answer
+end
 
-local mark = redis.call('GET', side)
-if (mode == 'L' and not is_dirty(mark)) or (mode == 'R' and has_intents(mark)) then
-  intend(side, mark, intent)
-  return 'L'
+local answers = {}
+local at = 2
+for i = 1, SESSIONS do
+  local data, side, item = keys_of(i)
+  local last = at + ARGV[at]
+  answers[i] = open_if(data, side, item, unpack(ARGV, at + 1, last))
+  at = last + 1
 end
-local is_known = known == '1'
-  or verb == 'set'
-  or is_dirty(mark)
-  or (lease ~= '' and mark == 'L' .. lease)
-  or redis.call('EXISTS', data) == 1
-if not is_known then
-  return 'unknown'
-end
-if kind == 'later' then
-  return '?'
-end
-local answer = verbs[verb](data, item, unpack(ARGV, 9))
-if outcome_of(answer) == 'done' then
-  become_dirty(data, side, mark, nonce, sid)
-end
-return answer
+return answers

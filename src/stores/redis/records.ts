@@ -33,18 +33,23 @@ import {
   outcomeArguments,
   readAnswerOf,
   sessionArguments,
-  sessionOf,
-  TAG,
   viewOf,
   viewReplyOf,
   wholeOf,
   wordOf,
 } from "./replies.js";
+import { type GatheredName, type Item, Requests } from "./requests.js";
 import { decodeSeal, encodeSeal, type Seal, sealBeginning } from "./seal.js";
 import { hasValue, resultOf, verbArguments } from "./verbs.js";
 
 /** Sessions in one script call: it holds R up for everybody else while it runs. */
 const BATCH = 200;
+
+/** Verbs that fail at nothing that may be under a session's key. */
+const BLIND: ReadonlySet<ConditionalVerb["verb"]> = new Set(["set", "touch", "delete"]);
+
+/** A mode L caller does not send the value at first. */
+const LATER = ["later", "", ""] as const;
 
 /** How many replicas must have a write before it is answered; 0 for none. */
 export interface Replication {
@@ -57,6 +62,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   generation = "";
   trustRestarts = false;
   readonly #items: ItemKeys;
+  readonly #requests: Requests;
 
   constructor(
     names: KeyNames,
@@ -68,18 +74,15 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   ) {
     super(names, link, limits);
     this.#items = new ItemKeys(names.items, usualFlags);
+    this.#requests = new Requests(names, this.#items, {
+      sealed: (given, perform) => this.#sealed(given, perform),
+      script: (call, name, sids, args) => this.#script(call, name, sids, args),
+      expectSeal: (connection, seal) => this.#expectSeal(connection, seal),
+    });
   }
 
-  /** A hit, a dirty absence and open intents take native commands; only a lease takes the script. */
-  async read(sid: Sid, lease: string, limits = this.limits.call): Promise<ReadAnswer> {
-    return this.#sealed(limits, async (call) => {
-      const { tag, session, torn } = await this.#look(call, sid);
-      if (tag === TAG.I || tag === TAG.J) return { from: "L", lease: null };
-      if (session !== null || (tag === TAG.D && !torn)) return { from: "R", session };
-      call.check();
-      const [reply] = listOf(await this.#script(call, "read", [sid], [lease, "values"]), 1);
-      return readAnswerOf(reply, this.#items);
-    });
+  read(sid: Sid, lease: string, limits = this.limits.call, expiry = true): Promise<ReadAnswer> {
+    return this.#requests.read(sid, lease, limits, expiry);
   }
 
   async readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]> {
@@ -105,14 +108,14 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     limits = this.limits.call,
   ): Promise<Mode> {
     const written = sessionArguments(session, this.#items);
-    return this.#replicating(session === null ? "destroy" : "open", limits, async (call) => {
-      const first = mode === "L" ? ["later", "", ""] : written;
-      const answer = await this.#script(call, "open", [sid], [mode, intent, dirty, sid, ...first]);
-      const answered = wordOf(answer, ["L", "R", "?"]);
-      if (answered !== "?") return answered;
-      call.check();
-      return wordOf(await this.#script(call, "open", [sid], [mode, intent, dirty, sid, ...written]), ["L", "R"]);
-    });
+    const kind = session === null ? "destroy" : "open";
+    const until = performance.now() + limits.deadline;
+    const first = mode === "L" ? LATER : written;
+    const answer = await this.#request("open", kind, { sid, args: [mode, intent, dirty, sid, ...first] }, limits);
+    const answered = wordOf(answer, ["L", "R", "?"]);
+    if (answered !== "?") return answered;
+    const whole = { sid, args: [mode, intent, dirty, sid, ...written] };
+    return wordOf(await this.#request("open", kind, whole, leftOf(limits, until)), ["L", "R"]);
   }
 
   async openIf(
@@ -125,20 +128,18 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     dirty: string,
     limits = this.limits.call,
   ): Promise<ConditionalAnswer> {
-    return this.#replicating(verb.verb === "delete" ? "destroy" : "open", limits, async (call) => {
-      const begin = [mode, intent, dirty, sid, lease ?? "", known ? 1 : 0];
-      const run = (sends: boolean) =>
-        this.#script(call, "open-if", [sid], [...begin, ...verbArguments(verb, this.#items, sends)]);
-      let answer = await run(mode === "R" || !hasValue(verb));
-      let word = Buffer.isBuffer(answer) ? answer.toString() : "";
-      if (word === "?") {
-        call.check();
-        answer = await run(true);
-        word = Buffer.isBuffer(answer) ? answer.toString() : "";
-      }
-      if (word === "L" || word === "unknown") return { answer: word };
-      return { answer: "R", result: resultOf(answer, verb, this.#items) };
-    });
+    const begin = [mode, intent, dirty, sid, lease ?? "", known ? 1 : 0];
+    const until = performance.now() + limits.deadline;
+    const run = (sends: boolean, left: CallLimits) =>
+      this.#verb("open-if", verb, { sid, args: counted([...begin, ...verbArguments(verb, this.#items, sends)]) }, left);
+    let answer = await run(mode === "R" || !hasValue(verb), limits);
+    let word = Buffer.isBuffer(answer) ? answer.toString() : "";
+    if (word === "?") {
+      answer = await run(true, leftOf(limits, until));
+      word = Buffer.isBuffer(answer) ? answer.toString() : "";
+    }
+    if (word === "L" || word === "unknown") return { answer: word };
+    return { answer: "R", result: resultOf(answer, verb, this.#items) };
   }
 
   async gets(
@@ -156,16 +157,13 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   async close(sid: Sid, intent: string, outcome: Outcome, limits = this.limits.call): Promise<void> {
-    const written = outcomeArguments(outcome, this.#items);
-    await this.#sealed(limits, (call) => this.#script(call, "close", [sid], [intent, ...written]));
+    const args = [intent, ...outcomeArguments(outcome, this.#items)];
+    await this.#requests.close.call({ sid, args }, limits);
   }
 
   async fill(sid: Sid, lease: string, session: Session | null, limits = this.limits.call): Promise<boolean> {
-    const written = sessionArguments(session, this.#items);
-    return this.#sealed(limits, async (call) => {
-      const [filled] = listOf(await this.#script(call, "fill", [sid], [lease, ...written]), 1);
-      return flagOf(filled);
-    });
+    const args = [lease, ...sessionArguments(session, this.#items)];
+    return flagOf(await this.#requests.fill.call({ sid, args }, limits));
   }
 
   async fillMany(fills: readonly { sid: Sid; lease: string; session: Session | null }[]): Promise<boolean[]> {
@@ -236,8 +234,8 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     );
   }
 
-  async readAlone(sid: Sid, limits = this.limits.call): Promise<Session | null> {
-    return this.#sealed(limits, async (call) => (await this.#look(call, sid)).session);
+  readAlone(sid: Sid, limits = this.limits.call, expiry = true): Promise<Session | null> {
+    return this.#requests.readAlone(sid, limits, expiry);
   }
 
   async setAlone(sid: Sid, session: Session, limits = this.limits.call): Promise<void> {
@@ -253,10 +251,8 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   async performAlone(sid: Sid, verb: ConditionalVerb, limits = this.limits.call): Promise<ItemResult> {
-    const args = verbArguments(verb, this.#items, true);
-    return this.#replicating(verb.verb === "delete" ? "destroy" : "open", limits, async (call) =>
-      resultOf(await this.#script(call, "alone", [sid], args), verb, this.#items),
-    );
+    const item = { sid, args: counted(verbArguments(verb, this.#items, true)) };
+    return resultOf(await this.#verb("alone", verb, item, limits), verb, this.#items);
   }
 
   async hasRestarted(): Promise<boolean> {
@@ -274,24 +270,32 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   override async end(): Promise<void> {
+    this.#requests.flush();
     this.lanes.end();
     await super.end();
   }
 
-  /**
-   * The record as native commands tell it, in one round trip. The time of expiry is asked for after the value, so a
-   * write that comes exactly between makes the two of different moments; such a view is right about every one of them,
-   * but where the value has gone meanwhile it is *torn*, and whoever needs to know why asks a script.
-   */
-  async #look({ connection }: Call, sid: Sid): Promise<{ tag: number; session: Session | null; torn: boolean }> {
-    const data = this.names.data(sid);
-    const keys = [data, this.names.side(sid), this.names.seal()];
-    if (this.names.items) keys.push(this.names.item(sid));
-    const [found, expiry] = await Promise.all([connection.send("MGET", ...keys), expiryOf(connection, data)]);
-    const [value, mark, seal, kept] = listOf(found, keys.length);
-    this.#expectSeal(connection, seal);
-    const session = sessionOf(value, expiry, this.#items.flagsIn(bytesOrNull(kept)));
-    return { tag: bytesOrNull(mark)?.[0] ?? 0, session, torn: value !== null && session === null };
+  /** A verb that looks at what is there may fail at it, which must not be the trouble of others. */
+  #verb(name: "open-if" | "alone", verb: ConditionalVerb, item: Item, limits: CallLimits): Promise<unknown> {
+    const kind = verb.verb === "delete" ? "destroy" : "open";
+    return this.#request(name, kind, item, limits, !BLIND.has(verb.verb));
+  }
+
+  /** With others of this turn; by itself where that is asked for, and on a lane where replicas must have it. */
+  async #request(
+    name: GatheredName,
+    kind: keyof Replication,
+    item: Item,
+    limits: CallLimits,
+    apart = false,
+  ): Promise<unknown> {
+    const replicas = kind === "destroy" ? Math.max(this.wait.open, this.wait.destroy) : this.wait.open;
+    if (replicas === 0 && !apart) return this.#requests[name].call(item, limits);
+    const perform = (call: Call) => this.#requests.forEach(call, name, [item]);
+    const [answer] = await (replicas === 0
+      ? this.#sealed(limits, perform)
+      : this.lanes.run(limits, replicas, (call) => this.#unlessLost(call, perform)));
+    return answer;
   }
 
   #script(call: Call, name: ScriptName, sids: readonly Sid[], args: readonly Argument[]): Promise<unknown> {
@@ -327,13 +331,6 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
 
   #sealed<T>(limits: CallLimits, perform: (call: Call) => Promise<T>): Promise<T> {
     return this.link.run(limits, (call) => this.#unlessLost(call, perform));
-  }
-
-  /** A write that may have to be on replicas, too, before it is answered. */
-  #replicating<T>(kind: keyof Replication, limits: CallLimits, perform: (call: Call) => Promise<T>): Promise<T> {
-    const replicas = kind === "destroy" ? Math.max(this.wait.open, this.wait.destroy) : this.wait.open;
-    if (replicas === 0) return this.#sealed(limits, perform);
-    return this.lanes.run(limits, replicas, (call) => this.#unlessLost(call, perform));
   }
 
   /** Rule 10. A mismatch of the seal did nothing, so the call may be made again once the run is accepted. */
@@ -382,10 +379,8 @@ const lost = () =>
 
 const sidsOf = (items: readonly { sid: Sid }[]): Sid[] => items.map(({ sid }) => sid);
 
-/** Milliseconds since the epoch, -1 for never, -2 where there is no key. */
-async function expiryOf(connection: Connection, key: string): Promise<number> {
-  if (connection.exactExpiry) return wholeOf(await connection.send("PEXPIRETIME", key), -2);
-  const [answer, time] = await Promise.all([connection.send("PTTL", key), connection.send("TIME")]);
-  const left = wholeOf(answer, -2);
-  return left < 0 ? left : millisecondsOf(time) + left;
+const counted = (args: readonly Argument[]): Argument[] => [args.length, ...args];
+
+function leftOf(limits: CallLimits, until: number): CallLimits {
+  return { ...limits, deadline: Math.max(1, until - performance.now()) };
 }

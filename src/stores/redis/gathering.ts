@@ -1,0 +1,115 @@
+import type { CallLimits } from "../../ports/redis-records.js";
+
+/** Calls in one piece at most, since a script holds R up for everybody else while it runs; and bytes, for its memory. */
+const MOST = { calls: 100, bytes: 512 * 1024 };
+
+export interface Kind<I, O> {
+  /** Carries all of these out; outcomes in their order. Its rejection is that of each. */
+  perform(items: readonly I[], limits: CallLimits): Promise<readonly O[]>;
+  /** How many bytes an item brings along, where that may be many. */
+  bytesOf?(item: I): number;
+  /** Whether each is to be carried out by itself after this failure of several, which changed nothing. */
+  apart?(error: unknown): boolean;
+}
+
+interface Waiting<I, O> {
+  readonly item: I;
+  readonly resolve: (outcome: O) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Group<I, O> {
+  readonly limits: CallLimits;
+  readonly waiting: Waiting<I, O>[];
+}
+
+/**
+ * Calls that are made in one turn of the event loop and go to R together, as one command for each kind. What a command
+ * costs, in the driver, in system calls and in R, is then shared by all of them; nothing waits longer than it takes the
+ * event loop to come round. The kinds go in the order in which they were made known, so that what ends an operation
+ * reaches R before what begins the next one.
+ */
+export class Gathering {
+  readonly #kinds: { flush(): void }[] = [];
+  #due = false;
+
+  kind<I, O>(kind: Kind<I, O>): Gathered<I, O> {
+    const gathered = new Gathered(kind, () => this.#flushSoon());
+    this.#kinds.push(gathered);
+    return gathered;
+  }
+
+  /** At once, what else would go at the end of this turn. */
+  flush(): void {
+    this.#due = false;
+    for (const kind of this.#kinds) kind.flush();
+  }
+
+  #flushSoon(): void {
+    if (this.#due) return;
+    this.#due = true;
+    setImmediate(() => this.flush());
+  }
+}
+
+export class Gathered<I, O> {
+  #groups: Group<I, O>[] = [];
+
+  constructor(
+    private readonly kind: Kind<I, O>,
+    private readonly flushSoon: () => void,
+  ) {}
+
+  call(item: I, limits: CallLimits): Promise<O> {
+    return new Promise((resolve, reject) => {
+      this.#groupOf(limits).waiting.push({ item, resolve, reject });
+      this.flushSoon();
+    });
+  }
+
+  flush(): void {
+    const groups = this.#groups;
+    this.#groups = [];
+    for (const { limits, waiting } of groups) {
+      for (let from = 0; from < waiting.length; ) {
+        const to = this.#endOfPiece(waiting, from);
+        this.#carryOut(waiting.slice(from, to), limits);
+        from = to;
+      }
+    }
+  }
+
+  /** Calls that may take equally long go together. There are hardly ever two groups. */
+  #groupOf(limits: CallLimits): Group<I, O> {
+    const { deadline, hold } = limits;
+    let group = this.#groups.find((each) => each.limits.deadline === deadline && each.limits.hold === hold);
+    if (group === undefined) {
+      group = { limits, waiting: [] };
+      this.#groups.push(group);
+    }
+    return group;
+  }
+
+  #endOfPiece(waiting: readonly Waiting<I, O>[], from: number): number {
+    let bytes = 0;
+    let to = from;
+    while (to < waiting.length && to - from < MOST.calls && bytes < MOST.bytes) {
+      bytes += this.kind.bytesOf?.(waiting[to]!.item) ?? 0;
+      to++;
+    }
+    return to;
+  }
+
+  #carryOut(piece: readonly Waiting<I, O>[], limits: CallLimits): void {
+    const items = piece.map(({ item }) => item);
+    this.kind.perform(items, limits).then(
+      (outcomes) => {
+        for (let i = 0; i < piece.length; i++) piece[i]!.resolve(outcomes[i]!);
+      },
+      (error: unknown) => {
+        if (piece.length > 1 && this.kind.apart?.(error)) for (const one of piece) this.#carryOut([one], limits);
+        else for (const { reject } of piece) reject(error);
+      },
+    );
+  }
+}

@@ -1,0 +1,150 @@
+import type { Session, Sid } from "../../core/session.js";
+import { type CallLimits, type ReadAnswer, RedisRefused } from "../../ports/redis-records.js";
+import type { ScriptName } from "../../scripts/index.js";
+import type { Argument, Connection } from "./connection.js";
+import { type Gathered, Gathering } from "./gathering.js";
+import type { ItemKeys } from "./item-keys.js";
+import type { KeyNames } from "./key-names.js";
+import type { Call } from "./link.js";
+import { bytesOrNull, listOf, millisecondsOf, readAnswerOf, sessionOf, TAG, wholeOf } from "./replies.js";
+
+/** One session of a script, with its own arguments. */
+export interface Item {
+  readonly sid: Sid;
+  readonly args: readonly Argument[];
+}
+
+interface Wanted {
+  readonly sid: Sid;
+  /** Offered if none stands; null where absence in R is knowledge and nobody leases. */
+  readonly lease: string | null;
+  /** Whether somebody will look at the time of expiry. */
+  readonly expiry: boolean;
+}
+
+export type GatheredName = "close" | "fill" | "open" | "open-if" | "alone";
+
+/** What all calls have in common: a connection, deadlines and the seal. */
+export interface Sealed {
+  sealed<T>(limits: CallLimits, perform: (call: Call) => Promise<T>): Promise<T>;
+  script(call: Call, name: ScriptName, sids: readonly Sid[], args: readonly Argument[]): Promise<unknown>;
+  expectSeal(connection: Connection, seal: unknown): void;
+}
+
+/** The calls on a request's way, gathered: see `Gathering`. */
+export class Requests {
+  readonly #gathering = new Gathering();
+  // In this order they go: what ends an operation reaches R before what begins the next one of the same session.
+  readonly close = this.#gathered("close");
+  readonly fill = this.#gathered("fill");
+  readonly open = this.#gathered("open");
+  readonly "open-if" = this.#gathered("open-if");
+  readonly alone = this.#gathered("alone");
+  readonly #reads = this.#gathering.kind<Wanted, ReadAnswer>({
+    perform: (wanted, limits) => this.#readAll(wanted, limits),
+    // A key that holds something else than a string must not be the trouble of those that were asked for beside it.
+    apart: (error) => error instanceof RedisRefused,
+  });
+
+  constructor(
+    private readonly names: KeyNames,
+    private readonly items: ItemKeys,
+    private readonly redis: Sealed,
+  ) {}
+
+  read(sid: Sid, lease: string, limits: CallLimits, expiry: boolean): Promise<ReadAnswer> {
+    return this.#reads.call({ sid, lease, expiry }, limits);
+  }
+
+  async readAlone(sid: Sid, limits: CallLimits, expiry: boolean): Promise<Session | null> {
+    const answer = await this.#reads.call({ sid, lease: null, expiry }, limits);
+    return answer.from === "R" ? answer.session : null;
+  }
+
+  /** Sends at once what was called for. */
+  flush(): void {
+    this.#gathering.flush();
+  }
+
+  /** One after another in one script; what it answers for each. */
+  async forEach(call: Call, name: ScriptName, items: readonly Item[]): Promise<unknown[]> {
+    const args = items.flatMap((item) => item.args);
+    return listOf(await this.redis.script(call, name, sidsOf(items), args), items.length);
+  }
+
+  #gathered(name: GatheredName): Gathered<Item, unknown> {
+    return this.#gathering.kind<Item, unknown>({
+      perform: (items, limits) => this.redis.sealed(limits, (call) => this.forEach(call, name, items)),
+      bytesOf,
+    });
+  }
+
+  /** Hits, dirty absences and open intents take native commands; only leases take the script. */
+  #readAll(wanted: readonly Wanted[], limits: CallLimits): Promise<ReadAnswer[]> {
+    return this.redis.sealed(limits, async (call) => {
+      const seen = await this.#look(call, wanted);
+      const undecided = wanted.filter((_, i) => seen[i] === null);
+      if (undecided.length === 0) return seen as ReadAnswer[];
+      call.check();
+      const decided = await this.#lease(call, undecided);
+      return seen.map((answer) => answer ?? decided.shift()!);
+    });
+  }
+
+  /**
+   * Records as native commands tell them, in one round trip; null where a script has to decide. The times of expiry are
+   * asked for after the values, so a write that comes exactly between makes the two of different moments; such a view is
+   * right about every one of them, but where the value has gone meanwhile it is *torn*, and whoever needs to know why
+   * asks the script.
+   */
+  async #look({ connection }: Call, wanted: readonly Wanted[]): Promise<(ReadAnswer | null)[]> {
+    const keys: string[] = [];
+    const stride = this.names.items ? 3 : 2;
+    for (const { sid } of wanted) {
+      keys.push(this.names.data(sid), this.names.side(sid));
+      if (this.names.items) keys.push(this.names.item(sid));
+    }
+    const asked = connection.send("MGET", ...keys, this.names.seal());
+    const expiring: Promise<number>[] = [];
+    wanted.forEach(({ expiry }, i) => {
+      if (expiry) expiring[i] = expiryOf(connection, keys[stride * i]!);
+    });
+    const [reply, expiries] =
+      expiring.length === 0 ? [await asked, []] : await Promise.all([asked, Promise.all(expiring)]);
+    const found = listOf(reply, keys.length + 1);
+    this.redis.expectSeal(connection, found.at(-1));
+    return wanted.map(({ lease, expiry }, i) => {
+      const value = bytesOrNull(found[stride * i]);
+      const flags = this.items.flagsIn(this.names.items ? bytesOrNull(found[stride * i + 2]) : null);
+      const session = expiry ? sessionOf(value, expiries[i], flags) : valueAlone(value, flags);
+      if (lease === null) return { from: "R", session };
+      const tag = bytesOrNull(found[stride * i + 1])?.[0];
+      if (tag === TAG.I || tag === TAG.J) return { from: "L", lease: null };
+      return session !== null || (tag === TAG.D && value === null) ? { from: "R", session } : null;
+    });
+  }
+
+  async #lease(call: Call, wanted: readonly Wanted[]): Promise<ReadAnswer[]> {
+    const leases = wanted.map(({ lease }) => lease!);
+    const replies = await this.redis.script(call, "read", sidsOf(wanted), [...leases, "values"]);
+    return listOf(replies, wanted.length).map((reply) => readAnswerOf(reply, this.items));
+  }
+}
+
+function valueAlone(value: Buffer | null, flags: number): Session | null {
+  return value && { value, flags, expiresAt: Number.NaN };
+}
+
+function bytesOf({ args }: Item): number {
+  return args.reduce<number>((sum, arg) => sum + (arg instanceof Buffer ? arg.length : 0), 0);
+}
+
+const sidsOf = (items: readonly { sid: Sid }[]): Sid[] => items.map(({ sid }) => sid);
+
+/** Milliseconds since the epoch, -1 for never, -2 where there is no key. */
+async function expiryOf(connection: Connection, key: string): Promise<number> {
+  if (connection.exactExpiry) return wholeOf(await connection.send("PEXPIRETIME", key), -2);
+  const [left, time] = await Promise.all([connection.send("PTTL", key), connection.send("TIME")]);
+  const milliseconds = wholeOf(left, -2);
+  return milliseconds < 0 ? milliseconds : millisecondsOf(time) + milliseconds;
+}
