@@ -3,10 +3,10 @@ import { Redis } from "ioredis";
 import pg from "pg";
 import { redisMayBeAhead } from "../../src/core/transition.js";
 import type { RunningServer } from "../../src/servers/index.js";
+import type { Fleet } from "../integration/fleet.js";
 import type { MemberProcess } from "../integration/processes.js";
 import type { Site } from "../integration/site.js";
 import type { Traffic } from "../support/history-traffic.js";
-import type { Fleet } from "./fleet.js";
 
 /** How many processes serve; one more comes for every one that is killed. */
 export const MEMBERS = 3;

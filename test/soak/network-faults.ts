@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { Links } from "../integration/fleet.js";
 import type { FaultyLink } from "../support/faulty-link.js";
 import type { Fault, Ground } from "./faults.js";
-import type { Links } from "./fleet.js";
 
 /** What happens to a stretch of network, for so many milliseconds. */
 const KINDS: readonly (readonly [string, (link: FaultyLink, milliseconds: number, dice: number) => Promise<void>])[] = [

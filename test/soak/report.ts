@@ -1,6 +1,6 @@
 import { nodeOf } from "../../src/core/ids.js";
+import type { Fleet } from "../integration/fleet.js";
 import type { Site } from "../integration/site.js";
-import type { Fleet } from "./fleet.js";
 
 /** What moves as long as anything is done about a fault: positions, nodes, what they acknowledge and owe. */
 export async function pulseOf(site: Site): Promise<string> {

@@ -6,12 +6,12 @@ import { PHASE_NAMES, type PhaseName, type Position, rankOf } from "../../src/co
 import { nextPosition, positionBelow } from "../../src/core/transition.js";
 import { CATALOGUE, FerryError } from "../../src/errors.js";
 import { loadPhases } from "../../src/phases.js";
+import { Fleet } from "../integration/fleet.js";
 import { type Work, walkAndDie } from "../integration/processes.js";
 import { Site, verdict } from "../integration/site.js";
 import { History } from "../support/history.js";
 import { seeded, Traffic } from "../support/history-traffic.js";
 import { type Fault, type Ground, MEMBERS, processFault, serverFault } from "./faults.js";
-import { Fleet } from "./fleet.js";
 import { networkFault } from "./network-faults.js";
 import { pulseOf, reportOf } from "./report.js";
 import type { SoakResult } from "./table.js";
@@ -31,6 +31,8 @@ const RAMPS = Object.fromEntries(PHASE_NAMES.map((name) => [name, PHASES[name].r
 const DEADLINE = 2_000;
 /** How late after its deadline a request may be answered, on a machine with two cores and very much to do. */
 const LATE = 8_000;
+/** Milliseconds by which the clocks of the processes are wrong, in turn. */
+const CLOCKS = [0, 5 * 60_000, 0, -7 * 60_000];
 /** So long everybody must serve without an error before the fleet counts as recovered. */
 const CALM = 500;
 /** What a busy machine does to a request by itself. */
@@ -104,6 +106,7 @@ export class Soak {
     this.#fleet = new Fleet(this.#site, {
       folder: this.options.folder,
       latest: DEADLINE + LATE,
+      clocks: CLOCKS,
       wrong: (what) => this.#wrong(what),
     });
     this.#traffic = new Traffic(this.#history, () => this.#fleet.serving, {

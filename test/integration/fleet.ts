@@ -1,13 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "../../src/core/config.js";
 import type { Session, Sid } from "../../src/core/session.js";
-import { MemberProcess } from "../integration/processes.js";
-import type { Site } from "../integration/site.js";
 import { FaultyLink } from "../support/faulty-link.js";
 import type { Member } from "../support/history.js";
-
-/** Milliseconds by which the clocks of processes are wrong, in turn. */
-const CLOCKS = [0];
+import { MemberProcess } from "./processes.js";
+import type { Site } from "./site.js";
 
 /** The network between one process and the servers. */
 export interface Links {
@@ -20,6 +17,8 @@ export interface FleetOptions {
   readonly folder: string;
   /** Milliseconds after which an answer is too late. */
   readonly latest: number;
+  /** Milliseconds by which the clocks of the processes are ahead, in turn. */
+  readonly clocks?: readonly number[];
   readonly wrong: (what: string) => void;
 }
 
@@ -51,7 +50,8 @@ export class Fleet {
 
   async start(): Promise<void> {
     const links = await this.#newLinks();
-    const shift = CLOCKS[this.#started++ % CLOCKS.length]!;
+    const { clocks = [0] } = this.options;
+    const shift = clocks[this.#started++ % clocks.length]!;
     for (let tries = 0; ; tries++) {
       try {
         const member = await MemberProcess.start(this.options.folder, this.#by(links), shift);

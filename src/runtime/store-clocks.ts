@@ -1,0 +1,45 @@
+import type { LegacyStore } from "../ports/legacy-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+import { ClockLead, onOwnClock } from "../stores/own-clock.js";
+import { systemClock } from "./clock.js";
+
+/** Milliseconds: between two looks at a clock that is known, and at one that is not. */
+const LOOK = 30_000;
+const LOOK_AGAIN = 1_000;
+/** A node neither starts nor stops later than this for the sake of a clock. */
+const PATIENCE = 1_000;
+
+/**
+ * The stores of one node by its own clock, which may be minutes off (own-clock.ts). memcached needs none of it: its
+ * lives are spans, counted from now.
+ */
+export class StoreClocks {
+  readonly #leads: ClockLead[] = [];
+
+  legacy(store: LegacyStore): LegacyStore {
+    return store.kind === "memcached" ? store : this.#on(store, () => store.now());
+  }
+
+  redis(records: RedisRecords): RedisRecords {
+    return this.#on(records, async () => (await records.facts()).now);
+  }
+
+  /** Milliseconds until the next look is due. */
+  get pause(): number {
+    return this.#leads.every(({ known }) => known) ? LOOK : LOOK_AGAIN;
+  }
+
+  /** Looks at every clock. A store that does not answer is looked at again later; it never rejects. */
+  async look(): Promise<void> {
+    const looks = Promise.all(this.#leads.map((lead) => lead.look()));
+    const patience = new AbortController();
+    await Promise.race([looks, systemClock.sleep(PATIENCE, patience.signal)]);
+    patience.abort();
+  }
+
+  #on<T extends object>(store: T, ask: () => Promise<number>): T {
+    const lead = new ClockLead(ask);
+    this.#leads.push(lead);
+    return onOwnClock(store, lead);
+  }
+}

@@ -1,0 +1,125 @@
+import { within } from "./deadline.js";
+
+/**
+ * Expiries by the clock of whoever keeps them (PROTOCOL.md, Expiry). A store that ends sessions by an absolute time does
+ * so by its own clock, and a process computes that time by its own; where the two are minutes apart, the session would
+ * live so much longer or shorter, and so would its copies in the other store, by that one's clock. So what goes to such a
+ * store is told in its time, and what comes from there in ours: the remaining life is what stays.
+ *
+ * Clocks that are kept by NTP differ by less than is worth correcting: between them every time travels as it is, and
+ * the copies of a session hold the same number.
+ */
+
+/** Milliseconds. A smaller difference is none. */
+const WORTH = 500;
+/** A look that took so long says too little about the moment at which the store looked at its clock. */
+const LONGEST_LOOK = 1_000;
+/** So long a call waits for the first look at most. */
+const PATIENCE = 250;
+/** Our clock was set, or this machine slept, when it moved so far from the monotonic one since the last look. */
+const STEP = 250;
+
+/** How far a store's clock is ahead of this process'. */
+export class ClockLead {
+  #lead = 0;
+  #between = 0;
+  #known = false;
+  #looking: Promise<void> | null = null;
+
+  /** @param ask the store's clock, milliseconds since the epoch */
+  constructor(readonly ask: () => Promise<number>) {}
+
+  /** Milliseconds; 0 until it is known, and after our own clock was set. */
+  get milliseconds(): number {
+    if (!this.known || Math.abs(this.#lead) < WORTH) return 0;
+    return this.#lead;
+  }
+
+  get known(): boolean {
+    return this.#known && Math.abs(betweenOurs() - this.#between) < STEP;
+  }
+
+  /** Looks anew; shared by all who ask meanwhile. A store that cannot be asked leaves what was known; never rejects. */
+  look(): Promise<void> {
+    this.#looking ??= this.#compare()
+      .catch(() => {})
+      .finally(() => {
+        this.#looking = null;
+      });
+    return this.#looking;
+  }
+
+  async #compare(): Promise<void> {
+    const before = Date.now();
+    const began = performance.now();
+    const theirs = await this.ask();
+    const took = performance.now() - began;
+    if (took > LONGEST_LOOK) return;
+    this.#lead = Math.round(theirs - (before + took / 2));
+    this.#between = betweenOurs();
+    this.#known = true;
+  }
+}
+
+/** From this process' monotonic clock to its time of day. */
+function betweenOurs(): number {
+  return Date.now() - performance.now();
+}
+
+/** The methods of the ports by which sessions travel, and which argument is a time of expiry by itself, if one is. */
+const CARRIERS: ReadonlyMap<PropertyKey, number | null> = new Map([
+  ...["get", "getMany", "set", "applyIf"].map((name) => [name, null] as const),
+  ...["read", "readMany", "readAlone", "gets", "view", "dirtyRecords"].map((name) => [name, null] as const),
+  ...["open", "openIf", "close", "fill", "fillMany", "setAlone", "performAlone"].map((name) => [name, null] as const),
+  ["touch", 1],
+  ["touchAlone", 1],
+]);
+
+type Method = (...args: unknown[]) => Promise<unknown>;
+
+/**
+ * The store as a process sees it that knows its own clock alone: every time of expiry on the way in and out is moved by
+ * the lead. A call that comes before the lead is known waits for it a moment.
+ */
+export function onOwnClock<T extends object>(store: T, lead: ClockLead): T {
+  const translating = (method: Method, position: number | null): Method => {
+    const call: Method = (...args) => {
+      const by = lead.milliseconds;
+      if (by === 0) return method.apply(store, args);
+      const theirs = args.map((arg, i) => (i === position ? (arg as number) + by : moved(arg, by)));
+      return method.apply(store, theirs).then((answer) => moved(answer, -by));
+    };
+    return (...args) => (lead.known ? call(...args) : within(lead.look(), PATIENCE).then(() => call(...args)));
+  };
+  const methods = new Map<PropertyKey, unknown>();
+  return new Proxy(store, {
+    get(_, name) {
+      if (methods.has(name)) return methods.get(name);
+      const value = Reflect.get(store, name, store);
+      if (typeof value !== "function") return value;
+      const position = CARRIERS.get(name);
+      const method = position === undefined ? value.bind(store) : translating(value as Method, position);
+      methods.set(name, method);
+      return method;
+    },
+    set: (_, name, value) => Reflect.set(store, name, value, store),
+  });
+}
+
+/** With every `expiresAt` in plain objects and arrays moved; whatever holds none stays the very same object. */
+function moved<T>(value: T, by: number): T {
+  if (Array.isArray(value)) {
+    const items = value.map((item) => moved(item, by));
+    return (items.some((item, i) => item !== value[i]) ? items : value) as T;
+  }
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  let copy: Record<string, unknown> | null = null;
+  for (const [name, part] of Object.entries(value)) {
+    const next = name === "expiresAt" && typeof part === "number" ? part + by : moved(part, by);
+    if (next !== part) {
+      copy ??= { ...value } as Record<string, unknown>;
+      copy[name] = next;
+    }
+  }
+  return (copy ?? value) as T;
+}
