@@ -1,4 +1,3 @@
-import type { Position, Transition } from "../core/phase.js";
 import {
   type ControlChange,
   type ControlRecord,
@@ -11,11 +10,11 @@ import {
   NotSetUp,
   type Renewal,
 } from "../ports/control-store.js";
-import { decode, encode } from "./json.js";
+import { encode } from "./json.js";
 import type { ControlOptions } from "./options.js";
 import { PostgresLink, type Row } from "./postgres-link.js";
 import { applyMigrations, removeMigration } from "./postgres-schema.js";
-import { NO_REPORT, span } from "./record.js";
+import { decoded, decodedObject, NO_REPORT, soundRecord, span } from "./record.js";
 import { codeOf } from "./redact.js";
 
 const NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::double precision";
@@ -155,7 +154,7 @@ export class PostgresControlStore implements ControlStore {
        WHERE r.migration = $1`,
       [kind, id],
     );
-    return row.body === null ? null : decode<T>(row.body as string);
+    return row.body === null ? null : decoded<T>(row.body, `document (${kind})`);
   }
 
   async putDocument(kind: string, id: string, body: unknown): Promise<void> {
@@ -183,7 +182,7 @@ export class PostgresControlStore implements ControlStore {
     return rows
       .filter((row) => row.id !== null)
       .slice(0, limit)
-      .map((row) => ({ id: row.id as string, body: decode<T>(row.body as string) }));
+      .map((row) => ({ id: row.id as string, body: decoded<T>(row.body, `document (${kind})`) }));
   }
 
   async append(entry: Omit<LedgerEntry, "at">): Promise<void> {
@@ -204,7 +203,7 @@ export class PostgresControlStore implements ControlStore {
     return rows
       .filter((row) => row.at !== null)
       .slice(0, limit)
-      .map((row) => ({ ...(row as Row & LedgerEntry), detail: decode(row.detail as string) }));
+      .map((row) => ({ ...(row as Row & LedgerEntry), detail: decodedObject(row.detail, "line of the ledger") }));
   }
 
   async now(): Promise<number> {
@@ -237,14 +236,14 @@ export class PostgresControlStore implements ControlStore {
   }
 
   #record(row: Row): ControlRecord {
-    return {
-      migration: this.#migration,
-      revision: Number(row.revision),
-      position: { phase: row.phase, percent: row.percent } as Position,
-      pending: row.pending === null ? null : decode<Transition>(row.pending as string),
-      generation: row.generation as string,
-      interrupted: row.interrupted as boolean,
-    };
+    const { revision, phase, percent, pending, generation, interrupted } = row;
+    return soundRecord(this.#migration, {
+      revision: Number(revision),
+      position: { phase, percent },
+      pending: pending === null ? null : decoded(pending, `record of ${this.#migration}`),
+      generation,
+      interrupted,
+    });
   }
 }
 
@@ -255,7 +254,7 @@ function columnsOf({ position, pending, generation, interrupted }: ControlChange
 
 function nodeOf(row: Row): NodeInfo {
   const { id, role, protocol, host, pid, version, state } = row as Row & NodeInfo;
-  const report = row.report === null ? NO_REPORT : decode<NodeReport>(row.report as string);
+  const report = row.report === null ? NO_REPORT : decodedObject<NodeReport>(row.report, "node's report");
   const joinedAt = row.joined_at as number;
   return { id, role, protocol, host, pid, version, state, report, joinedAt, renewedAt: row.renewed_at as number };
 }

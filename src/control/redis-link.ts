@@ -3,6 +3,7 @@ import { Redis, type RedisOptions } from "ioredis";
 import { FerryError } from "../errors.js";
 import { ControlUnreachable, NotSetUp } from "../ports/control-store.js";
 import { type ControlOptions, connectionNameOf, DEFAULT_DEADLINE } from "./options.js";
+import { unreadable } from "./record.js";
 import { cleanCause, secretsOf, shownUrl } from "./redact.js";
 import { guardRedis } from "./redis-guard.js";
 import { redisOptionsOf } from "./redis-url.js";
@@ -145,6 +146,9 @@ export class RedisLink {
     }
     if (/\b(WRONGPASS|NOAUTH|invalid password|invalid username-password)\b/.test(text)) {
       return new FerryError("AUTHENTICATION_FAILED", `${at} refused the login: ${text}`, { cause });
+    }
+    if (/\bWRONGTYPE\b|is not an integer|attempt to (compare|perform|index|concatenate)/.test(text)) {
+      return unreadable("key");
     }
     if (/\bNOPERM\b/.test(text)) return this.#forbidden(at, cause);
     if (/\b(MOVED|CROSSSLOT)\b/.test(text)) {

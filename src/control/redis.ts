@@ -10,9 +10,9 @@ import {
   NotSetUp,
   type Renewal,
 } from "../ports/control-store.js";
-import { decode, encode } from "./json.js";
+import { encode } from "./json.js";
 import type { ControlOptions } from "./options.js";
-import { isGround, NO_REPORT, span } from "./record.js";
+import { decoded, decodedObject, isGround, NO_REPORT, soundRecord, span, unreadable } from "./record.js";
 import { RedisLink, type Script } from "./redis-link.js";
 import * as scripts from "./redis-scripts.js";
 
@@ -59,8 +59,8 @@ export class RedisControlStore implements ControlStore {
 
   async renew(node: string, report: NodeReport, options: { overdueAfter: number }): Promise<Renewal> {
     const answer = await this.#there(scripts.RENEW, [node, encode(report), span(options.overdueAfter)]);
-    const [record, accepted, overdue] = answer as [unknown, number, string[]];
-    return { record: this.#record(record), accepted: accepted === 1, overdue: overdue.sort() };
+    const [record, accepted, overdue] = listOf(answer);
+    return { record: this.#record(record), accepted: accepted === 1, overdue: listOf(overdue).map(String).sort() };
   }
 
   async leave(node: string): Promise<void> {
@@ -69,7 +69,7 @@ export class RedisControlStore implements ControlStore {
 
   async nodes(): Promise<NodeInfo[]> {
     const answer = await this.#there(scripts.NODES, []);
-    const [registrations, joined, reports, live, evicted] = (answer as string[][]).map(pairsOf) as [
+    const [registrations, joined, reports, live, evicted] = listOf(answer).map(pairsOf) as [
       Pairs,
       Pairs,
       Pairs,
@@ -79,11 +79,12 @@ export class RedisControlStore implements ControlStore {
     const infos = [...registrations].map(([id, registration]): NodeInfo => {
       const report = reports.get(id);
       return {
-        ...decode<NodeRegistration>(registration),
-        report: report === undefined ? NO_REPORT : decode<NodeReport>(report),
+        ...decodedObject<NodeRegistration>(registration, "node"),
+        id,
+        report: report === undefined ? NO_REPORT : decodedObject<NodeReport>(report, "node's report"),
         state: evicted.has(id) ? "evicted" : "live",
-        joinedAt: Number(joined.get(id)),
-        renewedAt: Number(evicted.get(id) ?? live.get(id)),
+        joinedAt: timeOf(joined.get(id)),
+        renewedAt: timeOf(evicted.get(id) ?? live.get(id)),
       };
     });
     return infos.sort((a, b) => a.joinedAt - b.joinedAt || (a.id < b.id ? -1 : 1));
@@ -106,8 +107,8 @@ export class RedisControlStore implements ControlStore {
   }
 
   async getDocument<T>(kind: string, id: string): Promise<T | null> {
-    const [body] = (await this.#there(scripts.GET_DOCUMENT, [id], kind)) as string[];
-    return body === undefined ? null : decode<T>(body);
+    const [body] = listOf(await this.#there(scripts.GET_DOCUMENT, [id], kind));
+    return body === undefined ? null : decoded<T>(body, `document (${kind})`);
   }
 
   async putDocument(kind: string, id: string, body: unknown): Promise<void> {
@@ -120,8 +121,8 @@ export class RedisControlStore implements ControlStore {
 
   async listDocuments<T>(kind: string, limit: number): Promise<{ id: string; body: T }[]> {
     if (limit <= 0) return [];
-    const answer = (await this.#there(scripts.LIST_DOCUMENTS, [limit], kind)) as string[];
-    return [...pairsOf(answer)].map(([id, body]) => ({ id, body: decode<T>(body) }));
+    const answer = await this.#there(scripts.LIST_DOCUMENTS, [limit], kind);
+    return [...pairsOf(answer)].map(([id, body]) => ({ id, body: decoded<T>(body, `document (${kind})`) }));
   }
 
   async append(entry: Omit<LedgerEntry, "at">): Promise<void> {
@@ -131,10 +132,10 @@ export class RedisControlStore implements ControlStore {
 
   async ledger(limit: number): Promise<LedgerEntry[]> {
     if (limit <= 0) return [];
-    const lines = (await this.#there(scripts.LEDGER, [limit])) as string[];
+    const lines = listOf(await this.#there(scripts.LEDGER, [limit])).map(String);
     return lines.map((line) => {
-      const space = line.indexOf(" ");
-      return { at: Number(line.slice(0, space)), ...decode<Omit<LedgerEntry, "at">>(line.slice(space + 1)) };
+      const [, at, entry] = /^(\d{1,16}) (.*)$/s.exec(line) ?? [];
+      return { at: Number(at), ...decodedObject<Omit<LedgerEntry, "at">>(entry, "line of the ledger") };
     });
   }
 
@@ -145,7 +146,7 @@ export class RedisControlStore implements ControlStore {
   /** In two steps, because a script must be given all keys that it touches: repeated if a kind came in between. */
   async destroy(): Promise<void> {
     for (let done: unknown = 0; done !== 1; ) {
-      const kinds = (await this.#link.run(scripts.KINDS, this.#keys, [])) as string[];
+      const kinds = listOf(await this.#link.run(scripts.KINDS, this.#keys, [])).map(String);
       const keys = [...this.#keys, ...kinds.flatMap((kind) => this.#documentKeys(kind))];
       done = await this.#link.run(scripts.DESTROY, keys, [kinds.length]);
     }
@@ -171,24 +172,36 @@ export class RedisControlStore implements ControlStore {
   }
 
   #record(answer: unknown): ControlRecord {
-    const [revision, position, pending, generation, interrupted] = answer as string[];
-    return {
-      migration: this.#migration,
+    const [revision, position, pending, generation, interrupted] = listOf(answer);
+    const what = `record of ${this.#migration}`;
+    return soundRecord(this.#migration, {
       revision: Number(revision),
-      position: decode(position!),
-      pending: decode(pending!),
-      generation: generation!,
+      position: decoded(position, what),
+      pending: decoded(pending, what),
+      generation,
       interrupted: interrupted === "1",
-    };
+    });
   }
 }
 
 type Pairs = Map<string, string>;
 
-function pairsOf(flat: readonly string[]): Pairs {
+function pairsOf(answer: unknown): Pairs {
+  const flat = listOf(answer);
   const pairs: Pairs = new Map();
-  for (let i = 0; i + 1 < flat.length; i += 2) pairs.set(flat[i]!, flat[i + 1]!);
+  for (let i = 0; i + 1 < flat.length; i += 2) pairs.set(String(flat[i]), String(flat[i + 1]));
   return pairs;
+}
+
+/** A node whose time is lost is not lost with it: it counts as silent since ever. */
+function timeOf(text: string | undefined): number {
+  const time = Number(text);
+  return Number.isFinite(time) ? time : 0;
+}
+
+function listOf(answer: unknown): unknown[] {
+  if (!Array.isArray(answer)) throw unreadable("reply");
+  return answer;
 }
 
 /** position, pending, generation, interrupted, ground: as the scripts number them. */
