@@ -199,8 +199,7 @@ export class BinaryCommands {
     const echo = echoOf(request);
     const known = loud === SASL_AUTH && keyOf(request) === MECHANISM && request.value <= LONGEST_MESSAGE;
     const finish = (message: Buffer | null): Command => {
-      const said = known && message !== null ? plain(message) : null;
-      const accepted = said !== null && this.context.authenticate(said.user, said.password);
+      const accepted = this.context.authenticate(known && message !== null ? plain(message) : null);
       return told((out) => {
         if (!accepted) return error(out, echo, STATUS.authentication);
         header(out, echo, STATUS.ok, 0n, 0, 0, "Authenticated".length);

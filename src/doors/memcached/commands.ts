@@ -1,4 +1,5 @@
 import type { Item, ItemResult, ItemVerb } from "../../ports/items.js";
+import type { SaslAccount } from "./options.js";
 import type { Output } from "./output.js";
 
 /**
@@ -99,8 +100,11 @@ export interface ParserContext {
   readonly accounts: boolean;
   /** False until the client has said who it is, where it must. */
   readonly authenticated: boolean;
-  /** Looks at once, since what follows in the same packet depends on it. */
-  authenticate(user: string, password: string): boolean;
+  /**
+   * Looks at once, since what follows in the same packet depends on it.
+   * @param who null where that could not even be read
+   */
+  authenticate(who: SaslAccount | null): boolean;
   /** As many commands wait as may: no more are taken now. */
   readonly full: boolean;
   take(command: Command): void;

@@ -4,6 +4,7 @@ import { BinaryParser } from "./binary-parser.js";
 import type { Budget } from "./budget.js";
 import type { Command, Parser, ParserContext } from "./commands.js";
 import type { Answer, Executor } from "./executor.js";
+import type { SaslAccount } from "./options.js";
 import type { Output } from "./output.js";
 import { TextParser } from "./text-parser.js";
 
@@ -23,7 +24,7 @@ export interface ConnectionOptions {
   readonly itemSize: number;
   readonly tokens: boolean;
   /** Null: nobody must authenticate. */
-  readonly authenticate: ((user: string, password: string) => boolean) | null;
+  readonly authenticate: ((who: SaslAccount | null) => boolean) | null;
   cut(reason: Cut): void;
   commands(count: number): void;
 }
@@ -46,6 +47,8 @@ export class Connection implements ParserContext {
   /** Replies wait for the client. */
   #blocked = false;
   #blockedBytes = 0;
+  /** Wakes the command that waits until its answers so far have been taken. */
+  #goOn: () => void = () => {};
   #ended = false;
   #draining = false;
   #over = false;
@@ -78,6 +81,7 @@ export class Connection implements ParserContext {
       this.#blockedBytes = 0;
       this.#parser = null;
       this.#account();
+      this.#goOn();
     });
   }
 
@@ -104,15 +108,15 @@ export class Connection implements ParserContext {
   }
 
   get full(): boolean {
-    return this.#queue.length >= MOST_WAITING || this.#queued > MOST_BYTES;
+    return this.#draining || this.#queue.length >= MOST_WAITING || this.#queued > MOST_BYTES;
   }
 
   admit(size: number): boolean {
     return this.options.budget.admits(size);
   }
 
-  authenticate(user: string, password: string): boolean {
-    this.#authenticated = this.options.authenticate?.(user, password) ?? true;
+  authenticate(who: SaslAccount | null): boolean {
+    this.#authenticated = this.options.authenticate?.(who) ?? true;
     if (!this.#authenticated && ++this.#attempts >= MOST_ATTEMPTS) this.#draining = true;
     return this.#authenticated;
   }
@@ -213,7 +217,7 @@ export class Connection implements ParserContext {
         this.#start();
         return;
       }
-      if (this.#unread === null) break;
+      if (this.#unread === null || this.#draining) break;
       const unread = this.#unread;
       this.#unread = null;
       this.#parse(unread, this.#unreadFrom);
@@ -246,8 +250,7 @@ export class Connection implements ParserContext {
     this.#flush();
     if (!this.#blocked) return undefined;
     return new Promise((resolve) => {
-      this.socket.once("drain", resolve);
-      this.socket.once("close", resolve);
+      this.#goOn = resolve;
     });
   }
 
@@ -282,6 +285,7 @@ export class Connection implements ParserContext {
     this.#blocked = false;
     this.#blockedBytes = 0;
     this.#account();
+    this.#goOn();
     this.#pump();
   }
 

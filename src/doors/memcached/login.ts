@@ -14,7 +14,7 @@ import { Words } from "./words.js";
 const LONGEST = 1024;
 
 /** Takes the same time whatever is right about the two, so that nobody finds them letter by letter. */
-export function isAccepted(accounts: readonly SaslAccount[], user: string, password: string): boolean {
+export function isAccepted(accounts: readonly SaslAccount[], { user, password }: SaslAccount): boolean {
   let accepted = false;
   for (const account of accounts) {
     const userFits = timingSafeEqual(digest(account.user), digest(user));
@@ -27,7 +27,7 @@ export function isAccepted(accounts: readonly SaslAccount[], user: string, passw
 const digest = (text: string) => createHash("sha256").update(text, "utf8").digest();
 
 /** PLAIN: whom to act as, the user, the password, with a zero byte between them. Acting as another is not offered. */
-export function plain(message: Buffer): { user: string; password: string } | null {
+export function plain(message: Buffer): SaslAccount | null {
   const parts = message.toString("utf8").split("\0");
   if (parts.length !== 3) return null;
   const [actAs, user, password] = parts as [string, string, string];
@@ -47,7 +47,7 @@ export function unauthenticated(context: ParserContext, words: Words): Command |
       said.split(value!, 0, value!.length);
       if (said.count < 2) return line("CLIENT_ERROR bad authentication token format");
       const [user, password] = [said.utf8(0), said.utf8(1)];
-      return line(context.authenticate(user, password) ? "STORED" : "CLIENT_ERROR authentication failure");
+      return line(context.authenticate({ user, password }) ? "STORED" : "CLIENT_ERROR authentication failure");
     },
   };
 }

@@ -54,7 +54,7 @@ class MemcachedDoor implements Door {
       budget: new Budget(this.#limits.memory),
       itemSize: this.#limits.itemSize,
       tokens: options.tokens ?? true,
-      authenticate: sasl === null ? null : (user, password) => this.#authenticate(isAccepted(sasl, user, password)),
+      authenticate: sasl === null ? null : (who) => this.#authenticate(who !== null && isAccepted(sasl, who)),
       cut: (reason) => {
         counts.cut++;
         this.#tell({ type: "door-cut", reason });
