@@ -56,7 +56,7 @@ export function suffers<S>(title: string, sufferer: Sufferer<S>): void {
       await server?.stop();
     });
 
-    async function suffer(malice: Malice, verb: string, greeted: boolean): Promise<void> {
+    async function suffer(malice: Malice, verb: string, greeted: boolean, more = 0): Promise<void> {
       hostile.turn(greeted ? null : malice);
       const opened = await assertEnds(sufferer.open(hostile.port, server), within);
       if (opened === undefined) return unheard.assertNone();
@@ -65,7 +65,7 @@ export function suffers<S>(title: string, sufferer: Sufferer<S>): void {
           await recovers(() => sufferer.well(opened));
           hostile.turn(malice);
         }
-        await assertEnds(verbs[verb]!(opened), within);
+        await assertEnds(verbs[verb]!(opened), within + more);
         hostile.turn(null);
         await recovers(() => sufferer.well(opened));
         await unheard.assertNone();
@@ -80,7 +80,8 @@ export function suffers<S>(title: string, sufferer: Sufferer<S>): void {
 
     for (const [bytes, verb, at = FIRST] of sufferer.floods) {
       it(`cuts off what has no end: ${JSON.stringify(String(bytes).slice(0, 20))}, to ${verb}`, async () => {
-        await suffer({ do: "flood", at, bytes: Buffer.from(bytes as string) }, verb, true);
+        // Megabytes take their time on a busy machine; that they are cut off at all is the point.
+        await suffer({ do: "flood", at, bytes: Buffer.from(bytes as string) }, verb, true, 10_000);
         expect(hostile.poured).toBeGreaterThan(0);
         expect(hostile.poured).toBeLessThan(FLOOD);
       });
@@ -89,7 +90,10 @@ export function suffers<S>(title: string, sufferer: Sufferer<S>): void {
     it("ends every call in time, by an answer or an error of the catalogue", { timeout: PATIENCE }, async () => {
       const verb = fc.constantFrom(...Object.keys(verbs));
       const malice = malices(sufferer.dialect, sufferer.usual);
-      await fc.assert(fc.asyncProperty(malice, verb, fc.boolean(), suffer), runs(sufferer.runs));
+      await fc.assert(
+        fc.asyncProperty(malice, verb, fc.boolean(), (...how) => suffer(...how)),
+        runs(sufferer.runs),
+      );
     });
   });
 }
