@@ -94,11 +94,14 @@ end
 local function extend(join)
   return function(data, item, _, more, _, token, fresh, usual, longest)
     local value = redis.call('GET', data)
-    if not value or #value + #more > tonumber(longest) then
+    if not value then
       return 'absent'
     end
     if has_other(item, token) then
       return 'changed'
+    end
+    if #value + #more > tonumber(longest) then
+      return 'absent'
     end
     revalue(data, item, join(value, more), fresh, usual)
     return 'done'

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bucketOf } from "../../src/core/cohort.js";
 import { IdSource, newGeneration, newNodeId } from "../../src/core/ids.js";
 import { isLive, NEVER, type Session, type Sid } from "../../src/core/session.js";
-import type { Mode, Outcome, RedisRecords } from "../../src/ports/redis-records.js";
+import type { CasToken, ItemVerb } from "../../src/ports/items.js";
+import type { ConditionalVerb, Mode, Outcome, RedisRecords } from "../../src/ports/redis-records.js";
 import { type RunningServer, startRedis } from "../../src/servers/index.js";
 import { LEASE_LIFETIME } from "../../src/stores/memory-redis.js";
 import { MemoryRedisRecords } from "../../src/stores/records-memory.js";
@@ -22,7 +23,7 @@ const clock = { shift: 0, now: () => Date.now() + clock.shift, sleep: async () =
 
 /** The same calls to the reference in memory and to a real Redis: whatever is asked, both must answer alike. */
 class Pair {
-  readonly memory = new MemoryRedisRecords({ clock, migration: "shop" });
+  readonly memory = new MemoryRedisRecords({ clock, migration: "shop", items: true });
   readonly ids = new IdSource(newNodeId());
   /** Ids and nonces given out, the newest last: what stands is among the last few. */
   readonly recent: string[] = [];
@@ -80,7 +81,7 @@ class Pair {
 
 const session = (n: number, life: number): Session => ({
   value: Buffer.from(`value ${n}`),
-  flags: 0,
+  flags: [0, 0, 1, 0xffff_ffff][n % 4]!,
   expiresAt: life === NEVER ? NEVER : BEGAN + life,
 });
 const life = fc.oneof(
@@ -95,6 +96,55 @@ const mode = fc.constantFrom<Mode>("L", "R");
 /** How many ids ago. */
 const ago = fc.nat(5);
 
+const token = fc.bigInt({ min: 1n << 63n, max: (1n << 64n) - 1n });
+/** Numbers of every length, also such as no floating point tells apart, and what only looks like one. */
+const number = fc.oneof(
+  fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }).map(String),
+  fc.nat(30).map(String),
+  fc.constantFrom("18446744073709551615", "9007199254740993", "007", " +5", "8  ", "12 ab", "18446744073709551616"),
+  fc.constantFrom("", "abc", "-1", "1.5", "9".repeat(30), "0".repeat(25)),
+);
+const aNumber = fc.tuple(number, life, fc.constantFrom(0, 7)).map(([text, ms, flags]) => {
+  return { ...session(0, ms), value: Buffer.from(text), flags };
+});
+const data = fc.constantFrom("", "x", "12", "\0\xff\r\n").map((text) => Buffer.from(text, "latin1"));
+/** A verb, given the token that the item has; often that very one is asked for. */
+const aVerb: fc.Arbitrary<(standing: CasToken) => ConditionalVerb> = fc
+  .tuple(
+    fc.constantFrom<ItemVerb["verb"]>(
+      ...(["set", "add", "replace", "cas", "append", "prepend", "delete", "touch", "get-and-touch"] as const),
+      ...(["incr", "decr", "incr", "decr"] as const),
+    ),
+    fc.oneof(aSession, aNumber),
+    fc.constantFrom<"any" | "same" | "other">("any", "same", "other"),
+    fc.option(token, { nil: 0n }),
+    fc.oneof(fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }), fc.nat(9).map(BigInt)),
+    fc.option(aNumber),
+    data,
+    fc.constantFrom(undefined, 5),
+  )
+  .map(([name, value, asks, newToken, by, initial, more, largest]) => (standing) => {
+    const wanted = asks === "any" ? 0n : asks === "same" ? standing : standing ^ 1n;
+    const each = { newToken, ...(largest !== undefined && { largest }) };
+    switch (name) {
+      case "cas":
+        return { verb: name, session: value, token: wanted, ...each };
+      case "append":
+      case "prepend":
+        return { verb: name, data: more, token: wanted, ...each };
+      case "incr":
+      case "decr":
+        return { verb: name, by, initial, token: wanted, ...each };
+      case "delete":
+        return { verb: name, token: wanted, ...each };
+      case "touch":
+      case "get-and-touch":
+        return { verb: name, expiresAt: value.expiresAt, ...each };
+      default:
+        return { verb: name, session: value, ...each };
+    }
+  });
+
 type Step = (pair: Pair) => Promise<void>;
 const steps: fc.Arbitrary<Step> = fc.oneof(
   sid.map((s) => async (p: Pair) => {
@@ -105,11 +155,21 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     const [intent, dirty] = [p.next(), p.next()];
     await p.same((r) => r.open(s, intent, m, value, dirty));
   }),
-  fc.tuple(sid, mode, life, fc.option(ago), fc.boolean()).map(([s, m, ms, under, known]) => async (p: Pair) => {
+  fc.tuple(sid, mode, aVerb, fc.option(ago), fc.boolean()).map(([s, m, verbOf, under, known]) => async (p: Pair) => {
     const lease = under === null ? null : (p.recent.at(-1 - under) ?? null);
     const [intent, dirty] = [p.next(), p.next()];
-    const verb = { verb: "touch", expiresAt: session(0, ms).expiresAt } as const;
+    const verb = verbOf(p.memory.snapshot(s).token);
     await p.same((r) => r.openIf(s, intent, m, verb, lease, known, dirty));
+  }),
+  fc.tuple(sid, aVerb).map(([s, verbOf]) => async (p: Pair) => {
+    // What works without marks leaves those that stand alone: it belongs to sessions that have none.
+    if ((await p.memory.view([s]))[0]!.mark !== "none") return;
+    const verb = verbOf(p.memory.snapshot(s).token);
+    await p.same((r) => r.performAlone(s, verb));
+  }),
+  fc.tuple(sid, mode, fc.boolean(), token).map(([s, m, known, fresh]) => async (p: Pair) => {
+    const lease = p.next();
+    await p.same((r) => r.gets(s, m, lease, known, fresh));
   }),
   fc
     .tuple(
@@ -159,7 +219,7 @@ describe("Redis and the reference in memory", () => {
   beforeAll(async () => {
     server = await startRedis();
     plain = plainClient(server.url);
-    redis = await openRecords(server.url);
+    redis = await openRecords(server.url, { items: { flags: 0 } });
   });
   afterAll(async () => {
     await redis?.end();

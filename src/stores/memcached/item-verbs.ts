@@ -11,8 +11,8 @@ import { type Command, FLUSH_ALL, flag, isNoNumber, metaArithmetic, metaGet, met
 /** memcached's `-I`, where it was not asked. */
 const DEFAULT_ITEM_SIZE = 1024 * 1024;
 
-/** So often a verb begins anew because the item changed between its look and its act. */
-const TRIES = 16;
+/** So often a verb begins anew because the item changed between its look and its act; one of all that try succeeds. */
+const TRIES = 200;
 
 /**
  * memcached's verbs as memcached itself decides them: one meta command each, in the order given.
