@@ -134,6 +134,11 @@ export const VERBS: readonly Verb[] = [
     load: () => import("./commands/cleanup.js"),
   },
   {
+    name: "proxy",
+    describe: "Serve memcached's clients: the door for applications in any language",
+    load: () => import("./commands/proxy.js"),
+  },
+  {
     name: "presets",
     describe: "The formats of sessions that are known, and what each can move to",
     load: () => import("./commands/presets.js"),

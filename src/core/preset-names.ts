@@ -27,19 +27,21 @@ export type RedisPresetName = (typeof REDIS_PRESET_NAMES)[number];
 
 interface Pairing {
   readonly backend: "postgres" | "memcached";
+  /** Through which door such an application comes: Node's own through the library, every other one as a client. */
+  readonly door: "library" | "proxy";
   /** The first one is meant where none is named. `plain` takes the bytes of any format. */
   readonly redis: readonly [RedisPresetName, ...RedisPresetName[]];
 }
 
 export const PAIRINGS: Readonly<Record<LegacyPresetName, Pairing>> = {
-  "connect-pg-simple": { backend: "postgres", redis: ["connect-redis", "plain"] },
-  "connect-memcached": { backend: "memcached", redis: ["connect-redis", "plain"] },
-  "connect-memjs": { backend: "memcached", redis: ["connect-redis", "plain"] },
-  "php-memcached": { backend: "memcached", redis: ["phpredis", "plain"] },
-  "rack-session-dalli": { backend: "memcached", redis: ["redis-rack", "plain"] },
-  "django-cache": { backend: "memcached", redis: ["django-redis", "plain"] },
-  "flask-session": { backend: "memcached", redis: ["flask-session", "plain"] },
-  memcached: { backend: "memcached", redis: ["plain"] },
+  "connect-pg-simple": { backend: "postgres", door: "library", redis: ["connect-redis", "plain"] },
+  "connect-memcached": { backend: "memcached", door: "library", redis: ["connect-redis", "plain"] },
+  "connect-memjs": { backend: "memcached", door: "library", redis: ["connect-redis", "plain"] },
+  "php-memcached": { backend: "memcached", door: "proxy", redis: ["phpredis", "plain"] },
+  "rack-session-dalli": { backend: "memcached", door: "proxy", redis: ["redis-rack", "plain"] },
+  "django-cache": { backend: "memcached", door: "proxy", redis: ["django-redis", "plain"] },
+  "flask-session": { backend: "memcached", door: "proxy", redis: ["flask-session", "plain"] },
+  memcached: { backend: "memcached", door: "proxy", redis: ["plain"] },
 };
 
 export function isLegacyPresetName(name: unknown): name is LegacyPresetName {

@@ -15,6 +15,8 @@ export interface LogOptions {
   readonly every?: number;
   /** On every line. */
   readonly fields?: Fields;
+  /** One JSON document a line instead of `key=value` pairs. */
+  readonly json?: boolean;
 }
 
 interface Repetition {
@@ -34,6 +36,7 @@ export class Log {
   readonly #now: () => number;
   readonly #every: number;
   readonly #fields: Fields;
+  readonly #json: boolean;
   readonly #recent = new Map<string, Repetition>();
 
   constructor(options: LogOptions = {}) {
@@ -41,6 +44,7 @@ export class Log {
     this.#now = options.now ?? Date.now;
     this.#every = options.every ?? 10_000;
     this.#fields = options.fields ?? {};
+    this.#json = options.json ?? false;
   }
 
   info(message: string, fields: Fields = {}): void {
@@ -100,8 +104,14 @@ export class Log {
   }
 
   #line(level: Level, message: string, fields: Fields): void {
-    const head = `time=${new Date(this.#now()).toISOString()} level=${level} msg=${text(message)}`;
-    const pairs = Object.entries({ ...fields, ...this.#fields }).map(([key, value]) => ` ${key}=${text(value)}`);
+    const time = new Date(this.#now()).toISOString();
+    const all = { ...fields, ...this.#fields };
+    if (this.#json) {
+      this.#write(`${JSON.stringify({ time, level, msg: message, ...all })}\n`);
+      return;
+    }
+    const head = `time=${time} level=${level} msg=${text(message)}`;
+    const pairs = Object.entries(all).map(([key, value]) => ` ${key}=${text(value)}`);
     this.#write(`${head}${pairs.join("")}\n`);
   }
 }

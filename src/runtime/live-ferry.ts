@@ -2,7 +2,9 @@ import type { Config } from "../core/config.js";
 import type { Session, Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import type { Ferry } from "../ferry/ferry.js";
-import { Metrics } from "../observe/index.js";
+import { type FleetFacts, Metrics } from "../observe/index.js";
+import type { NodeRole } from "../ports/control-store.js";
+import type { Items } from "../ports/items.js";
 import type { Observer } from "../ports/observer.js";
 import type { GetOptions, SessionDefaults, Sessions } from "../ports/sessions.js";
 import { openAlone } from "./alone.js";
@@ -24,10 +26,12 @@ export class LiveFerry implements Sessions {
   readonly defaults: SessionDefaults;
   #current: { ferry: Ferry; close(): Promise<void> };
   #closed = false;
+  #joined = true;
 
   private constructor(
     readonly config: Config,
     readonly observer: Observer,
+    readonly role: NodeRole,
     private readonly counted: Metrics,
     current: { ferry: Ferry; close(): Promise<void> },
   ) {
@@ -35,12 +39,35 @@ export class LiveFerry implements Sessions {
     this.defaults = sessionDefaults(config);
   }
 
-  static async open(config: Config, observer: Observer): Promise<LiveFerry> {
+  static async open(config: Config, observer: Observer, role: NodeRole = "app"): Promise<LiveFerry> {
     let live: LiveFerry | null = null;
     const metrics = new Metrics();
-    const current = await openCurrent(config, { observer, metrics, onEvicted: () => void live?.rejoin() });
-    live = new LiveFerry(config, observer, metrics, current);
+    const current = await openCurrent(config, { role, observer, metrics, onEvicted: () => void live?.rejoin() });
+    live = new LiveFerry(config, observer, role, metrics, current);
     return live;
+  }
+
+  /** The node that this process is at the moment; null after `complete`, when there is nobody to steer it. */
+  get node(): FerryNode | null {
+    return this.#current instanceof FerryNode ? this.#current : null;
+  }
+
+  /** False between an eviction and the next joining: requests fail then. */
+  get joined(): boolean {
+    return this.#joined;
+  }
+
+  /** memcached's verbs, of whichever node this process is when each is called. */
+  readonly items: Items = {
+    read: (sids, wishes) => this.#items.read(sids, wishes),
+    perform: (sid, verb, wishes) => this.#items.perform(sid, verb, wishes),
+    flush: () => this.#items.flush(),
+  };
+
+  get #items(): Items {
+    const { items } = this.#current.ferry;
+    if (items === null) throw new FerryError("USAGE", "The legacy store is no memcached: it has none of its verbs.");
+    return items;
   }
 
   get(sid: Sid, options?: GetOptions): Promise<Session | null> {
@@ -59,9 +86,9 @@ export class LiveFerry implements Sessions {
     return this.#current.ferry.list(options);
   }
 
-  /** What this process has counted, as Prometheus text (`text/plain; version=0.0.4`). */
-  metrics(): string {
-    return this.counted.render();
+  /** What this process has counted, as Prometheus text (`text/plain; version=0.0.4`), and what it was told besides. */
+  metrics(facts: FleetFacts = {}): string {
+    return this.counted.render(facts);
   }
 
   /** Finishes what is in flight, leaves the fleet, and closes every connection. */
@@ -73,14 +100,16 @@ export class LiveFerry implements Sessions {
 
   private async rejoin(): Promise<void> {
     const old = this.#current;
+    this.#joined = false;
     old.ferry.refuse(new FerryError("NODE_EVICTED", "This process was taken for dead and fenced off."));
     const notBelow = old instanceof FerryNode ? old.ctx.routing.record.revision : 0;
     if (old instanceof FerryNode) void old.abandon();
     while (!this.#closed) {
       try {
-        const { observer, counted: metrics } = this;
+        const { observer, role, counted: metrics } = this;
         const onEvicted = () => void this.rejoin();
-        this.#current = await openCurrent(this.config, { observer, metrics, notBelow, onEvicted });
+        this.#current = await openCurrent(this.config, { role, observer, metrics, notBelow, onEvicted });
+        this.#joined = true;
         return;
       } catch (error) {
         this.observer.event({ type: "background-error", task: "rejoin", error });
@@ -90,12 +119,9 @@ export class LiveFerry implements Sessions {
   }
 }
 
-async function openCurrent(
-  config: Config,
-  options: Omit<NodeOptions, "role">,
-): Promise<{ ferry: Ferry; close(): Promise<void> }> {
+async function openCurrent(config: Config, options: NodeOptions): Promise<{ ferry: Ferry; close(): Promise<void> }> {
   try {
-    return await FerryNode.open(config, { ...options, role: "app" });
+    return await FerryNode.open(config, options);
   } catch (error) {
     const steerless = error instanceof FerryError && STEERLESS.has(error.code);
     const alone = steerless ? await openAlone(config, options.observer).catch(() => null) : null;

@@ -1,5 +1,6 @@
 import { isPostgres } from "../config/urls.js";
 import type { Config } from "../core/config.js";
+import { isLegacyPresetName, PAIRINGS } from "../core/preset-names.js";
 import type { FerryError } from "../errors.js";
 import type { LegacyItems } from "../ferry/items.js";
 import type { ControlStore } from "../ports/control-store.js";
@@ -46,8 +47,10 @@ export function legacyItemsOf(legacy: LegacyStore): LegacyItems | null {
 /**
  * Whether memcached's own clients are served: then every node, jobs included, keeps what only they know of a session.
  */
-function servesItems({ legacy, proxy }: Config): boolean {
-  return !isPostgres(legacy.url) && proxy.listeners.length > 0;
+export function servesItems({ legacy, proxy }: Config): boolean {
+  if (isPostgres(legacy.url)) return false;
+  const comesAsClient = isLegacyPresetName(legacy.preset) && PAIRINGS[legacy.preset].door === "proxy";
+  return comesAsClient || proxy.listeners.length > 0;
 }
 
 /** Milliseconds; see `RedisRecordsOptions`. */

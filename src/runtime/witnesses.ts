@@ -3,7 +3,7 @@ import type { Config } from "../core/config.js";
 import type { Witnesses } from "../jobs/witness-check.js";
 import type { LegacyWitness } from "../ports/witness.js";
 import { legacyPreset } from "../presets/index.js";
-import { redisPrefix } from "./open.js";
+import { redisPrefix, servesItems } from "./open.js";
 
 /**
  * Plain clients of both sides, for the check; they share no code with our stores.
@@ -24,7 +24,8 @@ export async function openWitnesses(
   };
 }
 
-async function openLegacyWitness({ legacy, timeouts }: Config): Promise<LegacyWitness> {
+async function openLegacyWitness(config: Config): Promise<LegacyWitness> {
+  const { legacy, timeouts } = config;
   const { url, table, prefix, distribution } = legacy;
   const preset = legacyPreset(legacy.preset);
   const timeout = timeouts.legacy;
@@ -38,5 +39,6 @@ async function openLegacyWitness({ legacy, timeouts }: Config): Promise<LegacyWi
     prefix: prefix ?? preset.prefix,
     distribution: distribution ?? preset.distribution ?? "modulo",
     timeout,
+    empties: servesItems(config),
   });
 }

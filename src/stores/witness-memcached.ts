@@ -10,7 +10,12 @@ export interface MemcachedWitnessOptions {
   readonly distribution: "modulo" | "ketama";
   /** Milliseconds. */
   readonly timeout: number;
+  /** Whether empty items are sessions as well, which they are where memcached's own clients are served. */
+  readonly empties?: boolean;
 }
+
+/** The flags of what a drain stores for ten seconds where there is nothing: 0xfe441e55, as memjs gives them. */
+const PLACEHOLDER = Buffer.from("fe441e55", "hex");
 
 /**
  * Asks for a session through memjs, an optional peer: another protocol (the binary one), another parser, another choice
@@ -30,8 +35,9 @@ export async function openMemcachedWitness(options: MemcachedWitnessOptions): Pr
   return {
     async get(sid) {
       const answers = await Promise.all(clients.map((client) => client.get(options.prefix + sid)));
-      // An empty item is no session to the stores that use these clients.
-      return answers.find(({ value }) => value !== null && value.length > 0)?.value ?? null;
+      // An empty item is no session to the stores of Node that use these clients.
+      const counts = (flags: Buffer | null) => options.empties === true && flags?.equals(PLACEHOLDER) === false;
+      return answers.find(({ value, flags }) => value !== null && (value.length > 0 || counts(flags)))?.value ?? null;
     },
     async close() {
       for (const client of clients) client.close();

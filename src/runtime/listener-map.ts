@@ -1,0 +1,27 @@
+import { memcachedServers } from "../config/urls.js";
+import type { Config } from "../core/config.js";
+
+/** How the listeners stand to the servers of `legacy.url`; one to one where all lists are empty. */
+export interface ListenerMap {
+  /** Servers that have a listener and are not in `legacy.url`. */
+  readonly strangers: readonly string[];
+  /** Servers of `legacy.url` without a listener. */
+  readonly forgotten: readonly string[];
+  /** Servers with several listeners. */
+  readonly shared: readonly string[];
+}
+
+export function listenerMap(listeners: Config["proxy"]["listeners"], legacyUrl: string): ListenerMap {
+  const servers = addressesOf(legacyUrl);
+  const named = listeners.flatMap(({ server }) => addressesOf(`memcached://${server}`));
+  return {
+    strangers: named.filter((server) => !servers.includes(server)),
+    forgotten: servers.filter((server) => !named.includes(server)),
+    shared: [...new Set(named.filter((server, i) => named.indexOf(server) !== i))],
+  };
+}
+
+function addressesOf(url: string): string[] {
+  const shown = (host: string) => (host.includes(":") ? `[${host}]` : host);
+  return (memcachedServers(url) ?? []).map(({ host, port }) => `${shown(host)}:${port}`);
+}

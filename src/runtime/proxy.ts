@@ -1,0 +1,131 @@
+import { readFileSync } from "node:fs";
+import type { SecureContextOptions } from "node:tls";
+import type { Config } from "../core/config.js";
+import { type Door, openDoor } from "../doors/memcached/server.js";
+import { FerryError } from "../errors.js";
+import { logDoorEvent, renderDoor } from "../observe/door-report.js";
+import { type Health, serveHealth } from "../observe/health.js";
+import { EventLog, type Log } from "../observe/index.js";
+import { NO_FENCE } from "../ports/fence.js";
+import { legacyPreset } from "../presets/index.js";
+import { openMemcachedAdmin } from "../stores/memcached/admin.js";
+import { MemcachedLegacyStore } from "../stores/memcached/store.js";
+import { FleetFactsCache } from "./fleet-facts.js";
+import { keyspaceOf } from "./keyspace.js";
+import { listenerMap } from "./listener-map.js";
+import { LiveFerry } from "./live-ferry.js";
+import { redisPrefix } from "./open.js";
+
+/**
+ * A process of the memcached door: a node of the fleet with a port for memcached's clients and one for its keepers.
+ * Whatever is no session goes to memcached itself in every phase.
+ */
+export class ProxyProcess {
+  private constructor(
+    readonly config: Config,
+    readonly live: LiveFerry,
+    readonly door: Door,
+    readonly health: Health | null,
+    private readonly closing: { draining: boolean },
+    private readonly opened: readonly { close(): Promise<void> }[],
+  ) {}
+
+  /**
+   * Resolves when every listener listens. In legacy and dual-write that needs no Redis.
+   * @throws FerryError CONFIG_INVALID, NOT_SET_UP, CONTROL_UNREACHABLE, ...
+   */
+  static async open(config: Config, log: Log): Promise<ProxyProcess> {
+    const { listeners, allowFlush, sasl, tokens, limits, http } = config.proxy;
+    const { url } = config.legacy;
+    requireListeners(config);
+    const tls = tlsOptions(config.proxy.tls);
+    const live = await LiveFerry.open(config, new EventLog(log), "proxy");
+    const opened: { close(): Promise<void> }[] = [live];
+    const closing = { draining: false };
+    try {
+      const deadline = config.timeouts.legacy;
+      // These touch no session, so nothing fences them: an evicted node goes on serving them while it joins again.
+      const aside = new MemcachedLegacyStore({
+        ...{ url, deadline, fence: NO_FENCE, connections: config.legacy.connections },
+        preset: { ...legacyPreset(config.legacy.preset), prefix: "" },
+        ...(config.legacy.distribution && { distribution: config.legacy.distribution }),
+      });
+      const admin = openMemcachedAdmin({ url, deadline, fence: NO_FENCE });
+      opened.push(aside, admin);
+      const door = await openDoor({
+        items: live.items,
+        bypass: aside.bypass(),
+        keyspace: keyspaceOf({ legacy: legacyPrefix(config), redis: redisPrefix(config) }),
+        listeners: listeners.map(({ listen }) => ({ listen, ...(tls && { tls }) })),
+        limits,
+        sasl: sasl.length === 0 ? null : sasl,
+        allowFlush,
+        tokens,
+        admin,
+        hooks: { event: (event) => logDoorEvent(log, event) },
+      });
+      opened.push(door);
+      const facts = new FleetFactsCache(() => live.node);
+      const health =
+        http === "none"
+          ? null
+          : await serveHealth({
+              listen: http,
+              ready: () => (closing.draining ? "draining" : live.joined ? null : "joining the fleet again"),
+              metrics: async () => live.metrics(await facts.get()) + renderDoor(door),
+            });
+      if (health !== null) opened.push(health);
+      return new ProxyProcess(config, live, door, health, closing, opened);
+    } catch (error) {
+      await Promise.allSettled(opened.reverse().map((each) => each.close()));
+      throw error;
+    }
+  }
+
+  /** Takes no more clients, answers what was asked already, leaves the fleet, and closes everything. */
+  async close(): Promise<void> {
+    this.closing.draining = true;
+    await this.door.drain(this.config.timeouts.legacy);
+    // The ferry first: it waits for its own operations. The port for the keepers tells to the last how it stands.
+    for (const each of this.opened) await each.close().catch(() => {});
+  }
+}
+
+function legacyPrefix({ legacy }: Config): string {
+  return legacy.prefix ?? legacyPreset(legacy.preset).prefix;
+}
+
+function requireListeners({ proxy, legacy }: Config): void {
+  if (legacyPreset(legacy.preset).backend !== "memcached") {
+    throw new FerryError("USAGE", `The proxy speaks memcached, and ${legacy.preset} keeps its sessions elsewhere.`, {
+      remedy: "Applications with sessions in SQL use the library door.",
+    });
+  }
+  if (proxy.listeners.length === 0) {
+    throw new FerryError("USAGE", "The proxy has nowhere to listen.", {
+      remedy: "Name `proxy.listeners` in the configuration, or give --listen HOST:PORT.",
+    });
+  }
+  // One process may have some of the listeners only; the doctor looks at the whole map.
+  const { strangers } = listenerMap(proxy.listeners, legacy.url);
+  if (strangers.length > 0) {
+    throw new FerryError("CONFIG_INVALID", `proxy.listeners: ${strangers.join(", ")}: no server of legacy.url.`);
+  }
+}
+
+/** Where the text is no PEM it is the path of a file with it. */
+const PEM = ["cert", "key", "ca", "crl"];
+
+function tlsOptions(tls: Config["proxy"]["tls"]): SecureContextOptions | null {
+  if (Object.keys(tls).length === 0) return null;
+  const read = (name: string, value: unknown): unknown => {
+    if (!PEM.includes(name) || typeof value !== "string" || value.includes("-----BEGIN")) return value;
+    try {
+      return readFileSync(value, "utf8");
+    } catch (error) {
+      const { code = "error" } = error as NodeJS.ErrnoException;
+      throw new FerryError("CONFIG_INVALID", `proxy.tls.${name}: the file cannot be read (${code}).`);
+    }
+  };
+  return Object.fromEntries(Object.entries(tls).map(([name, value]) => [name, read(name, value)]));
+}
