@@ -65,7 +65,7 @@ export class Coordinator {
       const record = await this.control.read();
       if (record.pending === null) {
         if (samePosition(record.position, to)) return record;
-        await this.#requireEqualProtocols();
+        requireEqualProtocols(await this.control.nodes());
         const author = { by: this.by, reason, at: await this.control.now() };
         await this.#publish(record, begin(record, to, this.phases, author), "begin", { to, reason });
       } else if (!samePosition(targetOf(record.pending), to)) {
@@ -145,6 +145,8 @@ export class Coordinator {
     for (;;) {
       await this.#keepLock();
       const nodes = await this.control.nodes();
+      // One that joined on the way may not know this rung; a way that leaves R for good waits for nobody's release.
+      if (!transition.oneWay) requireEqualProtocols(nodes, `the transition ${describe(transition)} is pending`);
       if (allAcknowledge(record, nodes)) break;
       const behind = nodes.filter((node) => !allAcknowledge(record, [node]));
       this.onProgress({ transition, step: { barrier: behind.map(({ id }) => id) } });
@@ -205,15 +207,6 @@ export class Coordinator {
     await this.observer.at?.("transition:published", null);
   }
 
-  async #requireEqualProtocols(): Promise<void> {
-    const others = (await this.control.nodes()).filter(({ protocol }) => protocol !== PROTOCOL_NUMBER);
-    if (others.length === 0) return;
-    throw new FerryError(
-      "PROTOCOL_MISMATCH",
-      `This build speaks protocol ${PROTOCOL_NUMBER}; ${others.map((node) => `${name(node)} speaks ${node.protocol}`).join(", ")}.`,
-    );
-  }
-
   async #holding<T>(perform: () => Promise<T>): Promise<T> {
     await this.#keepLock();
     try {
@@ -234,6 +227,15 @@ export class Coordinator {
 export function describe({ lower, upper, direction }: Transition): string {
   const [from, to] = direction === "up" ? [lower, upper] : [upper, lower];
   return `${from.phase} ${from.percent} % -> ${to.phase} ${to.percent} %`;
+}
+
+/** Rule 11: a step needs equal numbers. */
+function requireEqualProtocols(nodes: readonly NodeInfo[], changed?: string): void {
+  const others = nodes.filter(({ state, protocol }) => state === "live" && protocol !== PROTOCOL_NUMBER);
+  if (others.length === 0) return;
+  const told = others.map((node) => `${name(node)} speaks ${node.protocol}`).join(", ");
+  const message = `This build speaks protocol ${PROTOCOL_NUMBER}; ${told}.`;
+  throw new FerryError("PROTOCOL_MISMATCH", message, changed === undefined ? {} : { changed });
 }
 
 function idsOf(nodes: readonly NodeInfo[]): string[] {
