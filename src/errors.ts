@@ -114,6 +114,11 @@ export const CATALOGUE = {
     true,
     "Another command holds the migration: wait for it, or for its lock to run out (15 s after it died).",
   ),
+  OVERTAKEN: entry(
+    EXIT.refused,
+    false,
+    "Look at what moved the migration: sessionferry phase history; then at what to do now: sessionferry status",
+  ),
   INTERRUPTED: entry(EXIT.interrupted, true, "Repeat the command; it goes on where it stopped."),
   DEADLINE: entry(EXIT.unreachable, true, "The store did not answer within its deadline; repeat the request."),
   OUTCOME_UNKNOWN: entry(

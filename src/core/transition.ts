@@ -127,6 +127,21 @@ export function redisMayBeAhead({ position, pending }: Steering): boolean {
   return rankOf(position.phase) >= authority || (pending !== null && rankOf(pending.ladder) >= authority);
 }
 
+/**
+ * Whether R is the authority of every session, for every node that follows this record or a neighbouring one. Only then
+ * may an R that restarted with what it had kept be taken as it is: wherever L is the authority, or was a moment ago for
+ * a node that is a rung behind, an older R contradicts what L has acknowledged since.
+ */
+export function redisIsSoleAuthority({ position, pending }: Steering): boolean {
+  if (pending !== null && (pending.oneWay || pending.ladder === "redis-first")) return false;
+  return comparePositions(position, { phase: "redis-first", percent: 100 }) >= 0;
+}
+
+/** Whether R is the authority of some sessions and L of others: an R that restarted must be reclaimed (rule 10). */
+export function authorityIsDivided(state: Steering): boolean {
+  return redisMayBeAhead(state) && !redisIsSoleAuthority(state) && !state.pending?.oneWay;
+}
+
 const DUAL_WRITE: Position = { phase: "dual-write", percent: 100 };
 
 /**
@@ -162,15 +177,20 @@ export function abandonRedis(state: Steering, phases: Phases, author: Author, ge
 
 /**
  * Rule 11, when the whole fleet was away: somebody may have written L behind our back, so R's records are worth
- * nothing wherever L is the authority. Where no bucket is above read-through the position falls back to dual-write (or
- * stays below) under a new generation of R; above, R is the authority of its buckets and the position stays.
+ * nothing wherever L is the authority. Where R is the authority of every session, nothing changes; where the two divide
+ * them, the position stays, and a new generation asks for R to be reclaimed. Else R is left behind under a new
+ * generation. Where R was read, that is the way down of a demotion, because a process of the old fleet may only have
+ * been frozen: nobody writes L without R before it has acknowledged, or is fenced off.
  */
-export function setBack(state: Steering, generation: string): Steering {
+export function setBack(state: Steering, phases: Phases, author: Author, generation: string): Steering {
   const cleared = { ...state, interrupted: false };
-  if (redisMayBeAhead(state)) return cleared;
+  if (redisIsSoleAuthority(state)) return cleared;
+  if (authorityIsDivided(state)) return { ...cleared, generation };
   const { position, pending } = state;
+  if (pending?.oneWay) return redisMayBeAhead(state) ? cleared : { ...cleared, generation };
   const climbed = standing(state).some(({ phase }) => phase === "read-through");
-  return { ...cleared, position: climbed ? DUAL_WRITE : (pending?.lower ?? position), pending: null, generation };
+  if (climbed) return abandonRedis(cleared, phases, author, generation);
+  return { ...cleared, position: pending?.lower ?? position, pending: null, generation };
 }
 
 /** The settled position, and both ends of the walk. */

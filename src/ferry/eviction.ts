@@ -1,10 +1,10 @@
 import { newGeneration } from "../core/ids.js";
 import { type Phases, rankOf } from "../core/phase.js";
-import { redisMayBeAhead, type Steering } from "../core/transition.js";
+import { redisIsSoleAuthority, redisMayBeAhead, type Steering } from "../core/transition.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { Observer } from "../ports/observer.js";
-import type { CallLimits, RedisRecords } from "../ports/redis-records.js";
+import { type CallLimits, RedisLost, type RedisRecords } from "../ports/redis-records.js";
 import { isRedisFailure } from "./failures.js";
 import { sweep } from "./sweep.js";
 import { gapMayBeLost, voidEvidence } from "./void.js";
@@ -74,9 +74,23 @@ async function evictHolding(
   if (info.role !== "job" && gapMayBeLost(await control.read(), phases)) {
     await voidEvidence(control, `node ${node} was lost, possibly with a gap`, by);
   }
-  if (cut) observer.event({ type: "swept", count: await sweep(records, node) });
+  if (cut) observer.event({ type: "swept", count: await sweepUnlessLost(control, records, node) });
   await control.forget(node);
   return true;
+}
+
+/**
+ * An R that is not trusted is dropped, or all intents in it are withdrawn, before anybody trusts it again: what the
+ * node left there needs no hand, and whoever puts R right waits for this eviction. Only where a restart is accepted as
+ * it is would they stay.
+ */
+async function sweepUnlessLost(control: ControlStore, records: RedisRecords, node: string): Promise<number> {
+  try {
+    return await sweep(records, node);
+  } catch (error) {
+    if (!(error instanceof RedisLost) || redisIsSoleAuthority(await control.read())) throw error;
+    return 0;
+  }
 }
 
 async function endedInRedis(records: RedisRecords, node: string): Promise<boolean> {

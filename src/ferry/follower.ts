@@ -1,5 +1,5 @@
 import type { Sid } from "../core/session.js";
-import { redisMayBeAhead } from "../core/transition.js";
+import { redisIsSoleAuthority } from "../core/transition.js";
 import type { ControlRecord, NodeReport } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import type { FerryContext } from "./context.js";
@@ -31,6 +31,7 @@ export class Follower {
     const { record, accepted, overdue } = await this.membership.renew({
       ...this.figures(),
       acknowledged: this.acknowledged(),
+      drained: ctx.routing.drainedRevision(),
       gap: ctx.arrears.gapSize,
       redis: ctx.health.state,
     });
@@ -63,8 +64,8 @@ export class Follower {
   }
 }
 
-/** R is believed for the generation of the record; a restart of R is accepted only where R is the authority anyway. */
+/** R is believed for the generation of the record; a restart of R is accepted only where L has no say any more. */
 export function trust(records: RedisRecords, record: ControlRecord): void {
   records.generation = record.generation;
-  records.trustRestarts = redisMayBeAhead(record);
+  records.trustRestarts = redisIsSoleAuthority(record);
 }

@@ -3,6 +3,7 @@ import type { CallLimits } from "../ports/redis-records.js";
 import { type FerryContext, flushArrears } from "./context.js";
 import { type EvictionStores, evict } from "./eviction.js";
 import { isRedisFailure } from "./failures.js";
+import { reclaim } from "./reclaim.js";
 import { assistOneWay, demote, isDemotable, rearm, type Steerage } from "./recovery.js";
 
 export interface HousekeeperOptions {
@@ -16,10 +17,13 @@ const PROBE: CallLimits = { deadline: 1_000, hold: false };
 
 /**
  * What a node does for the fleet beside serving: it looks whether R is there, tells R what it owes it, fences nodes
- * that went silent, arms an R that came back empty, and takes its part in a demotion. Every duty may be done by several
+ * that went silent, arms an R that came back empty or with older data, and takes its part in a demotion. Every duty may be done by several
  * nodes at once and by any of them alone.
  */
 export class Housekeeper {
+  /** Nodes that were taken for dead and could not be fenced off wholly. */
+  readonly #unfinished = new Set<string>();
+
   constructor(
     readonly ctx: FerryContext,
     readonly steerage: Steerage,
@@ -30,8 +34,20 @@ export class Housekeeper {
   async tick(overdue: readonly string[]): Promise<void> {
     const { record, phases } = this.ctx.routing;
     if (someBucket(record, phases, ({ write }) => write !== "legacy")) await this.#lookAfterRedis();
-    for (const node of overdue) await evict(this.eviction, node, this.steerage.by);
+    await this.#fence(overdue, record.pending?.oneWay === true || this.ctx.health.state === "lost");
     await assistOneWay(this.steerage, record);
+  }
+
+  /**
+   * An eviction that could not be ended (a store that is away cannot end the node's connections) is tried again. What
+   * others began and did not end stands in the registry; it is looked for where the fleet waits for every node.
+   */
+  async #fence(overdue: readonly string[], isWaiting: boolean): Promise<void> {
+    const begun = isWaiting ? (await this.steerage.control.nodes()).filter(({ state }) => state === "evicted") : [];
+    for (const node of new Set([...overdue, ...this.#unfinished, ...begun.map(({ id }) => id)])) {
+      if (await evict(this.eviction, node, this.steerage.by)) this.#unfinished.delete(node);
+      else this.#unfinished.add(node);
+    }
   }
 
   async #lookAfterRedis(): Promise<void> {
@@ -47,6 +63,6 @@ export class Housekeeper {
     if (ctx.health.state === "up") return;
     const demotable = options.onRedisDown === "demote" && isDemotable(ctx.routing.record, ctx.routing.phases);
     if (demotable && ctx.health.awayFor >= options.demoteAfter) await demote(steerage);
-    if (ctx.health.state === "lost") await rearm(steerage);
+    if (ctx.health.state === "lost" && !(await rearm(steerage))) await reclaim(steerage);
   }
 }

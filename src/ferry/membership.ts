@@ -32,6 +32,7 @@ export class Membership {
     // A node that has just joined has begun nothing under older routes.
     this.#report = {
       acknowledged: joined.revision,
+      drained: joined.revision,
       gap: 0,
       redis: "unused",
       operations: 0,

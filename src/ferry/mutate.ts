@@ -73,7 +73,16 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
       await ending(operation, async () => mutation.settle?.(placement));
       return opened.value;
     }
-    const answer = await ending(operation, opened.learn);
+    let answer: { readonly value: T } | null;
+    try {
+      answer = await ending(operation, opened.learn);
+    } catch (error) {
+      if (!isRedisFailure(error)) throw error;
+      ctx.health.failed(error);
+      // What was learned, or filled under a lease that stood, changed nothing.
+      await hold.after(error, true);
+      continue;
+    }
     if (answer !== null) return answer.value;
     tries++;
   }

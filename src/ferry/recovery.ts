@@ -3,55 +3,48 @@ import { newGeneration } from "../core/ids.js";
 import type { Phases } from "../core/phase.js";
 import {
   abandonRedis,
+  authorityIsDivided,
   proceed,
   redisMayBeAhead,
-  segments,
   setBack,
   someBucket,
   someBucketReadsRedis,
 } from "../core/transition.js";
-import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
+import type { ControlRecord, NodeInfo } from "../ports/control-store.js";
 import { type CallLimits, RedisLost, type RedisRecords } from "../ports/redis-records.js";
+import { noteOrigin } from "./reclaim.js";
+import { alone, type Steerage } from "./steerage.js";
 
-/** Milliseconds: dropping a million records takes some seconds. */
-const REARM_ATTEMPT = 60_000;
+export type { Steerage } from "./steerage.js";
 
 /** A node that starts while R is away must not wait for it. */
 const BRIEFLY: CallLimits = { deadline: 1_000, hold: false };
-
-export interface Steerage {
-  readonly control: ControlStore;
-  readonly records: RedisRecords;
-  readonly phases: Phases;
-  /** Who does it: the node's id. */
-  readonly by: string;
-}
 
 /**
  * Rule 10: an R that was emptied, replaced or restarted is armed anew. Only while no bucket is read from R: then the
  * nodes write L with the gap liberty until they trust the new generation, everything under the prefix is dropped, and
  * the seal comes last, so that no script runs before R is clean. Evidence is bound to the generation and so is void.
  */
-export async function rearm({ control, records, phases, by }: Steerage): Promise<boolean> {
+export async function rearm(steerage: Steerage): Promise<boolean> {
+  const { control, records, phases, by } = steerage;
   const record = await control.read();
   if (someBucketReadsRedis(record, phases) || redisMayBeAhead(record)) return false;
   // Another node has drawn a new generation already; this one will hear of it.
   if (record.generation !== records.generation) return false;
-  if (!(await control.lock("rearm", by, REARM_ATTEMPT))) return false;
-  try {
+  return alone(steerage, "rearm", async () => {
     if (await isTrusted(records)) return false;
+    const { runId } = await records.facts();
     const generation = newGeneration();
     const next = await control.compareAndSet(record.revision, { ...record, generation });
     if (next === null) return false;
     // A node that was frozen, or has not heard yet, trusts the old seal: from here on it is refused.
     await records.removeSeal();
     const dropped = await records.drop(ALL_BUCKETS);
-    await records.arm(generation, "active");
+    // Should R have restarted meanwhile, with what it held before, it is not the one that was armed.
+    await records.arm(generation, "active", runId);
     await control.append({ by, action: "rearm", detail: { dropped } });
     return true;
-  } finally {
-    await control.unlock("rearm", by);
-  }
+  });
 }
 
 /** Whether R answers as the one that was armed: then somebody else was faster. */
@@ -108,26 +101,25 @@ export async function assistOneWay({ control, phases, by }: Steerage, record: Co
 
 /**
  * Rule 11: called by a node before it serves, when the record says that the whole fleet was away. L may have been
- * written behind our back, so R's records go wherever L is the authority: all of them under a new generation where no
- * bucket is above read-through (they are dropped when R is armed anew), else those of the buckets still in
- * read-through.
+ * written behind our back, so R's records go wherever L is the authority: all of them where R is left behind (they are
+ * dropped when it is armed anew), else those of L's buckets, when R is reclaimed. Neither happens before what is left
+ * of the old fleet was fenced off: one of its processes may have been frozen only.
  */
 export async function resume({ control, records, phases, by }: Steerage): Promise<ControlRecord> {
   for (;;) {
     const record = await control.read();
     if (!record.interrupted) return record;
-    if (redisMayBeAhead(record)) {
-      records.generation = record.generation;
-      for (const { buckets, placement } of segments(record, phases)) {
-        if (placement.routes.liberty === "fallback") await records.drop(buckets);
-      }
-    }
-    const next = await control.compareAndSet(record.revision, setBack(record, newGeneration()));
+    const author = { by, reason: "no application was there", at: await control.now() };
+    const back = setBack(record, phases, author, newGeneration());
+    if (authorityIsDivided(record)) await noteOrigin(control, record, back.generation);
+    const next = await control.compareAndSet(record.revision, back);
     if (next === null) continue;
-    // A process of the old fleet that was only frozen trusts the old seal: when it wakes it must not read there what
-    // others write from now on. Without R there are none of them, as far as anybody can tell, and the site must start.
-    if (next.generation !== record.generation) await records.removeSeal(BRIEFLY).catch(() => {});
-    await control.append({ by, action: "interrupted", detail: { from: record.position, to: next.position } });
+    // A process of the old fleet that was only frozen trusts the old seal: the sooner it is refused the better. Where R
+    // is reclaimed, the seal is what it is known by.
+    const leftBehind = next.generation !== record.generation && !redisMayBeAhead(next);
+    if (leftBehind) await records.removeSeal(BRIEFLY).catch(() => {});
+    const to = next.pending?.oneWay ? next.pending.lower : next.position;
+    await control.append({ by, action: "interrupted", detail: { from: record.position, to } });
     return next;
   }
 }

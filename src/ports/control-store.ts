@@ -35,6 +35,11 @@ export interface NodeRegistration {
 export interface NodeReport {
   /** The revision whose routes the node has taken and whose predecessors' operations have all ended. */
   readonly acknowledged: number;
+  /**
+   * The revision before which no operation of the node is under way any more, whatever it still owes R; what a node
+   * that does not tell has acknowledged.
+   */
+  readonly drained?: number;
   /** Entries in the node's gap. */
   readonly gap: number;
   /** "up", or why R is not used at the moment. */

@@ -16,6 +16,7 @@ import { Silence } from "../ferry/silence.js";
 import type { Clock } from "../ports/clock.js";
 import { type ControlRecord, type ControlStore, type NodeInfo, PROTOCOL_NUMBER } from "../ports/control-store.js";
 import type { Observer } from "../ports/observer.js";
+import { RedisLost } from "../ports/redis-records.js";
 import { WORKS, type WorkStores } from "./works.js";
 
 /** Milliseconds. */
@@ -59,7 +60,10 @@ export class Coordinator {
     readonly signal?: AbortSignal,
   ) {}
 
-  /** Walks to a neighbouring position. With a pending transition to that very position it goes on with it. */
+  /**
+   * Walks to a neighbouring position. With a pending transition to that very position it goes on with it.
+   * @throws FerryError OVERTAKEN where it ended elsewhere, TRANSITION_PENDING, PROTOCOL_MISMATCH, HELD, ...
+   */
   async moveTo(to: Position, reason: string): Promise<ControlRecord> {
     return this.#holding(async () => {
       const record = await this.control.read();
@@ -71,11 +75,11 @@ export class Coordinator {
       } else if (!samePosition(targetOf(record.pending), to)) {
         throw new FerryError("TRANSITION_PENDING", `A transition ${describe(record.pending)} is pending.`);
       }
-      return this.#walk();
+      return this.#arriving(to);
     });
   }
 
-  /** Goes on with whatever is pending. */
+  /** Goes on with whatever is pending, wherever that leads. */
   async finish(): Promise<ControlRecord> {
     return this.#holding(() => this.#walk());
   }
@@ -91,8 +95,9 @@ export class Coordinator {
         });
       }
       const author = { by: this.by, reason, at: await this.control.now() };
-      await this.#publish(record, reverse(record, this.phases, author), "reverse", { reason });
-      return this.#walk();
+      const back = reverse(record, this.phases, author);
+      await this.#publish(record, back, "reverse", { reason });
+      return this.#arriving(targetOf(back.pending!));
     });
   }
 
@@ -113,7 +118,19 @@ export class Coordinator {
     });
   }
 
+  /** A demotion, or an operator who gave Redis up, may have taken the fleet elsewhere: then the walk did not arrive. */
+  async #arriving(to: Position): Promise<ControlRecord> {
+    const record = await this.#walk();
+    if (samePosition(record.position, to)) return record;
+    const { phase, percent } = record.position;
+    throw new FerryError("OVERTAKEN", `The step was overtaken: the migration stands at ${phase} ${percent} % now.`, {
+      changed: `not by this command: the migration was taken to ${phase} ${percent} % while it was under way`,
+      next: "sessionferry phase history",
+    });
+  }
+
   async #walk(): Promise<ControlRecord> {
+    let patience = this.clock.now() + this.times.acknowledge;
     for (;;) {
       const record = await this.control.read();
       const { pending } = record;
@@ -122,6 +139,11 @@ export class Coordinator {
       try {
         await this.#work(pending);
       } catch (error) {
+        // R restarted, and the nodes put it right before anybody trusts it: what was done on it is done again.
+        if (error instanceof RedisLost && this.clock.now() < patience) {
+          await this.clock.sleep(LOOK, this.signal);
+          continue;
+        }
         // A gate that closed on the way: back to where the walk began, and tell.
         if (!(error instanceof FerryError && error.code === "GATE_REFUSED")) throw error;
         const author = { by: this.by, reason: error.message, at: await this.control.now() };
@@ -132,6 +154,7 @@ export class Coordinator {
       // Somebody may have changed the record meanwhile (R armed anew, another node finishing a demotion): look again.
       const next = await this.control.compareAndSet(record.revision, proceed(record, this.phases));
       if (next === null) continue;
+      patience = this.clock.now() + this.times.acknowledge;
       await this.observer.at?.("transition:published", null);
       if (next.pending === null) {
         await this.control.append({ by: this.by, action: "settled", detail: { position: next.position } });

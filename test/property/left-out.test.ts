@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { MemoryControlStore } from "../../src/control/memory.js";
 import type { Phase, PhaseName, Phases, Position } from "../../src/core/phase.js";
 import type { Session, Sid } from "../../src/core/session.js";
+import type { NodeInfo } from "../../src/ports/control-store.js";
 import type { ConditionalChange, Token } from "../../src/ports/legacy-store.js";
 import { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
 import { MemoryRedisRecords } from "../../src/stores/records-memory.js";
@@ -33,6 +35,20 @@ class UnconditionalUndirty extends MemoryRedisRecords {
 class CarelessMark extends MemoryRedisRecords {
   protected override markSparesIntents(): boolean {
     return false;
+  }
+}
+
+class BelievesRestarts extends MemoryRedisRecords {
+  protected override acceptsRestart(): boolean {
+    return true;
+  }
+}
+
+/** Nobody is waited for before an R that restarted is put right. */
+class EverybodyDrained extends MemoryControlStore {
+  override async nodes(): Promise<NodeInfo[]> {
+    const nodes = await super.nodes();
+    return nodes.map((node) => ({ ...node, report: { ...node.report, drained: Number.POSITIVE_INFINITY } }));
   }
 }
 
@@ -161,6 +177,31 @@ const LEFT_OUT: Record<string, { variant: Partial<WorldOptions>; bounds: Bounds 
       phases: phasesWith("dual-write", ({ ladder }) => ladder.map(({ enter: _, ...rung }) => rung)),
     },
     bounds: { starts: [at("dual-write", 10)], moves: ["down", "up", "up", "up"], trouble: polling, sids: 1 },
+  },
+  "the doubt about an R that restarted while authority is divided": {
+    variant: { records: BelievesRestarts },
+    bounds: {
+      starts: [at("redis-first", 10)],
+      moves: [],
+      actions: [{ do: "save" }, { do: "set", node: 0, sid: 1 }, { do: "restart" }, { do: "get", node: 1, sid: 1 }],
+    },
+  },
+  "the wait for writes begun before R restarted": {
+    variant: { control: EverybodyDrained },
+    // A write stands between its open and L; R forgets the intent, and another node reads L too early.
+    bounds: {
+      starts: [at("redis-first", 10)],
+      moves: [],
+      actions: [
+        { do: "set", node: 0, sid: 1 },
+        { do: "restart" },
+        ...[0, 6, 12].map((jitter): Action => ({ do: "poll", node: 1, jitter })),
+        ...[14, 18, 22, 26, 30].map((jitter): Action => ({ do: "get", node: 1, sid: 1, jitter })),
+      ],
+      hesitate: 15,
+      linger: 8,
+      lag: 0,
+    },
   },
 };
 

@@ -1,6 +1,6 @@
 import type { Scheduler } from "fast-check";
 import { MemoryControlStore } from "../../src/control/memory.js";
-import { bucketOf } from "../../src/core/cohort.js";
+import { bucketOf, inRange } from "../../src/core/cohort.js";
 import { IdSource } from "../../src/core/ids.js";
 import { type Phases, type Position, placementOf } from "../../src/core/phase.js";
 import type { Session, Sid } from "../../src/core/session.js";
@@ -9,10 +9,11 @@ import { Arrears } from "../../src/ferry/arrears.js";
 import { type FerryContext, flushArrears } from "../../src/ferry/context.js";
 import { type EvictionStores, evict } from "../../src/ferry/eviction.js";
 import { Ferry } from "../../src/ferry/ferry.js";
-import { Follower } from "../../src/ferry/follower.js";
+import { Follower, trust } from "../../src/ferry/follower.js";
+import { Housekeeper } from "../../src/ferry/housekeeper.js";
 import { Membership } from "../../src/ferry/membership.js";
 import { read } from "../../src/ferry/read.js";
-import { rearm } from "../../src/ferry/recovery.js";
+import { resume } from "../../src/ferry/recovery.js";
 import { RedisHealth } from "../../src/ferry/redis-health.js";
 import { Routing } from "../../src/ferry/routing.js";
 import { touch } from "../../src/ferry/touch.js";
@@ -21,7 +22,7 @@ import { write } from "../../src/ferry/write.js";
 import type { Clock } from "../../src/ports/clock.js";
 import { type ControlRecord, type ControlStore, PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
 import { type LegacyStore, OutcomeUnknown } from "../../src/ports/legacy-store.js";
-import { type Observer, SILENT } from "../../src/ports/observer.js";
+import { type Observer, type Point, SILENT } from "../../src/ports/observer.js";
 import { type RedisRecords, RedisUnreachable } from "../../src/ports/redis-records.js";
 import { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
 import { MemoryRedisRecords } from "../../src/stores/records-memory.js";
@@ -31,6 +32,10 @@ import { type Call, isLinearizable, type Recorded, type State } from "../support
 /** Far away: these tests leave real time to others. */
 const FAR = 10_000_000;
 const OVERDUE_AFTER = 6_000;
+/** Time passes by steps here; R is away for as long as some dozen of them. */
+/** So many steps a fleet stands still. */
+const STILL = 40;
+export const DEMOTE_AFTER = 400;
 
 export interface WorldOptions {
   readonly sids: readonly Sid[];
@@ -40,11 +45,14 @@ export interface WorldOptions {
   readonly lossy?: boolean;
   /** So many extra steps pass between a write on L and its close: slow closes make rare overlaps common. */
   readonly linger?: number;
+  /** So many extra steps pass between an open answered "L" and its write on L. */
+  readonly hesitate?: number;
   /** The second node hears of changes so many steps later than the first, the third twice as many. */
   readonly lag?: number;
   /** Subclasses that leave out one rule. */
   readonly records?: typeof MemoryRedisRecords;
   readonly legacy?: typeof MemoryLegacyStore;
+  readonly control?: typeof MemoryControlStore;
 }
 
 interface WorldNode {
@@ -60,6 +68,12 @@ interface WorldNode {
 /** The connections of one node: once they were ended, nothing it sent lands any more and no answer comes back. */
 interface Line {
   crashed: boolean;
+  /** The node knows that it was taken for dead, and serves no more. */
+  refused?: boolean;
+  /** While the process is frozen: nothing of it moves before this resolves. */
+  frozen?: Promise<void>;
+  /** It still reaches an R that nobody else reaches. */
+  hasRedis?: boolean;
   readonly cut: Set<"legacy" | "redis" | "control">;
 }
 
@@ -78,6 +92,9 @@ export class World {
   redisDown = false;
   /** While true, writes on L lose their replies, and some land late. */
   legacyVague = false;
+  /** Nothing new goes wrong any more. */
+  isOver = false;
+  #snapshot: ReadonlyMap<Sid, unknown> = new Map();
   #repairedAt = -1;
   #changes = 0;
   #waiting: { count: number; resolve: () => void }[] = [];
@@ -98,7 +115,7 @@ export class World {
     };
     this.legacy = new (options.legacy ?? MemoryLegacyStore)({ clock: this.clock, lossy: options.lossy ?? false });
     this.records = new (options.records ?? MemoryRedisRecords)({ clock: this.clock, migration: "world" });
-    this.control = new MemoryControlStore({ clock: this.clock });
+    this.control = new (options.control ?? MemoryControlStore)({ clock: this.clock });
     for (const sid of options.sids) this.history.set(sid, []);
   }
 
@@ -144,10 +161,15 @@ export class World {
     const records = this.#wired<RedisRecords>(this.records.another(), "redis", line);
     const registration = { id, role, protocol: PROTOCOL_NUMBER, host: "world", pid: 1, version: "0" };
     const times = { presence: OVERDUE_AFTER, overdueAfter: OVERDUE_AFTER };
-    const membership = await Membership.join(this.control, registration, times, () => {});
+    const membership = await Membership.join(this.control, registration, times, () => {
+      line.refused = true;
+    });
     Object.assign(membership, { control });
-    const routing = new Routing(this.options.phases, membership.joined);
-    records.generation = membership.joined.generation;
+    trust(records, membership.joined);
+    const steerage = { control: this.control, records, phases: this.options.phases, by: id };
+    const record = role === "job" ? membership.joined : await resume(steerage);
+    trust(records, record);
+    const routing = new Routing(this.options.phases, record);
     const ctx: FerryContext = {
       legacy,
       records,
@@ -173,15 +195,17 @@ export class World {
   }
 
   #observer(): Observer {
-    const linger = this.options.linger ?? 0;
-    const pass = async () => {
-      for (let i = 0; i < linger; i++) await this.step("linger");
+    const { linger = 0, hesitate = 0 } = this.options;
+    if (linger === 0 && hesitate === 0) return SILENT;
+    const steps: Partial<Record<Point, number>> = { "write:opened": hesitate, "write:written": linger };
+    const pass = async (count: number) => {
+      for (let i = 0; i < count; i++) await this.step("linger");
     };
-    return linger === 0 ? SILENT : { ...SILENT, at: (point) => (point === "write:written" ? pass() : undefined) };
+    return { ...SILENT, at: (point) => (steps[point] ? pass(steps[point]) : undefined) };
   }
 
   get live(): WorldNode[] {
-    return this.nodes.filter(({ line }) => !line.crashed);
+    return this.nodes.filter(({ line }) => !line.crashed && !line.refused);
   }
 
   // --- What happens in this world ---
@@ -210,6 +234,7 @@ export class World {
   }
 
   async operateOn(node: WorldNode, kind: "get" | "set" | "touch" | "destroy", sid: Sid): Promise<void> {
+    if (node.line.refused) return;
     const session: Session = {
       value: Buffer.from(`v${this.#values++}`),
       flags: 0,
@@ -257,7 +282,55 @@ export class World {
 
   async setRedisDown(down: boolean): Promise<void> {
     await this.step(down ? "redis goes" : "redis comes");
-    this.redisDown = down;
+    this.redisDown = down && !this.isOver;
+  }
+
+  /**
+   * Every process stands still for so long that a new one finds nobody; a while later they all wake again, those that
+   * were not fenced off as if nothing had been.
+   *
+   * @param alone they wake in a part of the network where R is, while nobody else reaches it.
+   */
+  async outage(alone: boolean): Promise<void> {
+    await this.step("the fleet stands still");
+    if (this.isOver) return;
+    let wake = () => {};
+    const frozen = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    const still = this.live.filter(({ role }) => role === "app");
+    for (const { line } of still) Object.assign(line, { frozen, hasRedis: alone });
+    if (alone) this.redisDown = true;
+    this.#now += OVERDUE_AFTER + 1;
+    const fresh = await this.join("app");
+    for (let i = 0; i < STILL; i++) {
+      await this.step("all is still");
+      if (i % 10 === 0) void this.poll(fresh);
+    }
+    wake();
+    for (const { line } of still) delete line.frozen;
+  }
+
+  async saveRedis(): Promise<void> {
+    await this.step("redis saves");
+    this.#snapshot = this.records.save();
+  }
+
+  /**
+   * R restarts. It comes back with what it held where it is the authority, or may be (then what it loses is lost, and
+   * proves nothing), and with what it last saved wherever L is.
+   */
+  async restartRedis(): Promise<void> {
+    await this.step("redis restarts");
+    if (this.isOver) return;
+    const record = await this.control.read();
+    const mayBeDirty = record.pending?.ladder === "redis-first" && (record.pending.ahead ?? true);
+    const isLegacys = (sid: Sid): boolean => {
+      const { routes } = placementOf(this.options.phases, record, bucketOf(sid));
+      const changes = record.pending !== null && inRange(bucketOf(sid), record.pending.buckets);
+      return (routes.write === "L" || routes.write === "legacy") && !(changes && mayBeDirty);
+    };
+    this.records.restart(this.#snapshot, this.options.sids.filter(isLegacys));
   }
 
   async setLegacyVague(vague: boolean): Promise<void> {
@@ -277,22 +350,24 @@ export class World {
     const lag = (this.options.lag ?? 0) * Math.min(this.nodes.indexOf(node), 2);
     try {
       for (let i = 0; i < lag; i++) await this.step("lag");
-      await node.follower.poll();
+      const overdue = await node.follower.poll();
       await flushArrears(node.ctx).catch(() => {});
-      const { generation } = node.ctx.records;
-      if (node.ctx.health.state === "up" && (await this.records.seal())?.generation === generation) return;
-      await node.ctx.records.ping().then(
-        () => node.ctx.health.succeeded(),
-        (error) => node.ctx.health.failed(error),
-      );
-      const { records, routing } = node.ctx;
-      const steerage = { control: this.control, records, phases: routing.phases, by: node.id };
-      if (node.ctx.health.state === "lost") await rearm(steerage);
+      await this.#keepHouse(node, overdue);
     } catch {
       // The control store answers always here; an evicted node just stops.
     } finally {
       node.polling = false;
     }
+  }
+
+  /** A look at an R that is well would only take time here. */
+  async #keepHouse({ role, ctx, id }: WorldNode, overdue: readonly string[]): Promise<void> {
+    const { records, routing, health } = ctx;
+    const isWell = health.state === "up" && this.records.isSealedFor(records.generation);
+    if (role === "job" || (isWell && overdue.length === 0 && !routing.record.pending?.oneWay)) return;
+    const steerage = { control: this.control, records, phases: routing.phases, by: id };
+    const options = { onRedisDown: "demote", demoteAfter: DEMOTE_AFTER } as const;
+    await new Housekeeper(ctx, steerage, await this.#eviction(), options).tick(overdue);
   }
 
   /** Time passes with nothing happening: the locks of the dead run out. */
@@ -387,7 +462,7 @@ export class World {
       node.line.crashed = true;
     };
     const wired = this.#wired<RedisRecords>(this.records.another(), "redis", { crashed: false, cut: new Set() });
-    wired.generation = (await this.control.read()).generation;
+    trust(wired, await this.control.read());
     const disconnectNode = async (id: string) => {
       if (this.redisDown) throw new RedisUnreachable("down", false);
       end("redis", id);
@@ -412,17 +487,20 @@ export class World {
 
   /** A store at the end of a connection: each call passes the scheduler on its way there and on its way back. */
   #wired<T extends object>(store: T, name: "legacy" | "redis" | "control", line: Line): T {
+    const isAway = () => name === "redis" && this.redisDown && !line.hasRedis;
     const send = async (method: string, perform: () => unknown) => {
+      await line.frozen;
       await this.step(`${name}.${method}`);
       if (line.cut.has(name)) return NEVER_ANSWERED;
-      if (name === "redis" && this.redisDown) throw new RedisUnreachable("down", this.#lostReplies++ % 2 === 0);
+      if (isAway()) throw new RedisUnreachable("down", this.#lostReplies++ % 2 === 0);
       const vague = name === "legacy" && this.legacyVague && ["set", "touch", "destroy"].includes(method);
       if (vague) return this.#vaguely(line, perform);
       const result = await perform();
       if (method === "compareAndSet" && result !== null) this.changed();
       if (name !== "control") await this.step(`${name}.${method} answers`);
+      await line.frozen;
       if (line.crashed) return NEVER_ANSWERED;
-      if (name === "redis" && this.redisDown) throw new RedisUnreachable("reply lost", true);
+      if (isAway()) throw new RedisUnreachable("reply lost", true);
       return result;
     };
     return new Proxy(store, {
@@ -460,12 +538,13 @@ export class World {
 
   /** The two invariants, wherever some node may read R. */
   violatedInvariant(): string | null {
+    const trusted = this.live.some(({ ctx }) => this.records.isSealedFor(ctx.records.generation));
     for (const sid of this.options.sids) {
       const { v, intents, d } = this.records.snapshot(sid);
       if (intents.length > 0 && d !== null) return "an intent and a dirty mark stand together";
       const read = this.live.some((node) => node.ctx.routing.placement(sid).routes.read !== "L");
       const alone = this.live.some((node) => node.ctx.routing.placement(sid).routes.write === "alone");
-      if (!read || alone || intents.length > 0 || d !== null || v === null) continue;
+      if (!read || !trusted || alone || intents.length > 0 || d !== null || v === null) continue;
       if (!equal(v, this.legacy.peek(sid))) return "an unmarked record differs from the legacy store";
     }
     return null;
@@ -489,6 +568,33 @@ export class World {
       if (routes.read === "R" && v === null && held !== null) return "full Redis lacks a session at rest";
     }
     return null;
+  }
+
+  /** For the message of a test that came to no rest. */
+  async told(): Promise<string> {
+    const nodes = (await this.control.nodes()).map(({ id, role, state, report }) => ({ id, role, state, ...report }));
+    const lines = this.nodes.map(({ id, line, ctx }) => ({
+      id,
+      ...line,
+      redis: ctx.health.state,
+      generation: ctx.records.generation,
+    }));
+    return JSON.stringify({
+      record: await this.control.read(),
+      seal: await this.records.seal(),
+      nodes,
+      lines,
+      ledger: await this.control.ledger(10),
+    });
+  }
+
+  /** Whether every node is answered by R, or does without it. */
+  get isWell(): boolean {
+    return this.live.every(({ ctx: { routing, records, health } }) => {
+      const { record, phases } = routing;
+      if (!someBucket(record, phases, ({ write }) => write !== "legacy")) return true;
+      return health.state === "up" && this.records.isSealedFor(records.generation);
+    });
   }
 
   get readsRedis(): boolean {

@@ -1,0 +1,39 @@
+import type { Phases } from "../core/phase.js";
+import type { ControlStore } from "../ports/control-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
+
+/** What a node needs that does something for the whole fleet. */
+export interface Steerage {
+  readonly control: ControlStore;
+  readonly records: RedisRecords;
+  readonly phases: Phases;
+  /** Who does it: the node's id. */
+  readonly by: string;
+}
+
+/** Milliseconds that the lock outlives its holder; a holder that is at work renews it long before. */
+const LOCK_TTL = 15_000;
+
+/**
+ * Does what only one node at a time may do to R as a whole; false where another is at it. The lock is renewed while the
+ * work lasts: dropping millions of records takes its time, and a second one must not drop what is in use again already.
+ */
+export async function alone(
+  { control, by }: Steerage,
+  lock: string,
+  perform: () => Promise<boolean>,
+): Promise<boolean> {
+  if (!(await control.lock(lock, by, LOCK_TTL))) return false;
+  let renewal: Promise<unknown> = Promise.resolve();
+  const renewing = setInterval(() => {
+    renewal = control.lock(lock, by, LOCK_TTL).catch(() => {});
+  }, LOCK_TTL / 4);
+  try {
+    return await perform();
+  } finally {
+    clearInterval(renewing);
+    // A renewal that lands after the lock was given back would hold it for nobody.
+    await renewal;
+    await control.unlock(lock, by);
+  }
+}

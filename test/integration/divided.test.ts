@@ -1,0 +1,82 @@
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { bucketOf } from "../../src/core/cohort.js";
+import type { PhaseName, Position } from "../../src/core/phase.js";
+import type { Session, Sid } from "../../src/core/session.js";
+import { until } from "../support/processes.js";
+import { Site } from "./site.js";
+
+const at = (phase: PhaseName, percent = 100): Position => ({ phase, percent });
+
+const session = (text: string): Session => ({
+  value: Buffer.from(JSON.stringify({ cookie: {}, text })),
+  flags: 0,
+  expiresAt: Date.now() + 3_600_000,
+});
+const textOf = (found: Session | null): string | null => found && JSON.parse(found.value.toString()).text;
+
+/** A sid of its own in a bucket that is below 10 %, or above. */
+function sidIn(place: "below" | "above", name: string): Sid {
+  for (let i = 0; ; i++) {
+    const sid = `${name}-${i}`;
+    if (bucketOf(sid) < 1_000 === (place === "below")) return sid;
+  }
+}
+
+let site: Site;
+let folder: string;
+afterEach(async () => {
+  await site?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/**
+ * Redis restarts with what it held a while ago, while it is the authority of a tenth of the sessions. What PostgreSQL
+ * acknowledged of the others since is what users see, and nobody's logout is undone; the tenth goes on with Redis.
+ */
+test("a Redis that comes back older is believed where it is the authority, and nowhere else", async () => {
+  folder = mkdtempSync(join(tmpdir(), "sessionferry-divided-"));
+  site = await Site.open({ legacy: "postgres", control: "legacy", redisFolder: folder });
+  const [first, second] = [(await site.join()).ferry, (await site.join()).ferry];
+  for (const position of [at("dual-write"), at("read-through"), at("redis-first", 10)]) await site.moveTo(position);
+  const [changed, left, own] = [sidIn("above", "changed"), sidIn("above", "left"), sidIn("below", "own")];
+  for (const sid of [changed, left, own]) await first.set(sid, session("old"));
+  for (const sid of [changed, left, own]) expect(textOf(await second.get(sid))).toBe("old");
+  await site.settle();
+
+  const [kept, saved] = [join(folder, "appendonlydir"), join(folder, "saved")];
+  cpSync(kept, saved, { recursive: true });
+  await first.set(changed, session("new"));
+  await first.destroy(left);
+  await site.redis.kill();
+  rmSync(kept, { recursive: true });
+  cpSync(saved, kept, { recursive: true });
+  const before = await site.record();
+  await site.redis.restart();
+
+  // Whatever is answered meanwhile is right.
+  for (const ferry of [first, second]) {
+    expect(textOf(await ferry.get(changed))).toBe("new");
+    expect(await ferry.get(left)).toBeNull();
+    expect(textOf(await ferry.get(own))).toBe("old");
+  }
+  await until("it is trusted again", async () => (await site.look(({ control }) => control.ledger(10))).some(isRearm));
+  const after = await site.record();
+  expect(after).toMatchObject({ position: at("redis-first", 10), pending: null });
+  expect(after.generation).not.toBe(before.generation);
+
+  for (const ferry of [first, second]) {
+    for (const sid of [changed, left, own]) {
+      await ferry.set(sid, session("newest"));
+      for (const other of [first, second]) expect(textOf(await other.get(sid))).toBe("newest");
+    }
+  }
+  await site.settle();
+  expect(await site.differences([changed, left, own])).toEqual([]);
+}, 60_000);
+
+function isRearm({ action }: { readonly action: string }): boolean {
+  return action === "rearm";
+}
