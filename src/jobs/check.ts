@@ -54,6 +54,8 @@ export interface CheckOptions {
   readonly repair?: { readonly towardLegacy: boolean };
   /** Plants nothing and copies nothing: only looks, and is no evidence. */
   readonly readOnly?: boolean;
+  /** Sids that are no sessions (locks); L does not list them, R does. */
+  readonly ignored?: (sid: Sid) => boolean;
   /** The flags that L's items carry (memcached). */
   readonly flags?: number;
   readonly patience?: number;
@@ -183,7 +185,7 @@ class Check {
       pace: { batch, concurrency, throttle: new Throttle(rate, clock) },
       // Planted sessions are always part of a sample: it must find them as it must find any other.
       chosen: (sid: Sid) => this.planting.owns(sid),
-      ignored: (sid: Sid) => isSynthetic(sid) && !this.planting.owns(sid),
+      ignored: (sid: Sid) => (isSynthetic(sid) && !this.planting.owns(sid)) || this.options.ignored?.(sid) === true,
       look: async (sids: Sid[]) => {
         const notYet = await examiner.submit(sids);
         return notYet.length;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { converse, numberAt } from "./converse.js";
 import { clientsHere, DRIVERS, Driver, isSessions, type Summary } from "./drivers.js";
-import { DoorSite, type ProxyProcess, stepUp, UP } from "./site.js";
+import { DoorSite, evidence, type ProxyProcess, stepUp, UP } from "./site.js";
 
 const PREFIX = "memc.sess.key.";
 
@@ -40,7 +40,7 @@ describe("real clients over the whole way", () => {
     for (const step of UP) await stepUp(site, step);
     await site.run("phase", "rollback", "--to", "legacy");
     for (const step of UP) await stepUp(site, step);
-    await site.run("check");
+    await evidence(site);
     await site.run("phase", "advance", "--to", "complete", "--yes");
     for (const driver of running) {
       const { name } = driver.kind;

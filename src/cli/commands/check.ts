@@ -4,6 +4,8 @@ import { type CheckOptions, type CheckProgress, runCheck } from "../../jobs/chec
 import { progressDisplay } from "../../jobs/progress.js";
 import { adviceFor } from "../../observe/check-advice.js";
 import { requireReportName, writeReport } from "../../observe/report.js";
+import { isIgnored } from "../../ports/preset.js";
+import { legacyPreset } from "../../presets/index.js";
 import { systemClock } from "../../runtime/clock.js";
 import type { FerryNode } from "../../runtime/node.js";
 import { openWitnesses } from "../../runtime/witnesses.js";
@@ -81,6 +83,7 @@ async function checkOnce(
       concurrency: config.backfill.concurrency,
       limits: config.gates,
       flags: ferry.defaults?.flags ?? 0,
+      ignored: (sid) => isIgnored(legacyPreset(config.legacy.preset), sid),
       signal: context.signal,
       by: context.by,
       onProgress: (progress) => {

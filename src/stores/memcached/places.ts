@@ -24,11 +24,11 @@ export class Places {
   readonly links: readonly MemcachedLink[];
   readonly #byServer: ReadonlyMap<Server, MemcachedLink>;
   readonly #serverOf: Distribution;
-  readonly #prefix: string;
+  readonly prefix: string;
 
   constructor(private readonly options: PlacesOptions) {
     const servers = parseServers(options.url);
-    this.#prefix = options.prefix ?? options.preset.prefix;
+    this.prefix = options.prefix ?? options.preset.prefix;
     this.#byServer = new Map(servers.map((server) => [server, new MemcachedLink(server, options)]));
     this.links = [...this.#byServer.values()];
     this.#serverOf = distributionOf(servers, options.distribution ?? options.preset.distribution);
@@ -36,7 +36,7 @@ export class Places {
 
   /** Null where memcached cannot have such a key. */
   of(sid: Sid): Place | null {
-    const name = this.#prefix + sid;
+    const name = this.prefix + sid;
     const key = encodeKey(name);
     return key === null ? null : { link: this.link(this.#serverOf(name)), key };
   }
@@ -53,9 +53,13 @@ export class Places {
 
   /** The sid of a key found on a server; null where it is none, or lies where no client would look for it. */
   sidAt(server: Server, key: string): Sid | null {
-    if (!key.startsWith(this.#prefix) || key.length === this.#prefix.length) return null;
-    const sid = key.slice(this.#prefix.length);
-    return !isIgnored(this.options.preset, sid) && this.#serverOf(key) === server ? sid : null;
+    return this.mayBeSession(key) && this.#serverOf(key) === server ? key.slice(this.prefix.length) : null;
+  }
+
+  /** Whether a key looks like a session's, wherever it lies. */
+  mayBeSession(key: string): boolean {
+    if (!key.startsWith(this.prefix) || key.length === this.prefix.length) return false;
+    return !isIgnored(this.options.preset, key.slice(this.prefix.length));
   }
 
   /** Runs a batch for each server concerned; results by the places of their sids, `otherwise` for impossible keys. */

@@ -212,12 +212,23 @@ export class MemcachedLegacyStore implements LegacyStore {
   }
 
   /**
-   * The servers' own `curr_items`: everything they hold, so also other applications' items, locks, placeholders, and
-   * what has expired and not been reclaimed yet.
+   * Without a prefix the servers' own `curr_items`: everything they hold, so also placeholders, and what has expired and
+   * not been reclaimed yet. With a prefix, beside which other applications' items may lie, the keys that have it: not
+   * only where a client would look for them, so that a wrong rule for the servers shows.
    */
   async count(): Promise<number> {
-    const all = await this.#stats();
-    return all.reduce((sum, found) => sum + statistic(found, "curr_items"), 0);
+    const { deadline, fence = NO_FENCE } = this.options;
+    if (this.#places.prefix === "") {
+      const all = await this.#stats();
+      return all.reduce((sum, found) => sum + statistic(found, "curr_items"), 0);
+    }
+    let count = 0;
+    for (const { server } of this.#places.links) {
+      await dumpKeys(server, { deadline, fence }, (key) => {
+        if (this.#places.mayBeSession(key)) count++;
+      });
+    }
+    return count;
   }
 
   /** memcached reclaims by itself. */
