@@ -51,7 +51,8 @@ async function ask(sid: Sid, witnesses: Witnesses, records: RedisRecords, clock:
     if (words === null) continue;
     const [legacy, redis] = words;
     const [after] = await records.view([sid]);
-    const still = stood(before!, after!);
+    // While a mark stands one store is ahead of the other by right, however long it stands still.
+    const still = stood(before!, after!) && after!.mark !== "dirty" && after!.mark !== "intents";
     // Gone from R by its own word: logged out or expired since it was found equal, or dropped by a close with none, and
     // then the next read copies it. That says nothing about what the clients can see.
     if (redis === null && after!.session === null) return "unsettled";
