@@ -11,8 +11,8 @@ const folder = mkdtempSync(join(tmpdir(), "sessionferry-soak-"));
 try {
   // A copy: whoever builds the package anew while the soak runs must not change what its next process runs.
   cpSync(join(root, "dist"), join(folder, "src"), { recursive: true });
-  for (const name of ["node_modules", "phases", "migrations", "package.json"])
-    symlinkSync(join(root, name), join(folder, name));
+  cpSync(join(root, "package.json"), join(folder, "package.json"));
+  for (const name of ["node_modules", "phases", "migrations"]) symlinkSync(join(root, name), join(folder, name));
   for (const part of ["support", "integration", "soak"]) {
     const names = readdirSync(join(root, "test", part), { recursive: true, encoding: "utf8" });
     for (const name of names.filter((each) => each.endsWith(".ts") && !each.endsWith(".d.ts"))) {

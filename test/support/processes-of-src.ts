@@ -16,7 +16,8 @@ export function transpiledPackage(): { readonly path: string; remove(): void } {
   renameSync(sources, join(path, "src"));
   // The Lua of the scripts is read from beside the modules.
   cpSync(join(ROOT, "src/scripts"), join(path, "src/scripts"), { recursive: true });
-  for (const name of ["node_modules", "phases", "migrations", "package.json"]) {
+  cpSync(join(ROOT, "package.json"), join(path, "package.json"));
+  for (const name of ["node_modules", "phases", "migrations"]) {
     symlinkSync(join(ROOT, name), join(path, name));
   }
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
