@@ -38,11 +38,26 @@ async function main(): Promise<number> {
   const here = machine();
   const startedAt = new Date();
   const sections: SectionResult[] = [];
+  const judged = () =>
+    judge(
+      GOALS,
+      sections.flatMap(({ measures }) => measures),
+    );
+  // After each section: what a run that is broken off has measured so far is worth keeping.
+  const keep = () => {
+    if (values.out === undefined) return;
+    const seconds = Math.round((Date.now() - startedAt.getTime()) / 1000);
+    const began = startedAt.toISOString();
+    const results: Results = { scale: scale.name, startedAt: began, seconds, machine: here, sections, goals: judged() };
+    writeFileSync(join(values.out, "results.json"), `${JSON.stringify(results, null, 2)}\n`);
+    writeFileSync(join(values.out, "results.svg"), chartOf(results));
+  };
   let broken = 0;
   for (const name of new Set(asked)) {
     try {
       const result = await onStage((stage) => SECTIONS[name]!(stage, scale, (line) => console.error(line)));
       sections.push(result);
+      keep();
       for (const table of result.tables) console.log(`\n${textOf(table)}`);
       for (const note of result.notes) console.log(`  ${note}`);
     } catch (error) {
@@ -51,28 +66,12 @@ async function main(): Promise<number> {
       console.error(`${name} could not be measured: ${error instanceof Error ? error.message : error}`);
     }
   }
-  const goals = judge(
-    GOALS,
-    sections.flatMap(({ measures }) => measures),
-  );
+  const goals = judged();
   console.log(`\n${textOf(goalsTable(goals))}`);
   const missed = goals.filter(({ held }) => !held);
   for (const { measure, goal, why } of missed) console.log(`\nMISSED ${measure}: ${goal}\n  Why: ${why}`);
   console.log(`\n${goals.length - missed.length} goals held, ${missed.length} missed.`);
   console.log(`${scale.name} run on ${machineLine(here)}.`);
-  const seconds = Math.round((Date.now() - startedAt.getTime()) / 1000);
-  const results: Results = {
-    scale: scale.name,
-    startedAt: startedAt.toISOString(),
-    seconds,
-    machine: here,
-    sections,
-    goals,
-  };
-  if (values.out !== undefined) {
-    writeFileSync(join(values.out, "results.json"), `${JSON.stringify(results, null, 2)}\n`);
-    writeFileSync(join(values.out, "results.svg"), chartOf(results));
-  }
   // A goal that is missed is a result and not a failure.
   return broken === 0 ? 0 : 1;
 }

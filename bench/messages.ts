@@ -31,12 +31,15 @@ export type Ask =
       readonly verb: "pace";
       /** Operations a second, begun at their own times whatever became of those before. */
       readonly rate: number;
+      /** At most: `stop` ends it before. */
       readonly milliseconds: number;
       /** Shares of the operations, which add up to 1. */
       readonly mix: Readonly<Partial<Record<Operation, number>>>;
       readonly sessions: number;
       readonly bytes: number;
     }
+  /** No question: it ends the pacing that is under way, which answers. */
+  | { readonly verb: "stop" }
   | { readonly verb: "memory" }
   | { readonly verb: "close" };
 
@@ -69,6 +72,7 @@ export interface Answers {
   readonly repeat: Slice;
   readonly pace: Paced;
   /** Bytes, now and at most so far. */
+  readonly stop: null;
   readonly memory: { readonly resident: number; readonly peak: number };
   readonly close: null;
 }

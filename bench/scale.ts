@@ -32,11 +32,11 @@ export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
   },
   quick: {
     name: "quick",
-    operations: { rounds: 5, slice: 300, sizes: [1_000], sessions: 5_000, legacies: BOTH },
-    load: { seconds: 5, rate: 6_000, legacies: BOTH },
-    backfill: { sessions: 60_000, rounds: 2, legacies: BOTH },
-    transition: { rounds: 3, rate: 1_000 },
-    growth: { sessions: [10_000, 50_000, 200_000] },
+    operations: { rounds: 3, slice: 250, sizes: [1_000], sessions: 5_000, legacies: BOTH },
+    load: { seconds: 3, rate: 6_000, legacies: BOTH },
+    backfill: { sessions: 20_000, rounds: 2, legacies: BOTH },
+    transition: { rounds: 2, rate: 1_000 },
+    growth: { sessions: [5_000, 10_000, 30_000] },
   },
   // For the test of the bench itself: it shows that everything runs, its figures mean nothing.
   tiny: {

@@ -13,7 +13,10 @@ import { type MeasuredStore, type Opened, openStore } from "./stores.js";
 const MOST_UNDER_WAY = 4_000;
 const FILL_CONCURRENCY = 64;
 
-type Answering = { [V in Ask["verb"]]: (ask: Extract<Ask, { verb: V }>) => Promise<Answers[V]> };
+type Answering = { [V in Exclude<Ask["verb"], "stop">]: (ask: Extract<Ask, { verb: V }>) => Promise<Answers[V]> };
+
+/** Set while a pacing is under way, to what ends it. */
+let stop = (): void => {};
 
 function answering(opened: Opened): Answering {
   const { store, routes } = opened;
@@ -73,7 +76,7 @@ async function pace(
   ask: Extract<Ask, { verb: "pace" }>,
   routes: readonly number[],
 ): Promise<Paced> {
-  const total = Math.round((ask.rate * ask.milliseconds) / 1000);
+  let total = Math.round((ask.rate * ask.milliseconds) / 1000);
   const mix = Object.entries(ask.mix) as [Operation, number][];
   const performs = mix.map(([operation, share]) => ({ share, perform: performing(store, operation, ask) }));
   const draw = () => {
@@ -94,6 +97,10 @@ async function pace(
   const epoch = performance.timeOrigin;
   const began = performance.now();
   await new Promise<void>((resolve) => {
+    stop = () => {
+      total = begun;
+      if (ended === total) resolve();
+    };
     const begin = (n: number) => {
       const at = began + (n * 1000) / ask.rate;
       due[n] = epoch + at;
@@ -114,9 +121,11 @@ async function pace(
     };
     tick();
   });
+  stop = () => {};
   const seconds = (performance.now() - began) / 1000;
-  const slice = sliceOf(latencies, errors, seconds, process.cpuUsage(before));
-  return { ...slice, due, latencies, routes: [...routes], failures };
+  const answered = latencies.slice(0, total);
+  const slice = sliceOf(answered, errors, seconds, process.cpuUsage(before));
+  return { ...slice, due: due.slice(0, total), latencies: answered, routes: [...routes], failures };
 }
 
 /** One request of a random session, made ready as far as an application would have it. */
@@ -160,6 +169,7 @@ async function main(): Promise<void> {
   const opened = await openStore(JSON.parse(process.argv[2]!) as StoreSpec);
   const answers = answering(opened) as Record<string, (ask: Ask) => Promise<unknown>>;
   process.on("message", (ask: Ask) => {
+    if (ask.verb === "stop") return stop();
     answers[ask.verb]!(ask).then(
       (answer) => process.send!({ answer }, () => (ask.verb === "close" ? process.exit(0) : undefined)),
       (error: unknown) => process.send!({ failed: error instanceof Error ? error.message : String(error) }),

@@ -33,6 +33,11 @@ export class Subject {
     return (await this.#reply()).answer as Answers[V];
   }
 
+  /** Ends the pacing that was asked for and has not answered yet. */
+  stop(): void {
+    this.child.send({ verb: "stop" } satisfies Ask);
+  }
+
   /** Ends it in good order. */
   async close(): Promise<void> {
     if (this.child.exitCode !== null) return;

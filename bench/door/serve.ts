@@ -64,11 +64,22 @@ if (role === "pipe") {
     }
   };
   const prefix = phpMemcached.prefix;
+  /** As the node has it while all is in legacy. */
+  const relay = {
+    begin: () =>
+      routing.record.position.phase === "legacy" && routing.record.pending === null ? routing.enter() : null,
+    async connect() {
+      const socket = connect({ port: Number(upstream), host: "127.0.0.1", noDelay: true });
+      await new Promise((resolve) => socket.once("connect", () => resolve(null)));
+      return { socket, settled: async () => {} };
+    },
+  };
   const door = await openDoor({
     items,
     bypass: legacy.bypass(),
     keyspace: (key) => (key.startsWith(prefix) ? key.slice(prefix.length) : null),
     listeners: [{ listen: "127.0.0.1:0" }],
+    relay: role === "door" ? relay : null,
     hooks: { event: (event) => "error" in event && console.error(event) },
   });
   process.send!(Number(door.addresses[0]!.split(":").at(-1)));

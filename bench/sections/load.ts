@@ -73,6 +73,7 @@ export async function load(stage: Stage, scale: Scale, tell: (line: string) => v
     measures,
     notes: [
       "The load is made in the nodes' own processes: the stores, two nodes and the load share two cores, and a third process for the load would only take from both. Latencies count from when a write was due.",
+      "An error of ours is a request that was not answered within its deadline of 5 s; the plain stores have none and wait.",
     ],
   };
 }

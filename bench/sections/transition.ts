@@ -19,6 +19,9 @@ const BYTES = 1_000;
 const MIX = { get: 0.7, set: 0.2, touch: 0.1 } as const;
 /** Before the command and after it, in milliseconds. */
 const LEAD = 700;
+/** The load under one command at most, and under a dry run at least. */
+const LONGEST = 120_000;
+const COMPARED = 3_000;
 /** Before the first new routes of a node and after its last, in milliseconds. */
 const MARGIN = 250;
 
@@ -55,24 +58,27 @@ export async function transition(stage: Stage, scale: Scale, tell: (line: string
     async (subjects) => {
       await subjects[0]!.ask({ verb: "fill", sessions: SESSIONS, bytes: BYTES });
       const ask = { verb: "pace", mix: MIX, rate: rate / NODES, sessions: SESSIONS, bytes: BYTES } as const;
-      const walk = async (words: readonly string[], milliseconds: number): Promise<Walk> => {
-        const pacing = subjects.map((subject) => subject.ask<"pace">({ ...ask, milliseconds }));
+      // The load lasts as long as the command, and as long as it is told to at least.
+      const walk = async (words: readonly string[], least = 0): Promise<Walk> => {
+        const pacing = subjects.map((subject) => subject.ask<"pace">({ ...ask, milliseconds: LONGEST }));
         await sleep(LEAD);
         const from = Date.now();
         await sessionferry(folder, words);
         const to = Date.now();
+        await sleep(Math.max(LEAD, from + least - to));
+        for (const subject of subjects) subject.stop();
         const paced = await Promise.all(pacing);
         failed += paced.reduce((sum, { errors }) => sum + errors, 0);
         return { paced, from, to };
       };
-      // How long a command takes here tells how long the load has to last.
-      const trial = await walk([...up, "--dry-run"], 4_000);
-      const milliseconds = 2 * LEAD + 2 * (trial.to - trial.from) + 2_000;
+      await walk([...up, "--dry-run"]);
       for (let round = 1; round <= rounds; round++) {
         for (const [direction, words] of [["up", up] as const, ["down", down] as const]) {
-          const still = await walk([...words, "--dry-run"], milliseconds);
-          const moving = await walk(words, milliseconds);
+          // The dry run first, since it is about the same step; repeated where it was too short to be compared.
+          let still = await walk([...words, "--dry-run"], COMPARED);
+          const moving = await walk(words);
           const span = spanOf(moving);
+          if (span[1] > COMPARED) still = await walk([...words, "--dry-run"], span[1] + LEAD);
           moved[direction].push(observe(moving, span));
           quiet[direction].push(observe(still, span));
         }
