@@ -132,15 +132,16 @@ export function statementsFor(names: TableNames, valueType: string | null) {
       1,
     ),
 
-    // A row's token is the id of the transaction that wrote it, on this run of the server. Both halves see the table as
-    // it was when the statement began, so no sid comes twice; one that was inserted meanwhile by somebody else comes not
-    // at all. Placeholders lie two hours back, because a local time without zone is an hour off when summer time ends.
+    // A row's token is the id of the transaction that wrote it, on this run of the server. Only what is not there is put
+    // there, because an attempt to insert what is costs more than a look. All parts see the table as it was when the
+    // statement began, so no sid comes twice; one that was inserted meanwhile by somebody else comes not at all.
+    // Placeholders lie two hours back, because a local time without zone is an hour off when summer time ends.
     tokens: named(
       "tokens",
       `WITH wanted AS (SELECT DISTINCT w.sid FROM unnest($1::text[]) AS w(sid)), ` +
         `placed AS (INSERT INTO ${table} AS t (${sid}, ${value}, ${expiry}) ` +
         `SELECT w.sid, '${PLACEHOLDER_VALUE}'::${type}, now() - ${PLACEHOLDER_AGE} FROM wanted w ` +
-        `WHERE now() <= ${at("$2")} ORDER BY w.sid ` +
+        `WHERE now() <= ${at("$2")} AND NOT EXISTS (SELECT FROM ${table} t WHERE t.${sid} = w.sid) ORDER BY w.sid ` +
         `ON CONFLICT (${sid}) DO NOTHING RETURNING t.${sid} AS sid, ${token} AS token) ` +
         `SELECT sid, token FROM placed ` +
         `UNION ALL SELECT t.${sid}, ${token} FROM ${table} t JOIN wanted w ON t.${sid} = w.sid`,
