@@ -54,7 +54,7 @@ export type Request = <T>(verb: VerbName, perform: () => Promise<T>) => Promise<
  */
 export class FerryItems implements Items {
   constructor(
-    private readonly ctx: FerryContext,
+    protected readonly ctx: FerryContext,
     private readonly legacy: LegacyItems,
     private readonly request: Request,
   ) {}
@@ -144,12 +144,23 @@ export class FerryItems implements Items {
           },
         };
       },
-      outcome: (answered) => outcomeOf(verb, answered, clock.now()),
+      outcome: (answered) => this.outcomeOf(verb, answered),
       // Rule 5, which is about every verb that leaves nothing behind.
       settle: async ({ phase }) => {
         if (done && phase !== "full-redis" && endsItem(verb, clock.now())) await drainOwnDestroy(ctx, sid);
       },
     });
+  }
+
+  /** What L holds after it answered so. */
+  protected outcomeOf(verb: ItemVerb, { result }: ItemResult): Outcome {
+    if (result === "absent") return { kind: "none" };
+    if (result !== "done") return { kind: "keep" };
+    if ("session" in verb) {
+      const { session } = verb;
+      return isLive(session, this.ctx.clock.now()) ? { kind: "value", session } : { kind: "none" };
+    }
+    return "expiresAt" in verb ? { kind: "keep", expiresAt: verb.expiresAt } : { kind: "none" };
   }
 
   /** As memcached does: a value that cannot be stored is not stored, and a `set` has removed what was there. */
@@ -197,12 +208,4 @@ function endsItem(verb: ItemVerb, now: number): boolean {
   if (verb.verb === "delete") return true;
   if ("session" in verb) return !isLive(verb.session, now);
   return "expiresAt" in verb && verb.expiresAt <= now;
-}
-
-/** What L holds after it answered so. */
-function outcomeOf(verb: ItemVerb, { result }: ItemResult, now: number): Outcome {
-  if (result === "absent") return { kind: "none" };
-  if (result !== "done") return { kind: "keep" };
-  if ("session" in verb) return isLive(verb.session, now) ? { kind: "value", session: verb.session } : { kind: "none" };
-  return "expiresAt" in verb ? { kind: "keep", expiresAt: verb.expiresAt } : { kind: "none" };
 }

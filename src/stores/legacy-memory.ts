@@ -130,6 +130,11 @@ export class MemoryLegacyStore implements LegacyStore {
     return isLive(session, this.#clock.now()) ? session : null;
   }
 
+  /** Of a live row; null where there is none. What memcached calls its CAS. */
+  versionOf(sid: Sid): number | null {
+    return this.peek(sid) === null ? null : this.#rows.get(sid)!.version;
+  }
+
   /** Forgets the row, placeholder or not, as a full cache does; true when there was one. */
   evict(sid: Sid): boolean {
     if (!this.lossy) throw new RangeError("only a lossy store evicts");

@@ -90,7 +90,7 @@ describe("items while the authority moves", () => {
     const node = (i: number) => (i % 2 === 0 ? one : other);
     const plain = { token: false };
     const life = () => Date.now() + 3_600_000;
-    const counters = Array.from({ length: 8 }, (_, i) => `counter${i}`);
+    const counters = Array.from({ length: 6 }, (_, i) => `counter${i}`);
     const kept = Array.from({ length: 20 }, (_, i) => ({
       sid: `kept${i}`,
       flags: i,
