@@ -99,13 +99,13 @@ export class BinaryParser implements Parser {
 
   #take(command: Command): void {
     if (command.kind === "quit") this.#over = true;
-    this.context.take(command);
+    this.context.take(command, -1, -1);
   }
 
   #end(): void {
     this.#over = true;
     this.#head = EMPTY;
-    this.context.take(MALFORMED);
+    this.context.take(MALFORMED, -1, -1);
   }
 }
 

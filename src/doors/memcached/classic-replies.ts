@@ -1,6 +1,7 @@
 import type { Item, ItemResult, ItemVerb } from "../../ports/items.js";
 import type { Change, Failure, Flush, Read, Stats, Version } from "./commands.js";
 import type { Output } from "./output.js";
+import { REPLY, type ReplyKind } from "./relay-replies.js";
 import { lineOf } from "./said.js";
 
 /** The answers of the classic text protocol. */
@@ -20,6 +21,7 @@ function value(out: Output, key: string, item: Item, token: boolean): void {
 export class TextRead implements Read {
   readonly kind = "read";
   readonly size = 0;
+  readonly relay = REPLY.values;
 
   constructor(
     readonly keys: readonly string[],
@@ -55,6 +57,11 @@ export class TextChange implements Change {
     readonly token: boolean,
     readonly size: number,
   ) {}
+
+  get relay(): ReplyKind {
+    if (this.noreply) return REPLY.none;
+    return this.name === "gat" || this.name === "gats" ? REPLY.values : REPLY.line;
+  }
 
   answer(out: Output, results: readonly ItemResult[]): void {
     if (this.noreply) return;

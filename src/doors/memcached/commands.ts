@@ -1,6 +1,7 @@
 import type { Item, ItemResult, ItemVerb } from "../../ports/items.js";
 import type { SaslAccount } from "./options.js";
 import type { Output } from "./output.js";
+import type { ReplyKind } from "./relay-replies.js";
 
 /**
  * What the three protocols are parsed into. A command knows how its own protocol answers it, so whoever carries it out
@@ -17,6 +18,8 @@ export interface Read {
   readonly keys: readonly string[];
   readonly token: boolean;
   readonly size: number;
+  /** How memcached would reply to the very bytes; absent where they must not reach it. */
+  readonly relay?: ReplyKind;
   /** @param items those of this command's keys begin at `from`; called with parts of the keys, in order. */
   answer(out: Output, items: readonly (Item | null)[], from: number, keyFrom: number, keys: number): void;
   fail(out: Output, failure: Failure): void;
@@ -31,6 +34,8 @@ export interface Change {
   readonly after: ItemVerb | null;
   readonly token: boolean;
   readonly size: number;
+  /** As that of a read. */
+  readonly relay?: ReplyKind;
   answer(out: Output, results: readonly ItemResult[]): void;
   fail(out: Output, failure: Failure): void;
 }
@@ -107,7 +112,11 @@ export interface ParserContext {
   authenticate(who: SaslAccount | null): boolean;
   /** As many commands wait as may: no more are taken now. */
   readonly full: boolean;
-  take(command: Command): void;
+  /**
+   * @param from where its bytes begin in the chunk that is being pushed, -1 where they began earlier
+   * @param to where they end there
+   */
+  take(command: Command, from: number, to: number): void;
 }
 
 export interface Parser {

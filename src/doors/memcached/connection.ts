@@ -6,10 +6,14 @@ import type { Command, Parser, ParserContext } from "./commands.js";
 import type { Answer, Executor } from "./executor.js";
 import type { SaslAccount } from "./options.js";
 import type { Output } from "./output.js";
+import { RelayChannel, type RelayClient } from "./relay.js";
+import type { RelayPool } from "./relay-pool.js";
 import { TextParser } from "./text-parser.js";
 
 /** Commands, and bytes of their values, that may wait on one connection before no more is read from it. */
 const MOST_WAITING = 256;
+/** Commands that memcached has been sent as they came and has not answered. */
+const MOST_RELAYED = 4096;
 const MOST_BYTES = 4 * 1024 * 1024;
 /** Failed attempts to authenticate before the connection ends. */
 const MOST_ATTEMPTS = 8;
@@ -23,6 +27,8 @@ export interface ConnectionOptions {
   readonly budget: Budget;
   readonly itemSize: number;
   readonly tokens: boolean;
+  /** Null: all commands take the usual way. */
+  readonly relays: RelayPool | null;
   /** Null: nobody must authenticate. */
   readonly authenticate: ((who: SaslAccount | null) => boolean) | null;
   cut(reason: Cut): void;
@@ -36,7 +42,7 @@ export interface ConnectionOptions {
  * Nothing grows without bound: while commands wait, or their answers have not been taken, no more are carried out, then
  * no more is parsed, then nothing is read from the socket, and the client's own writes stop.
  */
-export class Connection implements ParserContext {
+export class Connection implements ParserContext, RelayClient {
   #parser: Parser | null = null;
   readonly #queue: Command[] = [];
   #queued = 0;
@@ -55,6 +61,10 @@ export class Connection implements ParserContext {
   #accounted = 0;
   #attempts = 0;
   #authenticated: boolean;
+  /** The way to memcached as it is, while there is one. */
+  readonly #channel: RelayChannel | null;
+  /** Commands found in this chunk. */
+  #taken = 0;
   /** For the sweep: since when what is there has been waiting for the client. */
   #heardAt = performance.now();
   #partialSince = 0;
@@ -66,6 +76,7 @@ export class Connection implements ParserContext {
     private readonly options: ConnectionOptions,
   ) {
     this.#authenticated = options.authenticate === null;
+    this.#channel = options.relays === null ? null : new RelayChannel(options.relays, this);
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
     socket.on("end", () => {
       this.#ended = true;
@@ -82,6 +93,7 @@ export class Connection implements ParserContext {
       this.#parser = null;
       this.#account();
       this.#goOn();
+      this.#channel?.leave();
     });
   }
 
@@ -108,6 +120,7 @@ export class Connection implements ParserContext {
   }
 
   get full(): boolean {
+    if (this.#channel !== null && (this.#channel.waiting >= MOST_RELAYED || this.#channel.clogged)) return true;
     return this.#draining || this.#queue.length >= MOST_WAITING || this.#queued > MOST_BYTES;
   }
 
@@ -121,7 +134,12 @@ export class Connection implements ParserContext {
     return this.#authenticated;
   }
 
-  take(command: Command): void {
+  take(command: Command, from: number, to: number): void {
+    this.#taken++;
+    if (this.#channel !== null && from >= 0 && this.#queue.length === 0 && !this.#busy && !this.#blocked) {
+      const kind = command.kind === "read" || command.kind === "change" ? command.relay : undefined;
+      if (kind !== undefined && this.#channel.offer(kind, from, to)) return;
+    }
     this.#queue.push(command);
     this.#queued += command.size;
   }
@@ -145,6 +163,7 @@ export class Connection implements ParserContext {
 
   /** Cuts off a client that has been silent, or slow, for too long. Called about once a second. */
   sweep(now: number, idle: number, stall: number): void {
+    this.#channel?.sweep(now);
     const { socket } = this;
     const taken = socket.bytesWritten - socket.writableLength;
     if (taken !== this.#sent || socket.writableLength === 0) {
@@ -155,7 +174,11 @@ export class Connection implements ParserContext {
     else if (this.#partialSince === 0) this.#partialSince = now;
     const isPartial = this.#partialSince > 0 && now - this.#partialSince > stall && !this.#busy && !this.#blocked;
     if (isPartial || now - this.#sentAt > stall) this.cut("stalled");
-    else if (idle > 0 && now - this.#heardAt > idle && this.#queue.length === 0 && !this.#busy) this.cut("idle");
+    else if (idle > 0 && now - this.#heardAt > idle && this.#isAtRest()) this.cut("idle");
+  }
+
+  #isAtRest(): boolean {
+    return this.#queue.length === 0 && !this.#busy && (this.#channel?.waiting ?? 0) === 0;
   }
 
   // In
@@ -176,11 +199,11 @@ export class Connection implements ParserContext {
   #parse(chunk: Buffer, from: number): void {
     this.#parser ??= chunk[0] === REQUEST ? new BinaryParser(this) : new TextParser(this);
     const parser = this.#parser;
-    const had = this.#queue.length;
     const at = parser.push(chunk, from);
-    const got = this.#queue.length - had;
-    if (got > 0) {
-      this.options.commands(got);
+    this.#channel?.send(chunk);
+    if (this.#taken > 0) {
+      this.options.commands(this.#taken);
+      this.#taken = 0;
       this.#partialSince = 0;
     }
     if (at < chunk.length) {
@@ -195,7 +218,8 @@ export class Connection implements ParserContext {
 
   /** Goes on until there is nothing to do but to wait. */
   #pump(): void {
-    if (this.#busy) return;
+    // What memcached was sent as it came is answered first.
+    if (this.#busy || (this.#channel !== null && this.#channel.waiting > 0)) return;
     const { out } = this.options;
     const queue = this.#queue;
     for (;;) {
@@ -221,6 +245,7 @@ export class Connection implements ParserContext {
       const unread = this.#unread;
       this.#unread = null;
       this.#parse(unread, this.#unreadFrom);
+      if (this.#channel !== null && this.#channel.waiting > 0) return;
     }
     if (this.#ended || this.#draining) this.#finish();
     else if (this.socket.isPaused()) this.socket.resume();
@@ -275,14 +300,38 @@ export class Connection implements ParserContext {
       for (const piece of pieces) socket.write(piece);
       socket.uncork();
     }
-    if (!socket.writableNeedDrain) return;
+    this.#mind();
+  }
+
+  /** Waits for a client that does not take what it is sent. */
+  #mind(): void {
+    if (!this.socket.writableNeedDrain) return;
     this.#blocked = true;
-    this.#blockedBytes = socket.writableLength;
+    this.#blockedBytes = this.socket.writableLength;
+    this.#channel?.flow(false);
     this.#account();
+  }
+
+  // RelayClient
+
+  relayed(bytes: Buffer): void {
+    const { socket } = this;
+    if (this.#over || !socket.writable) return;
+    socket.write(bytes);
+    this.#mind();
+  }
+
+  relayAdvanced(): void {
+    this.#pump();
+  }
+
+  relayBroken(): void {
+    this.socket.destroy();
   }
 
   #drained(): void {
     this.#blocked = false;
+    this.#channel?.flow(true);
     this.#blockedBytes = 0;
     this.#account();
     this.#goOn();

@@ -1,6 +1,7 @@
 import type { SecureContextOptions } from "node:tls";
 import type { Sid } from "../../core/session.js";
 import type { ItemStore, Items } from "../../ports/items.js";
+import type { Relay } from "../../ports/relay.js";
 
 /** Where the door listens: `host:port`, `[v6]:port`, or a path for a unix socket (it holds a slash). */
 export interface Listener {
@@ -76,6 +77,8 @@ export interface DoorOptions {
   /** Default null: version and stats are the door's own. */
   readonly admin?: Admin | null;
   readonly hooks?: DoorHooks;
+  /** The way to memcached itself for text clients while every route says so. Default null: none. */
+  readonly relay?: Relay | null;
 }
 
 /** Counted from the start, for metrics. */

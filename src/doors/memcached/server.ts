@@ -7,6 +7,7 @@ import { isAccepted } from "./login.js";
 import type { Door, DoorCounters, DoorEvent, DoorLimits, DoorOptions, Listener } from "./options.js";
 import { Output } from "./output.js";
 import { ownStats, SPOKEN } from "./own-stats.js";
+import { RelayPool } from "./relay-pool.js";
 
 export type * from "./options.js";
 
@@ -35,6 +36,7 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
 
 class MemcachedDoor implements Door {
   readonly #limits: DoorLimits;
+  readonly #relays: RelayPool | null;
   readonly #listening: Listening[] = [];
   readonly #connections = new Set<Connection>();
   readonly #forConnections: Omit<ConnectionOptions, "executor">;
@@ -46,6 +48,7 @@ class MemcachedDoor implements Door {
   #allGone: () => void = () => {};
 
   constructor(private readonly options: DoorOptions) {
+    this.#relays = options.relay ? new RelayPool(options.relay) : null;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     const { sasl = null, admin = null } = options;
     const counts = this.#counts;
@@ -54,6 +57,7 @@ class MemcachedDoor implements Door {
       budget: new Budget(this.#limits.memory),
       itemSize: this.#limits.itemSize,
       tokens: options.tokens ?? true,
+      relays: this.#relays,
       authenticate: sasl === null ? null : (who) => this.#authenticate(who !== null && isAccepted(sasl, who)),
       cut: (reason) => {
         counts.cut++;
@@ -121,6 +125,7 @@ class MemcachedDoor implements Door {
     }, deadline);
     if (this.#connections.size > 0) await gone;
     clearTimeout(late);
+    this.#relays?.close();
     clearInterval(this.#sweeper);
   }
 
@@ -129,6 +134,7 @@ class MemcachedDoor implements Door {
     this.#draining = true;
     const closed = this.#listening.map(({ server }) => new Promise<void>((resolve) => server.close(() => resolve())));
     for (const { socket } of this.#connections) socket.destroy();
+    this.#relays?.close();
     await Promise.all(closed);
   }
 

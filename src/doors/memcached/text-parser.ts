@@ -29,6 +29,8 @@ export class TextParser implements Parser {
   #line: Buffer[] = [];
   #lineLength = 0;
   #over = false;
+  /** Where the command that is being read begins in this chunk; -1 where it began in an earlier one. */
+  #start = -1;
 
   constructor(private readonly context: ParserContext) {
     this.#classic = new ClassicCommands(context);
@@ -45,6 +47,7 @@ export class TextParser implements Parser {
 
   push(chunk: Buffer, from: number): number {
     let at = from;
+    this.#start = -1;
     while (at < chunk.length && !this.#over && !this.context.full) {
       at = this.#block === null ? this.#lineOf(chunk, at) : this.#blockOf(this.#block, chunk, at);
     }
@@ -58,9 +61,11 @@ export class TextParser implements Parser {
       return chunk.length;
     }
     if (this.#lineLength === 0) {
+      this.#start = from;
       this.#command(chunk, from, feed);
       return feed + 1;
     }
+    this.#start = -1;
     const line = Buffer.concat([...this.#line, chunk.subarray(from, feed)]);
     this.#line = [];
     this.#lineLength = 0;
@@ -85,7 +90,7 @@ export class TextParser implements Parser {
     if (!this.context.authenticated) {
       const found = unauthenticated(this.context, words);
       if ("finish" in found) this.#begin(found);
-      else this.context.take(found);
+      else this.context.take(found, -1, -1);
       return;
     }
     const isMeta = words.count > 0 && words.length(0) === 2 && words.first(0) === 109;
@@ -96,7 +101,7 @@ export class TextParser implements Parser {
     }
     if (!("finish" in found)) {
       if (found.kind === "quit") this.#over = true;
-      this.context.take(found);
+      this.context.take(found, this.#start, feed + 1);
       return;
     }
     this.#begin(found);
@@ -117,7 +122,7 @@ export class TextParser implements Parser {
       bytes === null
         ? block.finish(null, true)
         : block.finish(bytes.subarray(0, length), bytes[length] === RETURN && bytes[length + 1] === FEED);
-    if (command !== null) this.context.take(command);
+    if (command !== null) this.context.take(command, bytes === null ? -1 : this.#start, to);
     return to;
   }
 
@@ -125,7 +130,7 @@ export class TextParser implements Parser {
     this.#over = true;
     this.#line = [];
     this.#lineLength = 0;
-    this.context.take(MALFORMED);
+    this.context.take(MALFORMED, -1, -1);
   }
 }
 

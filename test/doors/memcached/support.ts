@@ -1,6 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { type Door, type DoorOptions, openDoor } from "../../../src/doors/memcached/server.js";
 import type { ItemStore, Items } from "../../../src/ports/items.js";
+import type { Relay } from "../../../src/ports/relay.js";
 import { memcached } from "../../../src/presets/plain.js";
 import type { RunningServer } from "../../../src/servers/index.js";
 import { openMemcachedLegacy } from "../../../src/stores/memcached/store.js";
@@ -21,6 +22,35 @@ export function openItems(server: RunningServer): { items: Items; bypass: ItemSt
     items: true,
   });
   return { items: store.verbs(), bypass: store.bypass(), close: () => store.close() };
+}
+
+/** The way to this memcached as it is, open as long as the test says, and what is under way on it. */
+export class TestRelay implements Relay {
+  open = true;
+  underWay = 0;
+  begun = 0;
+  readonly sockets: Socket[] = [];
+
+  constructor(private readonly server: { host: string; port: number }) {}
+
+  begin(): (() => void) | null {
+    if (!this.open) return null;
+    this.underWay++;
+    this.begun++;
+    return () => {
+      this.underWay--;
+    };
+  }
+
+  async connect() {
+    const socket = connect({ port: this.server.port, host: this.server.host, noDelay: true });
+    await new Promise((resolve, reject) => {
+      socket.once("connect", () => resolve(null));
+      socket.once("error", reject);
+    });
+    this.sockets.push(socket);
+    return { socket, settled: async () => {} };
+  }
 }
 
 export interface DoorOver {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunningServer, startMemcached } from "../../../src/servers/index.js";
 import { LAST, LAST_REPLY } from "./binary-packets.js";
 import { BINARY, ENDLESS, META, type Script, TEXT } from "./scripts.js";
-import { type DoorOver, openDoorOver, Talk } from "./support.js";
+import { type DoorOver, openDoorOver, Talk, TestRelay } from "./support.js";
 
 /**
  * The same bytes are said to memcached and to the door in front of another memcached, and the same must come back, byte
@@ -49,16 +49,23 @@ async function fresh(port: number): Promise<bigint> {
   return BigInt(/VALUE fresh 0 0 (\d+)/.exec(text)![1]!);
 }
 
-describe("the door says what memcached says", () => {
+describe.each([
+  ["the usual way", false],
+  ["with a relay", true],
+])("the door says what memcached says, %s", (_, relayed) => {
   let alone: RunningServer;
   let behind: RunningServer;
   let over: DoorOver;
+  let relay: TestRelay;
 
   beforeAll(async () => {
     [alone, behind] = await Promise.all([startMemcached(), startMemcached()]);
-    over = await openDoorOver(behind);
+    relay = new TestRelay(behind);
+    over = await openDoorOver(behind, { relay: relayed ? relay : null });
   });
   afterAll(async () => {
+    if (relayed) expect(relay.begun).toBeGreaterThan(20);
+    expect(relay.underWay).toBe(0);
     await over?.close();
     await Promise.all([alone?.stop(), behind?.stop()]);
   });

@@ -1,0 +1,185 @@
+import type { RelayConnection } from "../../ports/relay.js";
+import type { RelayPool, Upstream } from "./relay-pool.js";
+import { REPLY, RelayReplies, type ReplyKind } from "./relay-replies.js";
+
+/**
+ * While every route says L alone there is nothing to decide: the bytes of a client's commands go to memcached as they
+ * came, and its replies come back as they are. That is what makes the door about as cheap as a plain pipe. What the
+ * door answers itself, and what it does not pass on, takes the usual way, after the replies to what came before.
+ *
+ * Each client has a connection to memcached of its own while it is there, so its commands keep their order. They are
+ * counted as the ferry counts operations, from before they are sent until they are answered; a `mn` behind a command
+ * without a reply tells when that one is done.
+ */
+const MARK = Buffer.from("mn\r\n");
+/** Milliseconds that memcached may take for an answer. */
+const DEADLINE = 5_000;
+const LOST = "SERVER_ERROR temporary failure OUTCOME_UNKNOWN\r\n";
+
+/** The client, as its relay sees it. */
+export interface RelayClient {
+  /** Takes bytes of replies. */
+  relayed(bytes: Buffer): void;
+  /** Replies came, or memcached takes more. */
+  relayAdvanced(): void;
+  /** A reply broke off in the middle. */
+  relayBroken(): void;
+}
+
+interface Run {
+  /** As many replies must have come for all of it to be over. */
+  readonly until: number;
+  readonly end: () => void;
+  readonly sentAt: number;
+}
+
+export class RelayChannel {
+  #upstream: Upstream | null = null;
+  #connecting = false;
+  #replies = new RelayReplies();
+  #runs: Run[] = [];
+  #gone = false;
+  /** Of the chunk that is being parsed: how far its commands go to memcached as they are. */
+  #end: (() => void) | null = null;
+  #from = 0;
+  #to = 0;
+  #last: ReplyKind = REPLY.none;
+
+  constructor(
+    private readonly pool: RelayPool,
+    private readonly client: RelayClient,
+  ) {}
+
+  /** Replies that are still to come. */
+  get waiting(): number {
+    return this.#replies.waiting;
+  }
+
+  get clogged(): boolean {
+    return this.#upstream?.connection.socket.writableNeedDrain ?? false;
+  }
+
+  /** Whether this command of the chunk, next to those that were taken before, goes to memcached as it is. */
+  offer(kind: ReplyKind, from: number, to: number): boolean {
+    if (this.#upstream === null && !this.#attach()) return false;
+    if (this.#end === null) {
+      this.#end = this.pool.relay.begin();
+      if (this.#end === null) return false;
+      this.#from = from;
+    }
+    this.#to = to;
+    this.#last = kind;
+    if (kind !== REPLY.none) this.#replies.expect(kind);
+    return true;
+  }
+
+  /** Sends what was taken of the chunk. */
+  send(chunk: Buffer): void {
+    const end = this.#end;
+    if (end === null) return;
+    this.#end = null;
+    const { socket } = this.#upstream!.connection;
+    const bytes = this.#from === 0 && this.#to === chunk.length ? chunk : chunk.subarray(this.#from, this.#to);
+    if (this.#last === REPLY.none) {
+      this.#replies.expect(REPLY.mark);
+      socket.cork();
+      socket.write(bytes);
+      socket.write(MARK);
+      socket.uncork();
+    } else socket.write(bytes);
+    const until = this.#replies.answered + this.#replies.waiting;
+    this.#runs.push({ until, end, sentAt: performance.now() });
+  }
+
+  /** The client takes its replies, or does not. */
+  flow(on: boolean): void {
+    const socket = this.#upstream?.connection.socket;
+    if (on) socket?.resume();
+    else socket?.pause();
+  }
+
+  sweep(now: number): void {
+    const oldest = this.#runs[0];
+    if (oldest !== undefined && now - oldest.sentAt > DEADLINE) this.#upstream?.connection.socket.destroy();
+  }
+
+  /** The client has gone: what it sent is still answered, to nobody. */
+  leave(): void {
+    this.#gone = true;
+    this.#upstream?.connection.socket.resume();
+    this.#release();
+  }
+
+  #attach(): boolean {
+    const upstream = this.pool.take();
+    if (upstream !== null) {
+      this.#use(upstream);
+      return true;
+    }
+    if (this.#connecting) return false;
+    this.#connecting = true;
+    // Meanwhile commands take the usual way, and if it fails, its error.
+    this.pool.connect().then(
+      (made) => {
+        this.#connecting = false;
+        if (this.#gone || this.#upstream !== null) this.pool.give(made);
+        else this.#use(made);
+      },
+      () => {
+        this.#connecting = false;
+      },
+    );
+    return false;
+  }
+
+  #use(upstream: Upstream): void {
+    this.#upstream = upstream;
+    this.#replies = new RelayReplies();
+    upstream.user = {
+      data: (chunk) => this.#take(upstream, chunk),
+      drain: () => this.client.relayAdvanced(),
+      close: () => this.#lost(upstream.connection),
+    };
+  }
+
+  #take(upstream: Upstream, chunk: Buffer): void {
+    const handOn = this.#gone ? () => {} : (bytes: Buffer) => this.client.relayed(bytes);
+    if (!this.#replies.take(chunk, handOn)) {
+      upstream.connection.socket.destroy();
+      return;
+    }
+    const { answered } = this.#replies;
+    while (this.#runs.length > 0 && this.#runs[0]!.until <= answered) this.#runs.shift()!.end();
+    if (this.#gone) this.#release();
+    else this.client.relayAdvanced();
+  }
+
+  #release(): void {
+    const upstream = this.#upstream;
+    if (upstream === null || this.#replies.waiting > 0) return;
+    this.#upstream = null;
+    this.pool.give(upstream);
+  }
+
+  /** Whether memcached did it nobody can tell: it counts until it certainly can do nothing more. */
+  #lost(connection: RelayConnection): void {
+    const runs = this.#runs;
+    this.#runs = [];
+    if (runs.length > 0) {
+      void connection.settled().then(() => {
+        for (const { end } of runs) end();
+      });
+    }
+    const { within } = this.#replies;
+    const left = this.#replies.abandon();
+    this.#upstream = null;
+    if (this.#gone) return;
+    if (within) {
+      this.client.relayBroken();
+      return;
+    }
+    const answers = left.filter((kind) => kind !== REPLY.mark).length;
+    if (answers > 0) this.client.relayed(Buffer.from(LOST.repeat(answers)));
+    this.client.relayAdvanced();
+  }
+}
