@@ -11,13 +11,20 @@ export interface MembershipTimes {
 }
 
 /**
+ * So long (milliseconds) an endpoint is told after its connection has ended on our side: what was sent over it may still
+ * lie unread at the server. After that the port may be somebody else's, whom an eviction must not wait for.
+ */
+const ENDPOINT_KEPT = 60_000;
+
+/**
  * Rule 11: one node's registration. What fences a node is its connections, not a clock: every new connection to L or R
  * is used only after a renewal that was accepted, while an unbroken one goes on serving though the control store is
  * away. An evicted node is refused its next renewal, and its connections have been ended by then.
  */
 export class Membership {
   #evicted = false;
-  readonly #endpoints = new Set<string>();
+  /** How many connections there were lately from each endpoint: a port comes again. */
+  readonly #endpoints = new Map<string, number>();
   /** The last report, which a fence repeats when it renews between two polls. */
   #report: NodeReport;
 
@@ -61,7 +68,7 @@ export class Membership {
   }
 
   async renew(report: Omit<NodeReport, "endpoints"> = this.#report): Promise<Renewal> {
-    const full = { ...report, endpoints: [...this.#endpoints] };
+    const full = { ...report, endpoints: [...this.#endpoints.keys()] };
     const renewal = await this.control.renew(this.id, full, { overdueAfter: this.times.overdueAfter });
     this.#report = { ...full, operations: 0, errors: 0 };
     if (!renewal.accepted && !this.#evicted) {
@@ -72,11 +79,20 @@ export class Membership {
   }
 
   /** Also tells the control store the connection's endpoint, so that an eviction can see whether it is gone. */
-  readonly fence: Fence = async ({ endpoint }) => {
-    if (endpoint !== null) this.#endpoints.add(endpoint);
+  readonly fence: Fence = async ({ endpoint, closed }) => {
+    if (endpoint !== null) {
+      this.#endpoints.set(endpoint, (this.#endpoints.get(endpoint) ?? 0) + 1);
+      void closed?.then(() => setTimeout(() => this.#forget(endpoint), ENDPOINT_KEPT).unref());
+    }
     const { accepted } = await this.renew();
     if (!accepted) throw new FerryError("NODE_EVICTED", "This node's registration was refused.");
   };
+
+  #forget(endpoint: string): void {
+    const others = this.#endpoints.get(endpoint)! - 1;
+    if (others > 0) this.#endpoints.set(endpoint, others);
+    else this.#endpoints.delete(endpoint);
+  }
 
   async leave(): Promise<void> {
     if (!this.#evicted) await this.control.leave(this.id);

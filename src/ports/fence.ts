@@ -9,6 +9,8 @@ export type Fence = (connection: {
   readonly store: StoreName;
   /** The local `address:port` where the store tells connections apart by it (memcached), else null. */
   readonly endpoint: string | null;
+  /** Resolves when the connection has ended; absent where the endpoint is null. */
+  readonly closed?: Promise<unknown>;
 }) => Promise<void>;
 
 /** For tools that only look, and for tests of a store alone. */

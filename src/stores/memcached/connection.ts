@@ -200,7 +200,8 @@ export class Connection {
     this.facts = { version, incarnation: incarnationOf(found), itemSizeMax: statistic(found, "item_size_max") };
     const local = endpointOf(this.socket.localAddress ?? "", this.socket.localPort ?? 0);
     this.endpoint = endpointsIn(answer.replies).has(local) ? local : hidden(local);
-    await fence({ store: "legacy", endpoint: this.endpoint });
+    const closed = new Promise((resolve) => this.socket.once("close", resolve));
+    await fence({ store: "legacy", endpoint: this.endpoint, closed });
   }
 
   #take(chunk: Buffer): void {
