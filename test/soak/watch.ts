@@ -5,7 +5,7 @@ const LOOK = 5_000;
 const TELL = 20_000;
 /** A wait during which nothing moves for so long is a hang, and so is one that lasts so long though something moves. */
 const STILL = 60_000;
-const MOST = 240_000;
+export const MOST = 240_000;
 
 export interface WatchOptions {
   /** Changes while anything goes forward: the control record, what the nodes have acknowledged, what they owe. */
@@ -28,9 +28,9 @@ export class Watch {
   constructor(readonly options: WatchOptions) {}
 
   /** The outcome of the work. @throws Hang when it does not come. */
-  async during<T>(what: string, work: Promise<T>): Promise<T> {
+  async during<T>(what: string, work: Promise<T>, still = STILL): Promise<T> {
     const over = new AbortController();
-    const watched = this.#watch(what, over.signal);
+    const watched = this.#watch(what, still, over.signal);
     // A work that was given up may still fail, and nobody listens then.
     work.catch(() => {});
     try {
@@ -41,7 +41,7 @@ export class Watch {
   }
 
   /** Never resolves while the signal stands. */
-  async #watch(what: string, signal: AbortSignal): Promise<never> {
+  async #watch(what: string, still: number, signal: AbortSignal): Promise<never> {
     const { pulse, report, tell } = this.options;
     const began = performance.now();
     let last = "";
@@ -55,7 +55,7 @@ export class Watch {
       if (beat !== last) movedAt = now;
       last = beat;
       const waited = `${Math.round((now - began) / 1_000)} s for: ${what}`;
-      if (now - movedAt > STILL || now - began > MOST) {
+      if (now - movedAt > still || now - began > MOST) {
         throw new Hang(`waited ${waited}\n${await within(report())}`);
       }
       if (now - toldAt < TELL) continue;
