@@ -1,3 +1,5 @@
+import { PHASE_NAMES, type PhaseName } from "../src/core/phase.js";
+
 /** How much is measured. The sections are the same at every scale; only a full run is worth quoting. */
 export interface Scale {
   readonly name: "full" | "quick" | "tiny";
@@ -9,7 +11,8 @@ export interface Scale {
     readonly sizes: readonly number[];
     /** Sessions that are worked on. */
     readonly sessions: number;
-    readonly legacies: readonly ("postgres" | "memcached")[];
+    readonly legacies: readonly LegacyName[];
+    readonly phases: readonly PhaseName[];
   };
   readonly load: { readonly seconds: number; readonly rate: number; readonly legacies: readonly LegacyName[] };
   readonly backfill: { readonly sessions: number; readonly rounds: number; readonly legacies: readonly LegacyName[] };
@@ -24,7 +27,14 @@ const BOTH = ["postgres", "memcached"] as const;
 export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
   full: {
     name: "full",
-    operations: { rounds: 9, slice: 1_000, sizes: [1_000, 5_000], sessions: 10_000, legacies: BOTH },
+    operations: {
+      rounds: 9,
+      slice: 1_000,
+      sizes: [1_000, 5_000],
+      sessions: 10_000,
+      legacies: BOTH,
+      phases: PHASE_NAMES,
+    },
     load: { seconds: 60, rate: 6_000, legacies: BOTH },
     backfill: { sessions: 300_000, rounds: 3, legacies: BOTH },
     transition: { rounds: 10, rate: 1_000 },
@@ -32,7 +42,7 @@ export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
   },
   quick: {
     name: "quick",
-    operations: { rounds: 3, slice: 250, sizes: [1_000], sessions: 5_000, legacies: BOTH },
+    operations: { rounds: 3, slice: 250, sizes: [1_000], sessions: 5_000, legacies: BOTH, phases: PHASE_NAMES },
     load: { seconds: 3, rate: 6_000, legacies: BOTH },
     backfill: { sessions: 20_000, rounds: 2, legacies: BOTH },
     transition: { rounds: 2, rate: 1_000 },
@@ -41,7 +51,14 @@ export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
   // For the test of the bench itself: it shows that everything runs, its figures mean nothing.
   tiny: {
     name: "tiny",
-    operations: { rounds: 2, slice: 30, sizes: [1_000], sessions: 50, legacies: ["postgres"] },
+    operations: {
+      rounds: 2,
+      slice: 30,
+      sizes: [1_000],
+      sessions: 50,
+      legacies: ["postgres"],
+      phases: ["dual-write", "full-redis"],
+    },
     load: { seconds: 1, rate: 100, legacies: ["postgres"] },
     backfill: { sessions: 500, rounds: 1, legacies: BOTH },
     transition: { rounds: 1, rate: 100 },

@@ -37,7 +37,7 @@ export async function operations(stage: Stage, scale: Scale, tell: (line: string
     const { sizes } = scale.operations;
     for (const bytes of sizes) {
       const race = new Race(legacy, bytes, scale.operations, tell);
-      await race.run(await contestants(stage, legacy, `${legacy[0]}${bytes}`));
+      await race.run(await contestants(stage, legacy, scale.operations.phases, `${legacy[0]}${bytes}`));
       tables.push(race.table());
       // Goals are about the first size; the others stand in the tables.
       measures.push(...race.measures(bytes === sizes[0] ? "" : `-${bytes}`));
@@ -56,7 +56,12 @@ export async function operations(stage: Stage, scale: Scale, tell: (line: string
   };
 }
 
-async function contestants(stage: Stage, legacy: LegacyName, tag: string): Promise<Contestant[]> {
+async function contestants(
+  stage: Stage,
+  legacy: LegacyName,
+  phases: readonly PhaseName[],
+  tag: string,
+): Promise<Contestant[]> {
   const plain = (name: string, spec: StoreSpec): Contestant => ({ name, spec, phase: null, visitor: null });
   const address = `${stage.memcached.host}:${stage.memcached.port}`;
   const found: Contestant[] = [];
@@ -70,7 +75,7 @@ async function contestants(stage: Stage, legacy: LegacyName, tag: string): Promi
     found.push(plain("connect-memcached", { kind: "connect-memcached", address, prefix, connections: CONNECTIONS }));
     found.push(plain("connect-memjs", { kind: "connect-memjs", address, prefix: `memjs${tag}:` }));
   }
-  for (const phase of PHASE_NAMES) {
+  for (const phase of phases) {
     const migration = `ops-${tag}-${phase}`;
     const settings = stage.settings(migration, legacy);
     if (legacy === "postgres") await stage.table((settings.legacy as { table: string }).table);
