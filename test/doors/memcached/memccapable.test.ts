@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunningServer, startMemcached } from "../../../src/servers/index.js";
-import { type DoorOver, openDoorOver } from "./support.js";
+import { type DoorOver, openDoorOver, TestRelay } from "./support.js";
 
 const PROGRAM = "/usr/bin/memccapable";
 const run = promisify(execFile);
@@ -24,13 +24,16 @@ async function verdicts(port: number, protocol: "-a" | "-b"): Promise<Verdicts> 
 describe.runIf(existsSync(PROGRAM))("memccapable", () => {
   let server: RunningServer;
   let over: DoorOver;
+  let relayed: DoorOver;
 
   beforeAll(async () => {
     server = await startMemcached();
     over = await openDoorOver(server);
+    relayed = await openDoorOver(server, { relay: new TestRelay(server) });
   });
   afterAll(async () => {
     await over.close();
+    await relayed.close();
     await server.stop();
   });
 
@@ -41,5 +44,6 @@ describe.runIf(existsSync(PROGRAM))("memccapable", () => {
     const ofMemcached = await verdicts(server.port, protocol);
     expect(Object.keys(ofMemcached).length).toBeGreaterThan(20);
     expect(await verdicts(over.port, protocol)).toEqual(ofMemcached);
+    if (protocol === "-a") expect(await verdicts(relayed.port, protocol)).toEqual(ofMemcached);
   });
 });
