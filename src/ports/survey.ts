@@ -42,7 +42,11 @@ export interface MemcachedSurvey {
     readonly evictions: number;
     /** False: it sees our connections under another address, so that an eviction cannot watch them end. */
     readonly seesOurAddress: boolean;
+    /** Bytes of the largest item, its header included (`-I`). */
+    readonly itemSizeMax: number;
   }[];
+  /** Of some sessions, how many carry other flags than the preset's; null where memcached's clients are not served. */
+  readonly flags: { readonly sampled: number; readonly other: number } | null;
 }
 
 export type LegacySurvey = PostgresSurvey | MemcachedSurvey;

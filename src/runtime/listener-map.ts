@@ -1,15 +1,6 @@
 import { memcachedServers } from "../config/urls.js";
 import type { Config } from "../core/config.js";
-
-/** How the listeners stand to the servers of `legacy.url`; one to one where all lists are empty. */
-export interface ListenerMap {
-  /** Servers that have a listener and are not in `legacy.url`. */
-  readonly strangers: readonly string[];
-  /** Servers of `legacy.url` without a listener. */
-  readonly forgotten: readonly string[];
-  /** Servers with several listeners. */
-  readonly shared: readonly string[];
-}
+import type { ListenerMap } from "../workflow/doctor-facts.js";
 
 export function listenerMap(listeners: Config["proxy"]["listeners"], legacyUrl: string): ListenerMap {
   const servers = addressesOf(legacyUrl);

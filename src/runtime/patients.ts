@@ -9,7 +9,8 @@ import { legacyPreset } from "../presets/index.js";
 import type { MemcachedLegacyStore } from "../stores/memcached/store.js";
 import type { PostgresLegacyStore } from "../stores/postgres.js";
 import type { Patients } from "../workflow/doctor.js";
-import { recordsOptions, redisPrefix } from "./open.js";
+import { listenerMap } from "./listener-map.js";
+import { recordsOptions, redisPrefix, servesItems } from "./open.js";
 import { openVisitor } from "./visitor.js";
 
 /** Whoever runs the doctor waits for the answer: a Redis that is away is told soon. */
@@ -47,18 +48,32 @@ export async function openPatients(config: Config, clock: Clock): Promise<Patien
       where: redactUrl(config.control.url),
       servers: controlServers ?? [],
     },
+    listeners: servesItems(config) ? listenerMap(config.proxy.listeners, config.legacy.url) : null,
     close: () => visitor.close(),
   };
 }
 
 async function surveyLegacy(config: Config, legacy: LegacyStore): Promise<LegacySurvey> {
   if (!isPostgres(config.legacy.url)) {
-    return { kind: "memcached", servers: await (legacy as MemcachedLegacyStore).describe() };
+    const servers = await (legacy as MemcachedLegacyStore).describe();
+    return { kind: "memcached", servers, flags: servesItems(config) ? await sampleFlags(config, legacy) : null };
   }
   const { surveyPostgres } = await import("../stores/postgres-survey.js");
   const facts = await (legacy as PostgresLegacyStore).describe();
   const columns = legacyPreset(config.legacy.preset).table!;
   return surveyPostgres(facts, { url: config.legacy.url, columns, deadline: config.timeouts.legacy });
+}
+
+/** Enough to see a client that compresses. */
+const SAMPLE = 200;
+
+async function sampleFlags(config: Config, legacy: LegacyStore): Promise<{ sampled: number; other: number }> {
+  const { flags } = legacyPreset(config.legacy.preset);
+  for await (const sids of legacy.list({ pageSize: SAMPLE })) {
+    const sessions = (await legacy.getMany(sids)).filter((session) => session !== null);
+    return { sampled: sessions.length, other: sessions.filter((session) => session.flags !== flags).length };
+  }
+  return { sampled: 0, other: 0 };
 }
 
 async function surveyControl(config: Config): Promise<ControlRights | null> {

@@ -32,6 +32,16 @@ export interface ControlState {
   readonly skew: number;
 }
 
+/** How the door's listeners stand to the servers of `legacy.url`; one to one where all lists are empty. */
+export interface ListenerMap {
+  /** Servers that have a listener and are not in `legacy.url`. */
+  readonly strangers: readonly string[];
+  /** Servers of `legacy.url` without a listener. */
+  readonly forgotten: readonly string[];
+  /** Servers with several listeners. */
+  readonly shared: readonly string[];
+}
+
 /** Everything the probes judge by. */
 export interface Facts {
   readonly config: Config;
@@ -47,6 +57,8 @@ export interface Facts {
   /** Asked apart: a user who may do too little cannot be asked the rest. */
   readonly redisRights: Gathered<RedisRights>;
   readonly control: Gathered<ControlState>;
+  /** Null where memcached's clients are not served. */
+  readonly listeners: ListenerMap | null;
 }
 
 export type Verdict = "ok" | "warn" | "refused" | "unreachable";

@@ -7,6 +7,7 @@ import type { LegacyStore } from "../ports/legacy-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import type { ControlRights, LegacySurvey, RedisRights } from "../ports/survey.js";
 import { CLOCKS, CONTROL_PROBES } from "./doctor-control.js";
+import { DOOR_PROBES } from "./doctor-door.js";
 import type { Facts, Finding, Gathered, Probe } from "./doctor-facts.js";
 import { LEGACY_PROBES } from "./doctor-legacy.js";
 import { REDIS_PROBES, SAME_STORE } from "./doctor-redis.js";
@@ -36,6 +37,7 @@ export interface Patients {
     readonly where: string;
     readonly servers: readonly string[];
   };
+  readonly listeners: Facts["listeners"];
 }
 
 export interface Examination extends Finding {
@@ -44,10 +46,17 @@ export interface Examination extends Finding {
 }
 
 /** The doctor's questions, in the order in which they are told. A store that is away answers only its first. */
-const PROBES: readonly Probe[] = [SAME_STORE, ...LEGACY_PROBES, ...REDIS_PROBES, ...CONTROL_PROBES, CLOCKS];
+const PROBES: readonly Probe[] = [
+  SAME_STORE,
+  ...LEGACY_PROBES,
+  ...DOOR_PROBES,
+  ...REDIS_PROBES,
+  ...CONTROL_PROBES,
+  CLOCKS,
+];
 
 /** Asks all three stores at once; one that fails leaves the others' facts standing. */
-export async function gather({ config, clock, legacy, redis, control }: Patients): Promise<Facts> {
+export async function gather({ config, clock, legacy, redis, control, listeners }: Patients): Promise<Facts> {
   const [legacyFacts, redisState, redisRights, controlState] = await Promise.all([
     gathered(async () => ({
       skew: await skewOf(clock, () => legacy.store.now()),
@@ -81,6 +90,7 @@ export async function gather({ config, clock, legacy, redis, control }: Patients
     redis: redisState,
     redisRights,
     control: controlState,
+    listeners,
   };
 }
 

@@ -12,7 +12,7 @@ describe("sessionferry proxy", () => {
   beforeAll(async () => {
     site = await DoorSite.open("php-memcached");
     await site.run("setup");
-  });
+  }, 180_000);
   afterAll(() => site?.close());
 
   test("joins as a proxy though Redis is down, serves, tells of itself, and leaves", async () => {
@@ -53,6 +53,19 @@ describe("sessionferry proxy", () => {
     await closed;
     expect(proxy.lines.map(({ msg }) => msg)).toEqual(expect.arrayContaining(["draining", "stopped"]));
     expect((await site.run("nodes")).nodes).toEqual([]);
+  });
+
+  test("is known to the doctor", async () => {
+    await converse(site.memcached, "set memc.sess.key.packed 1 60 1\r\nz\r\n");
+    const { checks } = (await site.run("doctor")) as { checks: { name: string; ok: string; detail: string }[] };
+    const verdicts = Object.fromEntries(checks.map(({ name, ok }) => [name, ok]));
+    expect(verdicts).toMatchObject({
+      "proxy-listeners": "ok",
+      "legacy-prefix": "ok",
+      "legacy-flags": "warn",
+      "proxy-item-size": "ok",
+    });
+    expect(checks.find(({ name }) => name === "legacy-flags")?.detail).toMatch(/^1 of 2 sessions/);
   });
 
   test("listens on a unix socket where it is told to", async () => {

@@ -48,7 +48,7 @@ describe("real clients over the whole way", () => {
     }
     const [{ place }] = proxies as [ProxyProcess];
     for (const what of ["counter", "guarded"]) held[what] = await numberAt(place, `${PREFIX}shared.${what}`);
-  }, 600_000);
+  }, 900_000);
   afterAll(() => site?.close());
 
   for (const kind of DRIVERS) {

@@ -104,6 +104,7 @@ until ended
     puts "going"
     $stdout.flush
   end
+  sleep 0.005
   begin
     play.call
   rescue StandardError => e

@@ -212,6 +212,7 @@ while (!ended) {
     going = true;
     console.log("going");
   }
+  await delay(5);
   try {
     await play();
   } catch (error) {

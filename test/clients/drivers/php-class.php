@@ -43,6 +43,7 @@ while (true) {
     $round++;
     if ($operations >= 20 && !$going) { $going = true; fwrite(STDOUT, "going\n"); }
     if (fgets(STDIN) === false && feof(STDIN)) break;
+    usleep(5_000);
     $n = mt_rand(0, 7);
     $k = $key('value', $n); $has = array_key_exists($n, $values);
     $t = $key('text', $n); $known = array_key_exists($n, $texts);

@@ -53,6 +53,7 @@ while (true) {
     $round++;
     if ($operations >= 20 && !$going) { $going = true; fwrite(STDOUT, "going\n"); }
     if (fgets(STDIN) === false && feof(STDIN)) break;
+    usleep(10_000);
     $dice = mt_rand(0, 99);
     if ($visitors === [] || (count($visitors) < 40 && $dice < 15)) {
         $session = ['user' => mt_rand(), 'cart' => [], 'note' => "\0\r\n" . random_bytes(mt_rand(0, 3000))];

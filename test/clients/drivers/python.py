@@ -261,6 +261,7 @@ while not ended.is_set():
     if counted["operations"] >= 20 and not going:
         going = True
         print("going", flush=True)
+    time.sleep(0.005)
     try:
         play()
     except Exception as error:  # What a client raises is a difference like any other.
