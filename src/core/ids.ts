@@ -46,13 +46,17 @@ const TOKENS_AT_ONCE = 512;
 let chance = Buffer.alloc(0);
 let drawn = 0;
 
-/** A token that R gives out for an item: 64 bits, of which the highest is set and the others are chance. */
+const HIGHEST_BIT = 1n << 63n;
+/** libmemcached's text protocol has no room for a twentieth digit: its `cas` fails before anything is sent. */
+const TOKENS = 10n ** 19n - HIGHEST_BIT;
+
+/** A token that R gives out for an item: 64 bits with the highest set, chance otherwise, of 19 decimal digits. */
 export function newToken(): bigint {
   if (drawn === chance.length) {
     chance = randomBytes(8 * TOKENS_AT_ONCE);
     drawn = 0;
   }
-  const token = chance.readBigUInt64BE(drawn) | (1n << 63n);
+  const token = HIGHEST_BIT + (chance.readBigUInt64BE(drawn) % TOKENS);
   drawn += 8;
   return token;
 }
