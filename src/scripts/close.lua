@@ -8,7 +8,7 @@
 -- Answers 1 for each.
 
 local function close(data, side, item, intent, kind, value, expiry)
-  local mark = redis.call('GET', side)
+  local mark = mark_of(data, side, item)
   local at = has_intents(mark) and place_of(mark, intent)
   if not at then
     if kind == 'withdraw' then

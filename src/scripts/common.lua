@@ -12,11 +12,23 @@
 --   J ids         open intents, of which two overlapped since there was none (cont = 1)
 -- One string is enough, since intents, dirty mark and lease exclude each other.
 --
+-- A sidecar that is none of these was broken by somebody else. Where it says dirty, or the dirty index names the session,
+-- R is ahead: it is dirty under a new nonce. Else writes to L may be under way that nobody can name any more: L is
+-- trusted and v dropped, as if intents of nobody had overlapped, until all that can be under way has ended. It stands as
+-- a J without ids meanwhile, which runs out by itself.
+--
+-- A session's own key that is no string is no value. An item key of another length holds nothing.
+--
 -- The item key holds what such a client knows besides the value: flags (4 bytes), then the token (8 bytes) if one was
 -- given out. It is there only where these are not the usual flags and no token, and lives exactly as long as the value.
 
 -- Rule 10: an R that is not the one that was armed does nothing.
-local armed = redis.call('GET', KEYS[1])
+local armed = redis.pcall('GET', KEYS[1])
+if type(armed) == 'table' and string.find(armed.err, 'WRONGTYPE', 1, true) then
+  armed = false
+elseif type(armed) == 'table' then
+  return armed
+end
 if not armed or string.sub(armed, 1, #ARGV[1]) ~= ARGV[1] then
   return redis.error_reply('SFLOST the seal is not the expected one')
 end
@@ -24,6 +36,19 @@ end
 local LEASE_LIFETIME = 30000
 -- Puts every destroy before every write in the dirty index.
 local DESTROYS_FIRST = 1e15
+
+-- What the key holds, or false where it holds no string.
+local function string_in(key)
+  local found = redis.pcall('GET', key)
+  if type(found) == 'table' then
+    return not string.find(found.err, 'WRONGTYPE', 1, true) and redis.call('GET', key)
+  end
+  return found
+end
+
+local function is_there(data)
+  return redis.call('TYPE', data).ok == 'string'
+end
 
 local function tag_of(mark)
   return mark and string.sub(mark, 1, 1) or ''
@@ -104,7 +129,55 @@ end
 
 -- What the item key holds; '' for nothing.
 local function kept_in(item)
-  return item and redis.call('GET', item) or ''
+  local kept = item and string_in(item) or ''
+  return (#kept == 4 or #kept == 12) and kept or ''
+end
+
+-- Whether a sidecar is one of ours.
+local function is_whole(mark)
+  local tag, ids = string.match(mark, '^([LDIJ])([0-9a-z]+)$')
+  if not tag then
+    return false
+  end
+  return #ids == ID_LENGTH or ((tag == 'I' or tag == 'J') and #ids % ID_LENGTH == 0)
+end
+
+-- Makes a broken sidecar whole; what it is then.
+local function mended(data, side, item, broken)
+  local sid = string.sub(data, #cjson.decode(armed).prefix + 1)
+  -- The score where the index names it, without a change.
+  local named = redis.call('ZADD', KEYS[2], 'XX', 'INCR', 0, sid)
+  if named or is_dirty(broken) then
+    local time = redis.call('TIME')
+    local micros = string.format('%010.0f', time[1] % 10000 * 1000000 + time[2])
+    local mark = 'D' .. string.rep('z', ID_LENGTH - #micros) .. micros
+    redis.call('SET', side, mark)
+    if not named then
+      redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000), sid)
+    end
+    return mark
+  end
+  remove(data, item)
+  if broken ~= 'J' or redis.call('PTTL', side) < 0 then
+    redis.call('SET', side, 'J', 'PX', LEASE_LIFETIME)
+  end
+  return 'J'
+end
+
+-- What stands in the sidecar; false for nothing. `v_stays`: whoever asks knows that R is the truth, or overwrites it all
+-- the same, so that a broken mark is none.
+local function mark_of(data, side, item, v_stays)
+  local mark = string_in(side)
+  if mark and is_whole(mark) then
+    return mark
+  end
+  if not mark and redis.call('EXISTS', side) == 0 then
+    return false
+  end
+  if v_stays and not is_dirty(mark) then
+    return false
+  end
+  return mended(data, side, item, mark)
 end
 
 -- Rule 1, answer "L": adds an intent; cont := cont or others stand; the lease, if any, is dropped.

@@ -7,7 +7,7 @@ local filled = {}
 for i = 1, SESSIONS do
   local data, side, item = keys_of(i)
   local lease, kind, value, expiry = unpack(ARGV, 4 * i - 2, 4 * i + 1)
-  if redis.call('GET', side) == 'L' .. lease then
+  if string_in(side) == 'L' .. lease then
     put(data, item, kind, value, expiry)
     redis.call('DEL', side)
     filled[i] = 1

@@ -10,12 +10,12 @@
 local data, side, item = keys_of(1)
 local mode, lease, known, fresh, usual = unpack(ARGV, 2)
 
-local mark = redis.call('GET', side)
+local mark = mark_of(data, side, item, known == '1')
 if known ~= '1' then
   if mode == 'L' and is_dirty(mark) then
     return { 'B' }
   end
-  local there = redis.call('EXISTS', data) == 1
+  local there = is_there(data)
   if has_intents(mark) or (mode == 'L' and there) then
     return { 'L' }
   end
@@ -27,7 +27,7 @@ if known ~= '1' then
     return { 'T', string.sub(mark, 2) }
   end
 end
-local value = redis.call('GET', data)
+local value = string_in(data)
 if not value then
   return { 'D' }
 end

@@ -4,7 +4,7 @@
 
 for i = 1, SESSIONS do
   local data, side, item = keys_of(i)
-  local mark = redis.call('GET', side)
+  local mark = mark_of(data, side, item)
   if has_intents(mark) then
     redis.call('SET', side, 'J' .. string.sub(mark, 2))
   elseif not is_dirty(mark) then

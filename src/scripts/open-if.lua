@@ -12,7 +12,7 @@
 -- own arguments. Answers for each 'L', 'unknown', '?', or what the verb answered.
 
 local function open_if(data, side, item, mode, intent, nonce, sid, lease, known, verb, kind, ...)
-  local mark = redis.call('GET', side)
+  local mark = mark_of(data, side, item, mode == 'R' and (known == '1' or verb == 'set'))
   if (mode == 'L' and not is_dirty(mark)) or (mode == 'R' and has_intents(mark)) then
     intend(side, mark, intent)
     return 'L'
@@ -21,7 +21,7 @@ local function open_if(data, side, item, mode, intent, nonce, sid, lease, known,
     or verb == 'set'
     or is_dirty(mark)
     or (lease ~= '' and mark == 'L' .. lease)
-    or redis.call('EXISTS', data) == 1
+    or is_there(data)
   if not is_known then
     return 'unknown'
   end

@@ -8,7 +8,7 @@
 -- ARGV, seven for each session: mode 'L' | 'R', intent, nonce, sid, kind 'value'... | 'none' | 'later', value, expiry.
 
 local function open(data, side, item, mode, intent, nonce, sid, kind, value, expiry)
-  local mark = redis.call('GET', side)
+  local mark = mark_of(data, side, item, mode == 'R')
   if (mode == 'L' and not is_dirty(mark)) or (mode == 'R' and has_intents(mark)) then
     intend(side, mark, intent)
     return 'L'

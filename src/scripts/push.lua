@@ -4,9 +4,9 @@
 -- ARGV, two for each session: nonce, sid.
 
 for i = 1, SESSIONS do
-  local data, side = keys_of(i)
-  local mark = redis.call('GET', side)
-  if not has_intents(mark) and not is_dirty(mark) and redis.call('EXISTS', data) == 1 then
+  local data, side, item = keys_of(i)
+  local mark = mark_of(data, side, item)
+  if not has_intents(mark) and not is_dirty(mark) and is_there(data) then
     become_dirty(data, side, mark, ARGV[2 * i], ARGV[2 * i + 1])
   end
 end

@@ -9,10 +9,10 @@ local values = ARGV[n + 2] == 'values'
 local answers = {}
 for i = 1, n do
   local data, side, item = keys_of(i)
-  local mark = redis.call('GET', side)
+  local mark = mark_of(data, side, item)
   if has_intents(mark) then
     answers[i] = { 'L' }
-  elseif redis.call('EXISTS', data) == 1 then
+  elseif is_there(data) then
     answers[i] = values and { 'V', redis.call('GET', data), expiry_of(data), kept_in(item) } or { 'V' }
   elseif is_dirty(mark) then
     answers[i] = { 'D' }

@@ -6,7 +6,7 @@
 local cleaned = {}
 for i = 1, SESSIONS do
   local _, side = keys_of(i)
-  if redis.call('GET', side) == 'D' .. ARGV[2 * i] then
+  if string_in(side) == 'D' .. ARGV[2 * i] then
     redis.call('DEL', side)
     redis.call('ZREM', KEYS[2], ARGV[2 * i + 1])
     cleaned[i] = 1

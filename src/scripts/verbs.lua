@@ -93,7 +93,7 @@ end
 
 local function extend(join)
   return function(data, item, _, more, _, token, fresh, usual, longest)
-    local value = redis.call('GET', data)
+    local value = string_in(data)
     if not value then
       return 'absent'
     end
@@ -110,7 +110,7 @@ end
 
 local function count(compute)
   return function(data, item, kind, initial, expiry, token, fresh, usual, by)
-    local value = redis.call('GET', data)
+    local value = string_in(data)
     if not value then
       if kind == 'none' then
         return 'absent'
@@ -139,7 +139,7 @@ local verbs = {
   end,
 
   add = function(data, item, kind, value, expiry)
-    if redis.call('EXISTS', data) == 1 then
+    if is_there(data) then
       return 'present'
     end
     put(data, item, kind, value, expiry)
@@ -147,7 +147,7 @@ local verbs = {
   end,
 
   replace = function(data, item, kind, value, expiry)
-    if redis.call('EXISTS', data) == 0 then
+    if not is_there(data) then
       return 'absent'
     end
     put(data, item, kind, value, expiry)
@@ -155,7 +155,7 @@ local verbs = {
   end,
 
   cas = function(data, item, kind, value, expiry, token)
-    if redis.call('EXISTS', data) == 0 then
+    if not is_there(data) then
       return 'absent'
     end
     if has_other(item, token) then
@@ -180,7 +180,7 @@ local verbs = {
   end),
 
   delete = function(data, item, _, _, _, token)
-    if redis.call('EXISTS', data) == 0 then
+    if not is_there(data) then
       return 'absent'
     end
     if has_other(item, token) then
@@ -191,7 +191,7 @@ local verbs = {
   end,
 
   touch = function(data, item, _, _, expiry, _, fresh, usual)
-    if redis.call('EXISTS', data) == 0 then
+    if not is_there(data) then
       return 'absent'
     end
     local kept = with_token(data, item, fresh, usual)
@@ -200,7 +200,7 @@ local verbs = {
   end,
 
   ['get-and-touch'] = function(data, item, _, _, expiry, _, fresh, usual)
-    local value = redis.call('GET', data)
+    local value = string_in(data)
     if not value then
       return 'absent'
     end

@@ -170,8 +170,8 @@ describe("keys and values in Redis", () => {
       const failure = await call().catch((error) => error);
       expect(inspect(failure, { depth: 9, showHidden: true })).not.toMatch(/secret/);
     }
-    await plain.hset("sf:shop:s:sess:other", "field", "value");
-    const failure = await rejection(records.open("other", ids.next(), "L", null, ids.next()));
+    await plain.set("sf:shop:dirty", "no index");
+    const failure = await rejection(records.open("other", ids.next(), "R", null, ids.next()));
     expect(failure).toBeInstanceOf(RedisRefused);
     expect(inspect(failure, { depth: 9, showHidden: true })).not.toContain("sess:");
   });

@@ -2,7 +2,7 @@ import { ALL_BUCKETS, type BucketRange, bucketOf, inRange } from "../../core/coh
 import type { Sid } from "../../core/session.js";
 import { connectionName } from "../../ports/fence.js";
 import type { CallLimits, RedisFacts, SealState } from "../../ports/redis-records.js";
-import type { Argument } from "./connection.js";
+import type { Argument, Connection } from "./connection.js";
 import { factsOf } from "./facts.js";
 import type { KeyNames } from "./key-names.js";
 import type { Link } from "./link.js";
@@ -71,9 +71,14 @@ export class RedisAdministration {
   }
 
   async seal(): Promise<{ migration: string; generation: string; state: SealState } | null> {
-    const text = await this.#send("GET", this.names.seal());
+    const text = await this.link.run(this.limits.batch, ({ connection }) => this.sealIn(connection));
     const seal = text === null ? null : decodeSeal(String(text));
     return seal === null ? null : { migration: seal.migration, generation: seal.generation, state: seal.state };
+  }
+
+  /** The text of the seal; null where there is none, and where a key of another type stands in its place. */
+  protected async sealIn(connection: Connection): Promise<unknown> {
+    return listOf(await connection.send("MGET", this.names.seal()), 1)[0];
   }
 
   async arm(generation: string, state: SealState, run?: string): Promise<void> {

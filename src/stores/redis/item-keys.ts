@@ -26,7 +26,9 @@ export class ItemKeys {
   }
 
   flagsIn(kept: Buffer | null | undefined): number {
-    return kept && kept.length >= FLAGS_LENGTH ? kept.readUInt32BE(0) : this.usual;
+    return kept && (kept.length === FLAGS_LENGTH || kept.length === FLAGS_LENGTH + TOKEN_LENGTH)
+      ? kept.readUInt32BE(0)
+      : this.usual;
   }
 
   tokenIn(kept: Buffer | null | undefined): CasToken {

@@ -196,7 +196,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     if (limit < 1) return [];
     return this.#sealed(this.limits.batch, async ({ connection }) => {
       const [seal, found] = await Promise.all([
-        connection.send("GET", this.names.seal()),
+        this.sealIn(connection),
         connection.send("ZRANGE", this.names.dirtyIndex(), 0, limit - 1),
       ]);
       this.#expectSeal(connection, seal);
@@ -208,7 +208,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     return this.#sealed(this.limits.batch, async ({ connection }) => {
       const index = this.names.dirtyIndex();
       const [seal, count, oldest, time] = await Promise.all([
-        connection.send("GET", this.names.seal()),
+        this.sealIn(connection),
         connection.send("ZCARD", index),
         // Destroys have scores below zero.
         connection.send("ZRANGEBYSCORE", index, 0, "+inf", "WITHSCORES", "LIMIT", 0, 1),
@@ -257,7 +257,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
 
   async hasRestarted(): Promise<boolean> {
     return this.link.run(this.limits.call, async ({ connection }) => {
-      const text = await connection.send("GET", this.names.seal());
+      const text = await this.sealIn(connection);
       const seal = text === null ? null : decodeSeal(String(text));
       return seal !== null && this.#isOurs(seal) && seal.run !== connection.run;
     });
@@ -265,7 +265,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
 
   async ping(limits = this.limits.call): Promise<void> {
     await this.#sealed(limits, async ({ connection }) => {
-      this.#expectSeal(connection, await connection.send("GET", this.names.seal()));
+      this.#expectSeal(connection, await this.sealIn(connection));
     });
   }
 
@@ -352,7 +352,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
 
   async #acceptRun(call: Call): Promise<boolean> {
     const { connection } = call;
-    const text = await connection.send("GET", this.names.seal());
+    const text = await this.sealIn(connection);
     call.check();
     const seal = text === null ? null : decodeSeal(String(text));
     if (seal === null || !this.#isOurs(seal)) return false;

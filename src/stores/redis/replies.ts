@@ -158,10 +158,17 @@ export function viewOf(reply: unknown, items: ItemKeys): RecordView {
   }
 }
 
-/** The intent ids in a sidecar; none in one that holds something else. */
+const WHOLE = new RegExp(`^(?:[LD][0-9a-z]{${ID_LENGTH}}|[IJ](?:[0-9a-z]{${ID_LENGTH}})+)$`);
+
+/** Whether a sidecar is one of ours; the scripts know what to think of another. */
+export function isWhole(mark: Buffer): boolean {
+  return WHOLE.test(mark.toString("latin1"));
+}
+
+/** The intent ids in a sidecar; none in one that holds something else, or is broken. */
 export function intentsOf(state: string): string[] {
   const ids: string[] = [];
-  if (state[0] !== "I" && state[0] !== "J") return ids;
+  if ((state[0] !== "I" && state[0] !== "J") || !WHOLE.test(state)) return ids;
   for (let at = 1; at < state.length; at += ID_LENGTH) ids.push(state.slice(at, at + ID_LENGTH));
   return ids;
 }

@@ -6,7 +6,7 @@ import { type Gathered, Gathering } from "./gathering.js";
 import type { ItemKeys } from "./item-keys.js";
 import type { KeyNames } from "./key-names.js";
 import type { Call } from "./link.js";
-import { bytesOrNull, listOf, millisecondsOf, readAnswerOf, sessionOf, TAG, wholeOf } from "./replies.js";
+import { bytesOrNull, isWhole, listOf, millisecondsOf, readAnswerOf, sessionOf, TAG, wholeOf } from "./replies.js";
 
 /** One session of a script, with its own arguments. */
 export interface Item {
@@ -118,7 +118,9 @@ export class Requests {
       const flags = this.items.flagsIn(this.names.items ? bytesOrNull(found[stride * i + 2]) : null);
       const session = expiry ? sessionOf(value, expiries[i], flags) : valueAlone(value, flags);
       if (lease === null) return { from: "R", session };
-      const tag = bytesOrNull(found[stride * i + 1])?.[0];
+      const mark = bytesOrNull(found[stride * i + 1]);
+      if (mark !== null && !isWhole(mark)) return null;
+      const tag = mark?.[0];
       if (tag === TAG.I || tag === TAG.J) return { from: "L", lease: null };
       return session !== null || (tag === TAG.D && value === null) ? { from: "R", session } : null;
     });

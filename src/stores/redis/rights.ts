@@ -33,6 +33,7 @@ export async function rightsIn({ connection, migration, prefix, waits }: RightsQ
       [`+get ~sf:${migration}:*`, "GET", own],
       ["+mget", "MGET", own],
       ["+exists", "EXISTS", own],
+      ["+type", "TYPE", own],
       ["+set", "SET", own, "", "XX", "PX", "1"],
       ["+del", "DEL", own],
       ["+unlink", "UNLINK", own],
