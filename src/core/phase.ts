@@ -1,3 +1,4 @@
+import { FerryError } from "../errors.js";
 import { type BucketRange, bucketsBelow, inRange } from "./cohort.js";
 
 export const PHASE_NAMES = ["legacy", "dual-write", "read-through", "redis-first", "full-redis", "complete"] as const;
@@ -117,7 +118,23 @@ export interface Placement {
   readonly routes: Routes;
 }
 
-/** Where a bucket stands by a control record: its phase and the routes its nodes must take. */
+/**
+ * The rung that a pending transition stands on.
+ * @throws FerryError PROTOCOL_MISMATCH where our ladder has none of that number: another release's, or damaged.
+ */
+export function publishedRung(phases: Phases, { ladder, rung }: Transition): Rung {
+  const published = phases[ladder].ladder[rung];
+  if (published !== undefined) return published;
+  throw new FerryError(
+    "PROTOCOL_MISMATCH",
+    `The pending transition stands on rung ${rung} of ${ladder}, which this release does not have.`,
+  );
+}
+
+/**
+ * Where a bucket stands by a control record: its phase and the routes its nodes must take.
+ * @throws FerryError PROTOCOL_MISMATCH as `publishedRung`.
+ */
 export function placementOf(
   phases: Phases,
   state: { readonly position: Position; readonly pending: Transition | null },
@@ -125,8 +142,7 @@ export function placementOf(
 ): Placement {
   const { position, pending } = state;
   if (pending !== null && inRange(bucket, pending.buckets)) {
-    const rung = phases[pending.ladder].ladder[pending.rung];
-    if (rung === undefined) throw new RangeError(`phase ${pending.ladder} has no rung ${pending.rung}`);
+    const rung = publishedRung(phases, pending);
     const arrived = pending.rung === phases[pending.ladder].ladder.length - 1;
     return { phase: arrived ? pending.ladder : phaseBelow(pending.ladder), routes: rung.routes };
   }

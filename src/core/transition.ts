@@ -7,6 +7,7 @@ import {
   type Position,
   phaseBelow,
   placementOf,
+  publishedRung,
   type Routes,
   rankOf,
   type Transition,
@@ -74,6 +75,7 @@ export function begin(state: Steering, to: Position, phases: Phases, author: Aut
 export function proceed(state: Steering, phases: Phases): Steering {
   const { pending } = state;
   if (pending === null) throw new RangeError("no transition is pending");
+  publishedRung(phases, pending);
   const last = pending.direction === "up" ? phases[pending.ladder].ladder.length - 1 : 0;
   if (pending.rung === last) return { ...state, position: targetOf(pending), pending: null };
   const rung = pending.rung + (pending.direction === "up" ? 1 : -1);

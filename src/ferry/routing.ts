@@ -1,5 +1,5 @@
 import { bucketOf } from "../core/cohort.js";
-import { type Phases, type Placement, placementOf } from "../core/phase.js";
+import { type Phases, type Placement, placementOf, publishedRung } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import type { ControlRecord } from "../ports/control-store.js";
@@ -30,6 +30,7 @@ export class Routing {
     readonly phases: Phases,
     record: ControlRecord,
   ) {
+    requireKnown(phases, record);
     this.#record = record;
     this.#eras = [{ revision: record.revision, inFlight: 0 }];
   }
@@ -38,7 +39,10 @@ export class Routing {
     return this.#record;
   }
 
-  /** Takes a newer record; false when it is the one already followed. A lower revision is refused (rule 11). */
+  /**
+   * Takes a newer record; false when it is the one already followed. A lower revision is refused (rule 11), and so is a
+   * record whose routes this release does not know: the node keeps those it has, and acknowledges nothing.
+   */
   follow(record: ControlRecord): boolean {
     const current = this.#record.revision;
     if (record.revision < current) {
@@ -48,6 +52,7 @@ export class Routing {
       );
     }
     if (record.revision === current) return false;
+    requireKnown(this.phases, record);
     this.#record = record;
     this.#eras.push({ revision: record.revision, inFlight: 0 });
     const waiting = this.#waiting;
@@ -87,4 +92,9 @@ export class Routing {
   get inFlight(): number {
     return this.#eras.reduce((sum, era) => sum + era.inFlight, 0);
   }
+}
+
+/** What cannot be followed is refused before any request meets it. */
+function requireKnown(phases: Phases, { pending }: ControlRecord): void {
+  if (pending !== null) publishedRung(phases, pending);
 }

@@ -84,3 +84,17 @@ test("nothing is owed to Redis any more where the legacy store alone is written"
   expect(follower.acknowledged()).toBe(follower.ctx.routing.record.revision);
   expect(follower.ctx.arrears.size).toBe(0);
 });
+
+test("a rung that this release does not have is refused before a request meets it; the node keeps its routes", async () => {
+  const follower = await nodeWithAGap({ direction: "up", oneWay: false });
+  const { routing } = follower.ctx;
+  const { control } = follower.membership;
+  const [followed, placement] = [routing.record, routing.placement("s1")];
+  const record = await control.read();
+  const beyond = { ...record.pending!, rung: 99 };
+  await control.compareAndSet(record.revision, { ...record, pending: beyond });
+  await expect(follower.poll()).rejects.toMatchObject({ code: "PROTOCOL_MISMATCH" });
+  expect(routing.record).toBe(followed);
+  expect(routing.placement("s1")).toEqual(placement);
+  expect(() => new Routing(routing.phases, { ...record, pending: beyond })).toThrow("which this release does not have");
+});
