@@ -1,11 +1,14 @@
 /** What `within` gives for a promise that took too long. */
 export const LATE = Symbol("late");
 
+/** What a timer of Node's can count. */
+const LONGEST = 2 ** 31 - 1;
+
 /** The promise's outcome, or LATE when it takes longer; what it does afterwards is up to whoever still holds it. */
 export async function within<T>(promise: Promise<T>, milliseconds: number): Promise<T | typeof LATE> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<typeof LATE>((resolve) => {
-    timer = setTimeout(resolve, Math.max(0, milliseconds), LATE);
+    timer = setTimeout(resolve, Math.min(Math.max(0, milliseconds), LONGEST), LATE);
   });
   // A rejection that comes late concerns nobody any more.
   promise.catch(() => {});

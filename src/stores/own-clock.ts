@@ -1,4 +1,4 @@
-import { within } from "./deadline.js";
+import { LATE, within } from "./deadline.js";
 
 /**
  * Expiries by the clock of whoever keeps them (PROTOCOL.md, Expiry). A store that ends sessions by an absolute time does
@@ -12,10 +12,8 @@ import { within } from "./deadline.js";
 
 /** Milliseconds. A smaller difference is none. */
 const WORTH = 500;
-/** A look that took so long says too little about the moment at which the store looked at its clock. */
+/** A look that took so long says little about the moment at which the store looked at its clock: only better than none. */
 const LONGEST_LOOK = 1_000;
-/** So long a call waits for the first look at most. */
-const PATIENCE = 250;
 /** Our clock was set, or this machine slept, when it moved so far from the monotonic one since the last look. */
 const STEP = 250;
 
@@ -39,13 +37,11 @@ export class ClockLead {
     return this.#known && Math.abs(betweenOurs() - this.#between) < STEP;
   }
 
-  /** Looks anew; shared by all who ask meanwhile. A store that cannot be asked leaves what was known; never rejects. */
+  /** Looks anew; shared by all who ask meanwhile. Rejects as the store does, which leaves what was known. */
   look(): Promise<void> {
-    this.#looking ??= this.#compare()
-      .catch(() => {})
-      .finally(() => {
-        this.#looking = null;
-      });
+    this.#looking ??= this.#compare().finally(() => {
+      this.#looking = null;
+    });
     return this.#looking;
   }
 
@@ -54,7 +50,7 @@ export class ClockLead {
     const began = performance.now();
     const theirs = await this.ask();
     const took = performance.now() - began;
-    if (took > LONGEST_LOOK) return;
+    if (took > LONGEST_LOOK && this.known) return;
     this.#lead = Math.round(theirs - (before + took / 2));
     this.#between = betweenOurs();
     this.#known = true;
@@ -77,11 +73,20 @@ const CARRIERS: ReadonlyMap<PropertyKey, number | null> = new Map([
 
 type Method = (...args: unknown[]) => Promise<unknown>;
 
+/** What a call does that comes before the lead is known. */
+export interface Unknown {
+  /** Milliseconds that it waits for a look at most. */
+  readonly patience: number;
+  /** What it rejects with then. It was not sent: a time of expiry that nobody understands must not travel. */
+  readonly error: () => Error;
+}
+
 /**
  * The store as a process sees it that knows its own clock alone: every time of expiry on the way in and out is moved by
- * the lead. A call that comes before the lead is known waits for it a moment.
+ * the lead. A call that comes before the lead is known waits for it, and fails where it cannot be had: the store is
+ * away then, and a guess might be wrong by minutes.
  */
-export function onOwnClock<T extends object>(store: T, lead: ClockLead): T {
+export function onOwnClock<T extends object>(store: T, lead: ClockLead, unknown: Unknown): T {
   const translating = (method: Method, position: number | null): Method => {
     const call: Method = (...args) => {
       const by = lead.milliseconds;
@@ -89,7 +94,14 @@ export function onOwnClock<T extends object>(store: T, lead: ClockLead): T {
       const theirs = args.map((arg, i) => (i === position ? (arg as number) + by : moved(arg, by)));
       return method.apply(store, theirs).then((answer) => moved(answer, -by));
     };
-    return (...args) => (lead.known ? call(...args) : within(lead.look(), PATIENCE).then(() => call(...args)));
+    const afterLook: Method = async (...args) => {
+      // One look may be over just as the process' clock was set; whoever comes then looks once more.
+      for (let looks = 0; !lead.known; looks++) {
+        if (looks > 1 || (await within(lead.look(), unknown.patience)) === LATE) throw unknown.error();
+      }
+      return call(...args);
+    };
+    return (...args) => (lead.known ? call : afterLook)(...args);
   };
   const methods = new Map<PropertyKey, unknown>();
   return new Proxy(store, {

@@ -6,11 +6,13 @@ import { aSession, HOUR } from "./support.js";
 
 const MINUTES = 60_000;
 
+const AWAY = { patience: 50, error: () => new Error("its clock is not known") };
+
 /** A store whose clock is so far ahead of ours. */
 function storeAhead(by: number) {
   const store = new MemoryLegacyStore({ clock: { now: () => Date.now() + by, sleep: async () => {} } });
   const lead = new ClockLead(async () => Date.now() + by);
-  return { store, lead, ours: onOwnClock(store, lead) };
+  return { store, lead, ours: onOwnClock(store, lead, AWAY) };
 }
 
 afterEach(() => void vi.useRealTimers());
@@ -52,20 +54,19 @@ describe("clocks that are as good as equal", () => {
 });
 
 describe("a clock that cannot be asked", () => {
-  it("holds nobody up for long and leaves times as they are", async () => {
+  it("is never guessed: the call fails soon, and nothing was sent", async () => {
     const store = new MemoryLegacyStore({ clock: { now: () => Date.now(), sleep: async () => {} } });
-    const ours = onOwnClock(store, new ClockLead(() => new Promise(() => {})));
-    const session = aSession();
-    await ours.set("a", session);
-    expect(await ours.get("a")).toEqual(session);
+    const ours = onOwnClock(store, new ClockLead(() => new Promise(() => {})), AWAY);
+    await expect(ours.set("a", aSession())).rejects.toThrow("its clock is not known");
+    expect(await store.get("a")).toBeNull();
   });
 
-  it("is asked again by the next call", async () => {
-    const answers = [Promise.reject(new Error("away")), Promise.resolve(Date.now() + 5 * MINUTES)];
-    const lead = new ClockLead(() => answers.shift()!);
+  it("is asked again by the next call, and by the store's own error it is told", async () => {
+    const answers = [() => Promise.reject(new Error("away")), async () => Date.now() + 5 * MINUTES];
+    const lead = new ClockLead(() => answers.shift()!());
     const store = new MemoryLegacyStore({ clock: { now: () => Date.now(), sleep: async () => {} } });
-    const ours = onOwnClock(store, lead);
-    await ours.get("a");
+    const ours = onOwnClock(store, lead, AWAY);
+    await expect(ours.get("a")).rejects.toThrow("away");
     expect(lead.milliseconds).toBe(0);
     await ours.get("a");
     expect(lead.milliseconds / MINUTES).toBeCloseTo(5, 1);
