@@ -36,21 +36,21 @@ export class Ferry implements Sessions, Copier {
   }
 
   get(sid: Sid, options?: GetOptions): Promise<Session | null> {
-    return this.#request("get", () => read(this.ctx, sid, options?.expiry));
+    return this.#request("get", async () => read(this.ctx, wellFormed(sid), options?.expiry));
   }
 
   async set(sid: Sid, session: Session): Promise<void> {
     // A session that is over already would be a write in one store and a delete in the other.
     const value = isLive(session, this.ctx.clock.now()) ? session : null;
-    await this.#request("set", () => write(this.ctx, sid, value));
+    await this.#request("set", async () => write(this.ctx, wellFormed(sid), value));
   }
 
   touch(sid: Sid, expiresAt: number): Promise<boolean> {
-    return this.#request("touch", () => touch(this.ctx, sid, expiresAt));
+    return this.#request("touch", async () => touch(this.ctx, wellFormed(sid), expiresAt));
   }
 
   async destroy(sid: Sid): Promise<void> {
-    await this.#request("destroy", () => write(this.ctx, sid, null));
+    await this.#request("destroy", async () => write(this.ctx, wellFormed(sid), null));
   }
 
   async *list(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
@@ -102,4 +102,17 @@ export class Ferry implements Sessions, Copier {
       this.ctx.observer.event({ type: "operation", verb, milliseconds: performance.now() - started, result });
     }
   }
+}
+
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/**
+ * Every store writes half a surrogate pair as U+FFFD: such an id would name the session of another one, in a bucket that
+ * is not its own.
+ */
+function wellFormed(sid: Sid): Sid {
+  if (!LONE_SURROGATE.test(sid)) return sid;
+  throw new FerryError("GUARD_REFUSED", "A session id holds half a surrogate pair: no store can keep it.", {
+    remedy: "Make session ids of letters and digits, as the session libraries do.",
+  });
 }

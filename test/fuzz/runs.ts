@@ -7,7 +7,7 @@ const FACTOR = Number(process.env.FUZZ_FACTOR ?? 1);
  */
 export function runs(usual: number) {
   const numRuns = Math.max(1, Math.round(usual * FACTOR));
-  return { numRuns, interruptAfterTimeLimit: 10_000 * Math.max(1, FACTOR), timeout: 20_000 };
+  return { numRuns, interruptAfterTimeLimit: 3_000 * Math.max(1, FACTOR), timeout: 20_000 };
 }
 
 /** Milliseconds for a test that usually ends within a few seconds. */

@@ -230,7 +230,7 @@ describe("what R holds for a session, broken by somebody else", () => {
           await assertMended();
         },
       ),
-      runs(150),
+      runs(100),
     );
   });
 
@@ -254,7 +254,7 @@ describe("what R holds for a session, broken by somebody else", () => {
           await unheard.assertNone();
         },
       ),
-      runs(60),
+      runs(40),
     );
   });
 
