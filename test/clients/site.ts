@@ -49,7 +49,7 @@ export class DoorSite {
       },
       // A busy machine is slow, which is no difference that a client sees.
       timeouts: { legacy: "20s", redis: "2s", acknowledge: "60s", drain: "60s" },
-      gates: { maxP95: "1m", ttlTolerance: "30s", minStay: { "full-redis": 0 } },
+      gates: { maxP95: "1m", minStay: { "full-redis": 0 } },
       ramps: { "dual-write": [50, 100], "read-through": [50, 100], "redis-first": [50, 100] },
     };
     for (const [name, section] of Object.entries(changes)) base[name] = { ...(base[name] as object), ...section };

@@ -134,7 +134,7 @@ describe("memcached", () => {
   describe("items", () => {
     it("are under the prefix, and what is ignored or empty is not listed", async () => {
       const one = await startMemcached();
-      const preset = { ...connectMemjs, prefix: "app:", ignore: [/^app:lock\./] };
+      const preset = { ...connectMemjs, prefix: "app:", ignore: [/^lock\./] };
       const store = open({ url: one.url, preset });
       const plain = memjs.Client.create(one.url.replace("memcached://", ""), { logger: { log() {} } });
       await plain.set("app:abc", "{}", { expires: 100 });
@@ -227,6 +227,31 @@ describe("memcached", () => {
       expect(await store.touch(sid, Date.now() + HOUR)).toBe(false);
       const [line] = (await raw(server, `mg ${sid} t s f\r\n`)).toString().split("\r\n");
       expect(line).toMatch(/^HD t(9|10) s0 f4265877077$/);
+    });
+
+    it("tell when they end though this process stopped before it looked", async () => {
+      const store = open({ deadline: 10_000, items: true });
+      const verbs = store.verbs();
+      const sid = newSid();
+      const earliest = Date.now();
+      await raw(server, `set ${sid} 0 30 1\r\nx\r\n`);
+      const latest = Date.now();
+      const reads = [
+        () => store.get(sid),
+        async () => (await store.getMany([sid, newSid()]))[0]!,
+        async () => (await verbs.read([sid], { token: true }))[0]!,
+      ];
+      for (const read of reads) {
+        await read();
+        const reading = read();
+        // The command leaves with the same turn of the event loop; its answer lies unread for two seconds.
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_000);
+        const item = await reading;
+        // The item dies after 29 to 30 seconds.
+        expect(item!.expiresAt).toBeGreaterThan(earliest + 29_000 - 1_000);
+        expect(item!.expiresAt).toBeLessThan(latest + 30_000 + 1_000);
+      }
     });
 
     it("that lie beyond thirty days or never end keep their expiry through a touch", async () => {

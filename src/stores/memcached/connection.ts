@@ -20,8 +20,20 @@ import {
 } from "./protocol.js";
 import type { Server } from "./server.js";
 
+export interface Replies {
+  readonly kind: "replies";
+  readonly replies: readonly Reply[];
+  /**
+   * When the server carried the commands out, by this process' clock: between the moments at which they were sent and
+   * their last reply was read, of which this is the middle. Milliseconds since the epoch.
+   */
+  readonly at: number;
+  /** Milliseconds that `at` may be off, to either side: large where this process was stopped, or the server slow. */
+  readonly uncertainty: number;
+}
+
 export type Answer =
-  | { readonly kind: "replies"; readonly replies: readonly Reply[] }
+  | Replies
   /** The connection ended first. */
   | { readonly kind: "lost" }
   /** No answer by the deadline; `eventually` is what became of it. */
@@ -39,11 +51,15 @@ export interface ServerFacts {
 /** The first release whose meta commands are those of today. */
 const OLDEST = [1, 6, 10] as const;
 
+const NOTHING_ASKED: Replies = { kind: "replies", replies: [], at: 0, uncertainty: 0 };
+
 interface Waiting {
   readonly commands: readonly Command[];
   readonly replies: Reply[];
   resolve: (answer: Answer) => void;
   answered: number;
+  /** Nothing of it was sent earlier, by the monotonic clock. */
+  readonly since: number;
   /** By the monotonic clock; infinite once it was called late. */
   ends: number;
 }
@@ -59,6 +75,9 @@ export class Connection {
   readonly #parser = new ReplyParser();
   readonly #waiting: Waiting[] = [];
   #outgoing: Command[] = [];
+  /** When what waits to leave began to gather, and when the bytes at hand were read, by the monotonic clock. */
+  #gatheredAt = 0;
+  #readAt = 0;
   #timer: NodeJS.Timeout | null = null;
   #retired = false;
   #misunderstood: Reply | null = null;
@@ -112,10 +131,13 @@ export class Connection {
   send(commands: readonly Command[], ends = Number.POSITIVE_INFINITY): Promise<Answer> {
     return new Promise((resolve) => {
       if (this.socket.destroyed) return resolve({ kind: "lost" });
-      if (commands.length === 0) return resolve({ kind: "replies", replies: [] });
-      this.#waiting.push({ commands, replies: [], resolve, answered: 0, ends });
+      if (commands.length === 0) return resolve(NOTHING_ASKED);
+      if (this.#outgoing.length === 0) {
+        this.#gatheredAt = performance.now();
+        setImmediate(() => this.#flush());
+      }
+      this.#waiting.push({ commands, replies: [], resolve, answered: 0, since: this.#gatheredAt, ends });
       if (this.#timer === null && ends < Number.POSITIVE_INFINITY) this.#watch(ends);
-      if (this.#outgoing.length === 0) setImmediate(() => this.#flush());
       for (const command of commands) this.#outgoing.push(command);
     });
   }
@@ -205,6 +227,7 @@ export class Connection {
   }
 
   #take(chunk: Buffer): void {
+    this.#readAt = performance.now();
     let replies: Reply[];
     try {
       replies = this.#parser.push(chunk);
@@ -232,7 +255,8 @@ export class Connection {
     const more = command.many && !misunderstood && code !== "END" && code !== "SERVER_ERROR";
     if (!more && ++first.answered === first.commands.length) {
       this.#waiting.shift();
-      first.resolve({ kind: "replies", replies: first.replies });
+      const uncertainty = (this.#readAt - first.since) / 2;
+      first.resolve({ kind: "replies", replies: first.replies, at: Date.now() - uncertainty, uncertainty });
     }
     if (misunderstood) this.#misunderstood = reply;
     return !misunderstood;

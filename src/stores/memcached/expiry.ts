@@ -21,7 +21,10 @@ export function toExptime(expiresAt: number, now: number): number {
   return Math.min(Math.ceil(expiresAt / 1000), LATEST);
 }
 
-/** From the return flag `t`. */
+/**
+ * From the return flag `t`. `now` is when the server said it, not when somebody looks: this process may have been
+ * stopped between the two, for seconds.
+ */
 export function fromRemaining(t: string, now: number): number {
   const seconds = Number(t);
   return seconds < 0 ? NEVER : now + seconds * 1000 - 500;

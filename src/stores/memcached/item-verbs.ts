@@ -1,9 +1,20 @@
 import type { Session, Sid } from "../../core/session.js";
 import { FerryError } from "../../errors.js";
 import type { CasToken, Item, ItemResult, ItemStore, ItemVerb, ItemWishes } from "../../ports/items.js";
+import type { Replies } from "./connection.js";
 import { toExptime } from "./expiry.js";
 import { first, keyTooLong, noRoom } from "./failures.js";
-import { deleteCommand, hit, itemOf, metPlaceholder, refusal, restoreCommand, roomFor, tooLarge } from "./items.js";
+import {
+  deleteCommand,
+  hit,
+  itemOf,
+  metPlaceholder,
+  refusal,
+  restoreCommand,
+  roomFor,
+  tellsExpiry,
+  tooLarge,
+} from "./items.js";
 import type { MemcachedLink } from "./link.js";
 import type { Place } from "./places.js";
 import { type Command, FLUSH_ALL, flag, isNoNumber, metaArithmetic, metaGet, metaSet, type Reply } from "./protocol.js";
@@ -33,29 +44,34 @@ export class MemcachedItems implements ItemStore {
     if (sids.length === 1) {
       const place = this.placeOf(sids[0]!);
       if (place === null) return [null];
-      const [reply] = await place.link.read([metaGet(place.key, wanted)]);
-      return [itemOf(reply!, Date.now())];
+      const { replies, at } = await this.#read(place.link, [metaGet(place.key, wanted)], token);
+      return [itemOf(replies[0]!, at)];
     }
-    const batches = new Map<MemcachedLink, { commands: Command[]; at: number[] }>();
+    const batches = new Map<MemcachedLink, { commands: Command[]; positions: number[] }>();
     sids.forEach((sid, n) => {
       const place = this.placeOf(sid);
       if (place === null) return;
-      const batch = batches.get(place.link) ?? { commands: [], at: [] };
+      const batch = batches.get(place.link) ?? { commands: [], positions: [] };
       batches.set(place.link, batch);
       batch.commands.push(metaGet(place.key, wanted));
-      batch.at.push(n);
+      batch.positions.push(n);
     });
     const found: (Item | null)[] = new Array(sids.length).fill(null);
     await Promise.all(
-      [...batches].map(async ([link, { commands, at }]) => {
-        const replies = await link.read(commands);
-        const now = Date.now();
+      [...batches].map(async ([link, { commands, positions }]) => {
+        const { replies, at } = await this.#read(link, commands, token);
         replies.forEach((reply, i) => {
-          found[at[i]!] = itemOf(reply, now);
+          found[positions[i]!] = itemOf(reply, at);
         });
       }),
     );
     return found;
+  }
+
+  /** What was read with a token may go into R; of the rest only clients hear, whom nobody tells an expiry. */
+  #read(link: MemcachedLink, commands: readonly Command[], token: boolean): Promise<Replies> {
+    const copied = token && this.options.placeholders;
+    return copied ? link.readForCopy(commands, tellsExpiry) : link.readTimed(commands);
   }
 
   /** Empties the servers. */

@@ -53,6 +53,11 @@ export function sessionOf(reply: Reply, now: number, kind: Kind): Session | null
   return { value: reply.value, flags, expiresAt: fromRemaining(flag(reply, "t") ?? "-1", now) };
 }
 
+/** Whether it tells of a life that ends, which is counted from the moment of the answer. */
+export function tellsExpiry(reply: Reply): boolean {
+  return reply.value !== null && flag(reply, "t") !== "-1";
+}
+
 /** As memcached's own clients see it. */
 export function itemOf(reply: Reply, now: number): Item | null {
   const session = sessionOf(reply, now, "real");

@@ -2,7 +2,7 @@ import { FerryError } from "../../errors.js";
 import type { Fence } from "../../ports/fence.js";
 import { LegacyUnreachable, OutcomeUnknown } from "../../ports/legacy-store.js";
 import { LATE, within } from "../deadline.js";
-import { type Answer, Connection, type ServerFacts } from "./connection.js";
+import { type Answer, Connection, type Replies, type ServerFacts } from "./connection.js";
 import type { Command, Reply } from "./protocol.js";
 import type { Server } from "./server.js";
 import { Settler } from "./settle.js";
@@ -14,6 +14,10 @@ export interface MemcachedLinkOptions {
   readonly deadline: number;
   readonly fence: Fence;
 }
+
+/** Milliseconds that the moment of an answer may be off: with memcached's whole seconds it is still within one. */
+const TOO_VAGUE = 250;
+const READ_AGAIN = 2;
 
 /**
  * The connections to one server. A call takes its deadline at most: without a connection by then nothing was sent
@@ -45,12 +49,33 @@ export class MemcachedLink {
     return performance.now() + this.options.deadline;
   }
 
-  read(commands: readonly Command[]): Promise<readonly Reply[]> {
+  async read(commands: readonly Command[]): Promise<readonly Reply[]> {
+    return (await this.#exchange(commands, "read")).replies;
+  }
+
+  /** With the moment at which the server answered. */
+  readTimed(commands: readonly Command[]): Promise<Replies> {
     return this.#exchange(commands, "read");
   }
 
-  write(commands: readonly Command[]): Promise<readonly Reply[]> {
-    return this.#exchange(commands, "write");
+  /**
+   * The same for what goes into R: where the moment is too vague for an expiry and `matters` says that one is told, the
+   * commands are sent again, a few times at most and within one deadline; the last answers count.
+   */
+  async readForCopy(commands: readonly Command[], matters: (reply: Reply) => boolean): Promise<Replies> {
+    const ends = this.deadline();
+    let read = await this.#exchange(commands, "read", ends);
+    for (let again = 0; again < READ_AGAIN; again++) {
+      if (read.uncertainty <= TOO_VAGUE || performance.now() >= ends || !read.replies.some(matters)) break;
+      const next = await this.#exchange(commands, "read", ends).catch(() => null);
+      if (next === null) break;
+      read = next;
+    }
+    return read;
+  }
+
+  async write(commands: readonly Command[]): Promise<readonly Reply[]> {
+    return (await this.#exchange(commands, "write")).replies;
   }
 
   /** Over this very connection; null, and nothing sent, when it has ended. */
@@ -59,7 +84,7 @@ export class MemcachedLink {
     commands: readonly Command[],
     ends = this.deadline(),
   ): Promise<readonly Reply[] | null> {
-    return connection.usable ? this.#exchangeOver(connection, commands, "write", ends) : null;
+    return connection.usable ? (await this.#exchangeOver(connection, commands, "write", ends)).replies : null;
   }
 
   /** A usable connection. Rejects with LegacyUnreachable or what kept it from being made. */
@@ -118,8 +143,7 @@ export class MemcachedLink {
     return this.#opening;
   }
 
-  async #exchange(commands: readonly Command[], kind: "read" | "write"): Promise<readonly Reply[]> {
-    const ends = this.deadline();
+  async #exchange(commands: readonly Command[], kind: "read" | "write", ends = this.deadline()): Promise<Replies> {
     const connection = this.#ready() ?? (await this.connection(ends));
     return this.#exchangeOver(connection, commands, kind, ends);
   }
@@ -129,9 +153,9 @@ export class MemcachedLink {
     commands: readonly Command[],
     kind: "read" | "write",
     ends: number,
-  ): Promise<readonly Reply[]> {
+  ): Promise<Replies> {
     const answer = await connection.send(commands, ends);
-    if (answer.kind === "replies") return answer.replies;
+    if (answer.kind === "replies") return answer;
     const what = `memcached at ${this.server.address} ${answer.kind === "late" ? "did not answer in time" : "broke the connection"}`;
     const over = this.#abandon(connection, answer);
     if (kind === "read") throw new LegacyUnreachable(`${what}.`);

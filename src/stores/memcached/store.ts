@@ -88,16 +88,16 @@ export class MemcachedLegacyStore implements LegacyStore {
   async get(sid: Sid): Promise<Session | null> {
     const place = this.#places.of(sid);
     if (place === null) return null;
-    const [reply] = await place.link.read([items.readCommand(place.key, false)]);
-    return items.sessionOf(reply!, Date.now(), this.#kind);
+    const { replies, at } = await place.link.readForCopy([items.readCommand(place.key, false)], items.tellsExpiry);
+    return items.sessionOf(replies[0]!, at, this.#kind);
   }
 
   /** As a job reads: memcached's order of use stays as it is. */
   getMany(sids: readonly Sid[]): Promise<(Session | null)[]> {
     return this.#places.each<Session | null>(sids, nothing, async (link, keys) => {
-      const replies = await link.read(keys.map((key) => items.readCommand(key, true)));
-      const now = Date.now();
-      return replies.map((reply) => items.sessionOf(reply, now, this.#kind));
+      const commands = keys.map((key) => items.readCommand(key, true));
+      const { replies, at } = await link.readForCopy(commands, items.tellsExpiry);
+      return replies.map((reply) => items.sessionOf(reply, at, this.#kind));
     });
   }
 
