@@ -5,6 +5,7 @@ import { connectionName, type Fence } from "../../src/ports/fence.js";
 import { type CallLimits, RedisLost, type RedisRecords, RedisRefused } from "../../src/ports/redis-records.js";
 import type { RedisRecordsOptions } from "../../src/stores/redis/index.js";
 import { later } from "../contract/redis-records.js";
+import { FaultyLink } from "../support/faulty-link.js";
 import { until } from "../support/processes.js";
 import { Bench, duration, rejection } from "./redis-support.js";
 
@@ -49,6 +50,28 @@ describe("a Redis that is away", () => {
     await server.restart();
     await waiting;
     expect(await open(records, BRIEF)).toBe("L");
+  });
+
+  it("never carries out what came too late, once its sender has connected anew", async () => {
+    const server = await bench.start();
+    const link = await FaultyLink.open(server);
+    try {
+      const records = await armed(link.via(server.url), { deadlines: { stall: 300, connect: 300 } });
+      link.delay(2_000);
+      const intent = ids.next();
+      const lost = records.open("late", intent, "L", later("x"), ids.next(), BRIEF);
+      expect(await rejection(lost)).toMatchObject({ sent: true });
+      // The connection is given up; the open is still on its way when the next one is there.
+      link.heal();
+      await until("the next connection", async () => link.connections > 1);
+      await records.ping(PATIENT);
+      await records.close("late", intent, { kind: "withdraw" }, PATIENT);
+      await delay(2_500);
+      const [view] = await records.view(["late"]);
+      expect(view!.intents).toEqual([]);
+    } finally {
+      await link.close();
+    }
   });
 
   it("that dies fails calls at once, or holds them until it is back", async () => {

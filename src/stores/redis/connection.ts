@@ -38,6 +38,8 @@ export class Connection {
     private readonly redis: Redis,
     /** The server's run id: another one after every restart and on every other server. */
     readonly run: string,
+    /** The server's number for this connection; none is given twice in one run. */
+    readonly id: string,
     readonly version: string,
     private readonly scripts: Scripts,
   ) {
@@ -97,7 +99,8 @@ export class Connection {
   }
 
   static async #identify(redis: Redis, { shown, items }: ConnectionOptions): Promise<Connection> {
-    const info = parseInfo(String(await redis.info()));
+    const [told, id] = await Promise.all([redis.info(), redis.client("ID")]);
+    const info = parseInfo(String(told));
     const run = info.get("run_id");
     const version = info.get("redis_version");
     if (!run || !version) throw new Error("it does not tell its run id and version (INFO)");
@@ -118,7 +121,7 @@ export class Connection {
     const scripts = scriptsFor(isAtLeast(version, 7, 0), items);
     // A server that refuses this still learns each script when it is first called.
     await Promise.allSettled(Object.values(scripts).map(({ text }) => redis.script("LOAD", text)));
-    return new Connection(redis, run, version, scripts);
+    return new Connection(redis, run, String(id), version, scripts);
   }
 
   /** Whether the server tells the time of expiry itself. */
@@ -160,6 +163,22 @@ export class Connection {
 
   close(): void {
     this.redis.disconnect();
+  }
+
+  /**
+   * Ends, at the server, connections that are over for us. It may not know that yet, and what they sent may still be on
+   * its way: an open that arrives after its node has withdrawn it would leave an intent that nobody closes (rule 6).
+   */
+  async outlive(predecessors: readonly Connection[]): Promise<void> {
+    const there = predecessors.filter(({ run }) => run === this.run);
+    await Promise.all(
+      there.map(({ id }) =>
+        this.send("CLIENT", "KILL", "ID", id).catch((error) => {
+          // It has ended by itself, or our user may not do that (the doctor asks for the right).
+          if (error instanceof RedisUnreachable) throw error;
+        }),
+      ),
+    );
   }
 
   /**

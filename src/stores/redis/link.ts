@@ -37,6 +37,8 @@ export class Link {
   /** Why the last attempt failed, or the connection broke; null before the first attempt has ended. */
   #failure: Error | null = null;
   #ended = false;
+  /** Connections that are over for us and perhaps not for R. */
+  #predecessors: readonly Connection[] = [];
   /** A call ran out of time, and not a single answer has come since. */
   #stalled = false;
   #wake: () => void = () => {};
@@ -130,6 +132,12 @@ export class Link {
     while (!this.#ended) {
       try {
         const connection = await this.connect();
+        if (this.#ended) return connection.close();
+        const predecessors = this.#predecessors;
+        this.#predecessors = [...predecessors, connection];
+        // Where this fails the connection is broken, and the next one outlives it, too.
+        await connection.outlive(predecessors);
+        this.#predecessors = [connection];
         if (this.#ended) return connection.close();
         this.#connection = connection;
         this.#stalled = false;
