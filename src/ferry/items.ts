@@ -1,5 +1,5 @@
 import { newToken } from "../core/ids.js";
-import { isLive, type Session, type Sid } from "../core/session.js";
+import { isLive, type Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import type { Item, ItemResult, ItemStore, Items, ItemVerb, ItemWishes } from "../ports/items.js";
 import type { VerbName } from "../ports/observer.js";
@@ -109,10 +109,8 @@ export class FerryItems implements Items {
   async #perform(sid: Sid, verb: ItemVerb, wishes: ItemWishes): Promise<ItemResult> {
     const { ctx, legacy } = this;
     const { records, ids, clock } = ctx;
-    const session = sessionIn(verb);
-    if (session !== null && session.value.length > SMALL && session.value.length > legacy.largest(sid, session.flags)) {
-      return this.#refuseTooLarge(sid, verb);
-    }
+    const { size, flags } = sentIn(verb);
+    if (size > SMALL && size > legacy.largest(sid, flags)) return this.#refuseTooLarge(sid, verb);
     const asked: ConditionalVerb = {
       ...verb,
       ...(wishes.token && { newToken: newToken() }),
@@ -199,8 +197,10 @@ function createsItem(verb: ItemVerb): boolean {
   return verb.verb === "add" || verb.verb === "set" || ("initial" in verb && verb.initial !== null);
 }
 
-function sessionIn(verb: ItemVerb): Session | null {
-  return "session" in verb ? verb.session : null;
+/** What the verb brings of a value, in bytes. */
+function sentIn(verb: ItemVerb): { size: number; flags: number } {
+  if ("session" in verb) return { size: verb.session.value.length, flags: verb.session.flags };
+  return { size: "data" in verb ? verb.data.length : 0, flags: 0 };
 }
 
 /** Whether the verb, carried out, leaves no live item. */

@@ -3,7 +3,7 @@ import { FerryError } from "../errors.js";
 import { type ControlRecord, type ControlStore, type NodeInfo, NotSetUp } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 
-export type CleanupStep = "drop-records" | "remove-marks" | "remove-seal" | "destroy-control";
+export type CleanupStep = "drop-records" | "remove-marks" | "remove-items" | "remove-seal" | "destroy-control";
 
 export interface CleanupState {
   /** Null: nothing of ours is in the control store (any more). */
@@ -34,12 +34,15 @@ export async function cleanupState(
 /**
  * What is left to remove, in the order in which it may be broken off and begun again: the record goes last.
  *
- * After complete, the seal stays: nodes that run without a control store believe Redis because of it. Back in legacy
+ * After complete, the seal stays: nodes that run without a control store believe Redis because of it. What only
+ * memcached's clients know of a session, its flags and its token, goes when no proxy serves them any more; while one
+ * does, it stays and goes with its session. Back in legacy
  * everything goes, which takes the control record from under every node: they must be gone first.
  *
+ * @param keepsItems whether Redis holds flags and tokens beside the values.
  * @throws FerryError GUARD_REFUSED anywhere between, and in legacy while nodes serve
  */
-export function planCleanup({ record, seal, serving }: CleanupState): CleanupStep[] {
+export function planCleanup({ record, seal, serving }: CleanupState, keepsItems: boolean): CleanupStep[] {
   if (record === null) {
     if (seal?.state !== "active") return [];
     throw new FerryError("GUARD_REFUSED", "Redis is sealed for this migration, but its control record is gone.", {
@@ -53,7 +56,10 @@ export function planCleanup({ record, seal, serving }: CleanupState): CleanupSte
       next: "sessionferry status",
     });
   }
-  if (position.phase === "complete") return ["remove-marks", "destroy-control"];
+  if (position.phase === "complete") {
+    const nobodysItems = keepsItems && !serving.some(({ role }) => role === "proxy");
+    return nobodysItems ? ["remove-marks", "remove-items", "destroy-control"] : ["remove-marks", "destroy-control"];
+  }
   if (position.phase !== "legacy") {
     throw new FerryError("GUARD_REFUSED", `The migration stands at ${position.phase} ${position.percent} %.`, {
       remedy: "cleanup is for after complete, or back in legacy.",
@@ -78,6 +84,7 @@ export async function runCleanup(
   for (const step of steps) {
     if (step === "drop-records") await records.drop(ALL_BUCKETS);
     else if (step === "remove-marks") await records.clearMarks();
+    else if (step === "remove-items") await records.clearItems();
     else if (step === "remove-seal") await records.removeSeal();
     else await control.destroy();
   }

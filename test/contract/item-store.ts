@@ -19,8 +19,15 @@ const ABSENT = { result: "absent" };
 const PRESENT = { result: "present" };
 const CHANGED = { result: "changed" };
 
-/** memcached's semantics, verb by verb, from whichever node it is asked: every store with its verbs passes this. */
-export function itemStoreContract(name: string, begin: () => Promise<ItemsUnderTest>): void {
+/** More than a memcached takes that was not told how much. */
+const HUGE = Buffer.alloc(1_500_000, "x");
+
+/**
+ * memcached's semantics, verb by verb, from whichever node it is asked: every store with its verbs passes this.
+ *
+ * @param limited whether values have at most the size that memcached takes by default.
+ */
+export function itemStoreContract(name: string, begin: () => Promise<ItemsUnderTest>, limited = true): void {
   describe(`items of ${name}`, () => {
     let under: ItemsUnderTest;
     let turn = 0;
@@ -212,6 +219,42 @@ export function itemStoreContract(name: string, begin: () => Promise<ItemsUnderT
       expect(await get(sid)).toBeNull();
       expect(await perform(sid, { verb: "touch", expiresAt: soon() })).toEqual(ABSENT);
     });
+
+    if (limited) {
+      it("refuses what is too large, and a set has removed the old item then", async () => {
+        const sid = fresh();
+        const refuse = async (verb: ItemVerb) => {
+          const code = await perform(sid, verb).then(
+            ({ result }) => result,
+            (error: { code?: string }) => error.code,
+          );
+          expect([verb.verb, code]).toEqual([verb.verb, "VALUE_TOO_LARGE"]);
+        };
+        await refuse({ verb: "add", session: session(HUGE) });
+        expect(await get(sid)).toBeNull();
+        await set(sid, "old", 3);
+        const token = await gets(sid);
+        await refuse({ verb: "add", session: session(HUGE) });
+        await refuse({ verb: "replace", session: session(HUGE) });
+        await refuse({ verb: "cas", session: session(HUGE), token });
+        await refuse({ verb: "append", data: HUGE, token: 0n });
+        await refuse({ verb: "prepend", data: HUGE, token: 0n });
+        expect(await get(sid)).toMatchObject({ value: Buffer.from("old"), flags: 3 });
+        expect(await gets(sid)).toBe(token);
+        await refuse({ verb: "set", session: session(HUGE) });
+        expect(await get(sid)).toBeNull();
+      });
+
+      it("does not let an item grow beyond what fits", async () => {
+        const sid = fresh();
+        const half = HUGE.subarray(0, 600_000);
+        await set(sid, half);
+        for (const verb of ["append", "prepend"] as const) {
+          expect(await perform(sid, { verb, data: half, token: 0n })).toEqual(ABSENT);
+          expect((await get(sid))?.value.length).toBe(half.length);
+        }
+      });
+    }
 
     describe("tokens", () => {
       it("let the holder of the last one change the item, once", async () => {

@@ -621,6 +621,19 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         expect(found.get(sid)).toEqual([a, b]);
       });
 
+      it("lists every session with a mark, whatever it says", async () => {
+        await r.setAlone(`${sid}-unmarked`, later("x"));
+        await intend();
+        await r.open(`${sid}-dirty`, ids.next(), "R", later("x"), ids.next());
+        await r.open(`${sid}-gone`, ids.next(), "R", null, ids.next());
+        await r.read(`${sid}-leased`, ids.next());
+        const found: Sid[] = [];
+        for await (const page of r.listMarked({ pageSize: 2 })) found.push(...page);
+        expect(new Set(found)).toEqual(new Set([sid, `${sid}-dirty`, `${sid}-gone`, `${sid}-leased`]));
+        await r.clearMarks();
+        for await (const page of r.listMarked({ pageSize: 2 })) expect(page).toEqual([]);
+      });
+
       it("drops the buckets it is told to, marks and all", async () => {
         const sids = Array.from({ length: 60 }, (_, i) => `${sid}-${i}`);
         const below = sids.filter((each) => bucketOf(each) < 5_000);

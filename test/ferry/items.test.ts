@@ -3,7 +3,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { PhaseName, Position } from "../../src/core/phase.js";
 import type { Items } from "../../src/ports/items.js";
 import { startMemcached, startRedis } from "../../src/servers/index.js";
-import { itemStoreContract } from "../contract/item-store.js";
+import { type ItemsUnderTest, itemStoreContract } from "../contract/item-store.js";
 import { Site } from "../integration/site.js";
 
 /**
@@ -20,6 +20,7 @@ const UP = [
   at("redis-first", 50),
   at("redis-first"),
   at("full-redis"),
+  at("complete"),
 ];
 
 const DOWN = [at("full-redis"), at("redis-first"), at("read-through"), at("dual-write"), at("legacy")];
@@ -52,7 +53,8 @@ function items(): [Items, Items] {
 
 /** Step by step, as operators go: down a phase at a time, up a step of the ramp at a time. */
 async function travel(to: Position): Promise<void> {
-  const { position } = await site!.record();
+  site ??= await openSite();
+  const { position } = await site.record();
   const [from, end] = [position, to].map((each) =>
     UP.findIndex(({ phase, percent }) => phase === each.phase && percent === each.percent),
   );
@@ -61,27 +63,12 @@ async function travel(to: Position): Promise<void> {
       ? UP.slice(from! + 1, end! + 1)
       : DOWN.slice(DOWN.findIndex((step) => step.phase === position.phase) + 1);
   for (const step of steps) {
-    expect(await site!.moveTo(step)).toMatchObject({ position: step, pending: null });
+    expect(await site.moveTo(step)).toMatchObject({ position: step, pending: null });
     if (step.phase === to.phase && step.percent === to.percent) return;
   }
 }
 
 afterAll(() => site?.close());
-
-// Halfway through a ramp the sessions of one suite are in two phases; the whole phases follow in the walk below.
-for (const position of [
-  at("legacy"),
-  ...UP.filter(({ percent }) => percent === 50),
-  at("full-redis"),
-  at("read-through"),
-]) {
-  itemStoreContract(`the ferry in ${position.phase} at ${position.percent} %`, async () => {
-    site ??= await openSite();
-    await travel(position);
-    const [one, other] = items();
-    return { one, other, stop: async () => {} };
-  });
-}
 
 describe("items while the authority moves", () => {
   it("exclude each other, count right and keep flags and values, all the way up and down", async () => {
@@ -157,7 +144,7 @@ describe("items while the authority moves", () => {
     const clients = Array.from({ length: 24 }, (_, i) =>
       work(i, [counting, locking, swapping, looking][i % 4]!(i >> 2)),
     );
-    for (const position of [...UP.slice(1), ...DOWN.slice(1)]) {
+    for (const position of [...UP.slice(1, -1), ...DOWN.slice(1)]) {
       expect(await site!.moveTo(position)).toMatchObject({ position, pending: null });
       await delay(60);
     }
@@ -171,8 +158,49 @@ describe("items while the authority moves", () => {
   }, 120_000);
 });
 
-itemStoreContract("the ferry in complete", async () => {
-  for (const position of [...UP.slice(1), at("complete")]) await site!.moveTo(position);
+/** Two ramps met halfway show four phases: each session is in the upper one or the lower. */
+const TELLING = [at("dual-write", 50), at("redis-first", 50), at("full-redis")];
+
+async function whileIn(position: Position): Promise<ItemsUnderTest> {
+  await travel(position);
   const [one, other] = items();
   return { one, other, stop: async () => {} };
+}
+
+for (const position of process.env.SOAK ? [...UP.slice(0, -1), ...DOWN.slice(1)] : TELLING) {
+  const where = `the ferry in ${position.phase} at ${position.percent} %`;
+  itemStoreContract(where, () => whileIn(position));
+  it(`flushes both stores in ${where}`, () => flushes(), 60_000);
+}
+
+describe("at last", () => {
+  itemStoreContract("the ferry in complete", () => whileIn(at("complete")));
+  it("flushes Redis in complete", () => flushes(), 60_000);
 });
+
+/** What one node stores is gone for both, and so is what L alone has; what is stored afterwards stays. */
+async function flushes(): Promise<void> {
+  const [one, other] = items();
+  const complete = (await site!.record()).position.phase === "complete";
+  const sids = Array.from({ length: 40 }, (_, i) => `flushed${i}`);
+  const session = (flags: number) => ({ value: Buffer.from("x"), flags, expiresAt: Date.now() + 3_600_000 });
+  const plain = { token: false };
+  for (const [i, sid] of sids.entries()) {
+    await (i % 2 ? one : other).perform(sid, { verb: "set", session: session(i) }, { token: i % 3 === 0 });
+    if (i % 5 === 0) await one.perform(sid, { verb: "delete", token: 0n }, plain);
+  }
+  if (!complete) await site!.look(({ legacy }) => legacy.set("of L alone", session(0)));
+  const all = [...sids, "of L alone"];
+  await one.flush();
+  for (const node of [one, other]) expect(await node.read(all, plain)).toEqual(all.map(() => null));
+  if (!complete) {
+    const left = await site!.look(({ legacy }) => Promise.all(all.map((sid) => legacy.get(sid))));
+    expect(left.filter((found) => found !== null)).toEqual([]);
+  }
+  for (const node of [one, other]) {
+    expect(await node.perform("afterwards", { verb: "set", session: session(1) }, plain)).toMatchObject({
+      result: "done",
+    });
+    expect((await other.read(["afterwards"], plain))[0]).toMatchObject({ flags: 1 });
+  }
+}
