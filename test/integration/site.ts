@@ -5,7 +5,7 @@ import pg from "pg";
 import { loadConfig } from "../../src/config.js";
 import { bucketOf } from "../../src/core/cohort.js";
 import type { Config } from "../../src/core/config.js";
-import { newGeneration } from "../../src/core/ids.js";
+import { newGeneration, nodeOf } from "../../src/core/ids.js";
 import { type PhaseName, type Position, placementOf } from "../../src/core/phase.js";
 import type { Session, Sid } from "../../src/core/session.js";
 import { comparePositions } from "../../src/core/transition.js";
@@ -179,12 +179,13 @@ export class Site {
     await this.look(async ({ control, records, legacy }) => {
       for (;;) {
         const record = await control.read();
-        const marks = record.position.phase === "legacy" ? 0 : await marksLeft(records);
-        const gaps = (await control.nodes()).some(({ report, state }) => state === "live" && report.gap > 0);
-        if (record.pending === null && marks === 0 && !gaps) break;
+        const marks = record.position.phase === "legacy" ? { count: 0, kinds: "" } : await marksLeft(records);
+        const nodes = await control.nodes();
+        const gaps = nodes.some(({ report, state }) => state === "live" && report.gap > 0);
+        if (record.pending === null && marks.count === 0 && !gaps) break;
         if (Date.now() > until) {
           throw new Error(
-            `not at rest: ${record.pending ? "a transition is pending" : `${marks} marks, gaps: ${gaps}`}`,
+            `not at rest: ${record.pending ? "a transition is pending" : `${marks.kinds}, gaps: ${gaps}`}; nodes ${nodes.map(({ id, state }) => `${id} ${state}`)}`,
           );
         }
         for (const node of this.nodes) await drainIndex(node.ctx).catch(() => {});
@@ -298,10 +299,16 @@ async function recordsOf({ records }: FerryNode): Promise<Sid[]> {
   return sids;
 }
 
-async function marksLeft(records: Visitor["records"]): Promise<number> {
-  let marks = (await records.dirtyState()).count;
-  for await (const page of records.listIntents({ pageSize: 500 })) marks += page.length;
-  return marks;
+/** How many marks are left, and of what kind. */
+async function marksLeft(records: Visitor["records"]): Promise<{ count: number; kinds: string }> {
+  const { count: dirty } = await records.dirtyState();
+  let sessions = 0;
+  const owners = new Set<string>();
+  for await (const page of records.listIntents({ pageSize: 500 })) {
+    sessions += page.length;
+    for (const { intents } of page) for (const intent of intents) owners.add(nodeOf(intent));
+  }
+  return { count: dirty + sessions, kinds: `${dirty} dirty, ${sessions} with intents of ${[...owners]}` };
 }
 
 /** What a killed PostgreSQL acknowledged must be there when it comes back, or L would not be the truth it is. */
