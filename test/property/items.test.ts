@@ -11,7 +11,7 @@ import { ItemsWorld, type ItemsWorldOptions, rungsOf, type Shown, SID, shown } f
 
 const PHASES = loadPhases();
 const RUNGS = rungsOf(PHASES).length;
-const RUNS = Math.ceil(Number(process.env.PROPERTY_RUNS ?? 5_000) / 2);
+const RUNS = Math.ceil(Number(process.env.PROPERTY_RUNS ?? 1_000) / 2);
 const LIFE = 10_000_000;
 
 type Name = "get" | "gets" | "swap" | "copy" | "drain" | Exclude<ItemVerb["verb"], "incr" | "decr" | "cas" | "prepend">;

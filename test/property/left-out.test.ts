@@ -106,7 +106,20 @@ const LEFT_OUT: Record<string, { variant: Partial<WorldOptions>; bounds: Bounds 
   },
   "token before R is read": {
     variant: { legacy: TokenLast },
-    bounds: { starts: [at("redis-first")], moves: ["down"], trouble: draining, sids: 1 },
+    // A slow drainer has R's session in hand; another value comes to R, and another drainer brings it to L before.
+    bounds: {
+      starts: [at("redis-first")],
+      moves: [],
+      actions: [
+        ...[0, 1, 2].flatMap((sid): Action[] => [
+          { do: "set", node: 0, sid },
+          { do: "set", node: 1, sid, jitter: 4 },
+        ]),
+        ...[0, 1, 2, 0, 1, 2].map((node): Action => ({ do: "drain", node })),
+      ],
+      linger: 0,
+      lag: 0,
+    },
   },
   "placeholder for an absent row": {
     variant: { legacy: WithoutPlaceholder },
@@ -138,10 +151,10 @@ const LEFT_OUT: Record<string, { variant: Partial<WorldOptions>; bounds: Bounds 
         { do: "set", node: 0, sid: 0 },
         { do: "redis", down: false },
         { do: "set", node: 1, sid: 0 },
-        { do: "poll", node: 0 },
-        { do: "poll", node: 0 },
+        ...[5, 10, 15, 20].map((jitter): Action => ({ do: "poll", node: 0, jitter })),
       ],
-      linger: 8,
+      linger: 40,
+      lag: 0,
     },
   },
   "the first barrier (no gap before anybody reads R)": {
@@ -160,15 +173,15 @@ const LEFT_OUT: Record<string, { variant: Partial<WorldOptions>; bounds: Bounds 
         ),
       ),
     },
-    // One node mirrors already; another, still in legacy, changes L before the first closes.
+    // One node mirrors already; another, still in legacy, changes L after it.
     bounds: {
-      starts: [at("legacy")],
-      moves: ["up", "up", "up"],
-      actions: [10, 14, 18].flatMap((jitter): Action[] => [
-        { do: "set", node: 0, sid: 0, after: 2, jitter },
-        { do: "destroy", node: 1, sid: 0, after: 2, jitter: jitter + 3 },
+      starts: [at("dual-write", 10)],
+      moves: ["up"],
+      actions: [5, 8].flatMap((jitter, i): Action[] => [
+        { do: "set", node: 0, sid: i + 1, after: 2, jitter },
+        { do: "destroy", node: 1, sid: i + 1, after: 2, jitter: 2 * jitter },
       ]),
-      linger: 6,
+      linger: 0,
       lag: 15,
     },
   },
@@ -195,10 +208,10 @@ const LEFT_OUT: Record<string, { variant: Partial<WorldOptions>; bounds: Bounds 
       actions: [
         { do: "set", node: 0, sid: 1 },
         { do: "restart" },
-        ...[0, 6, 12].map((jitter): Action => ({ do: "poll", node: 1, jitter })),
-        ...[14, 18, 22, 26, 30].map((jitter): Action => ({ do: "get", node: 1, sid: 1, jitter })),
+        ...[3, 8, 13].map((jitter): Action => ({ do: "poll", node: 1, jitter })),
+        ...[30, 45, 60].map((jitter): Action => ({ do: "get", node: 1, sid: 1, jitter })),
       ],
-      hesitate: 15,
+      hesitate: 80,
       linger: 8,
       lag: 0,
     },
