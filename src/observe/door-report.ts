@@ -33,6 +33,7 @@ export function renderDoor({ connections, counters }: Pick<Door, "connections" |
     family("door_connections", "gauge", "Clients of the memcached door now.", [{ value: connections }]),
     counter("door_connections_opened_total", "Clients that connected.", counters.connectionsOpened),
     family("door_connections_ended_total", "counter", "Clients that were refused or cut off.", ended),
+    // With those that were relayed to memcached as they came, which no verb of the ferry was asked for.
     counter("door_commands_total", "Commands carried out.", counters.commands),
     counter("door_failures_total", "Commands answered with a server error.", counters.failures),
     counter("door_read_bytes_total", "Bytes that came from clients.", counters.bytesRead),

@@ -12,6 +12,8 @@ export interface RelayConnection {
  * and has for so long that no placeholder of a drain is left in L.
  */
 export interface Relay {
+  /** Whether `begin` would let a command pass now; where not, no connection is made for it. */
+  readonly open: boolean;
   /**
    * Counts commands that are about to be sent, as the ferry counts an operation (rule 8); null where they must not be.
    * What it returns is called exactly once, when L can do nothing more with any of them.

@@ -66,6 +66,7 @@ export class FerryNode {
   readonly #silence = new Silence(systemClock);
   #overdue: readonly string[] = [];
   #controlDown = false;
+  #closing = false;
   #noteDirtyAt = 0;
 
   private constructor(
@@ -157,6 +158,11 @@ export class FerryNode {
     }
   }
 
+  /** Whether nothing may be begun any more: the node was evicted, or is closing. */
+  get refused(): boolean {
+    return this.#closing || this.membership.evicted;
+  }
+
   get steerage(): Steerage {
     return { control: this.control, records: this.records, phases: this.phases, by: this.id };
   }
@@ -171,6 +177,7 @@ export class FerryNode {
    * registered: the others will evict it, sweep its intents, and take its gap for lost.
    */
   async close(): Promise<void> {
+    this.#closing = true;
     this.ferry.refuse(new FerryError("CLOSED", "This ferry is closed."));
     const until = Date.now() + this.config.timeouts.legacy;
     while (this.ctx.routing.inFlight > 0 && Date.now() < until) await systemClock.sleep(10);

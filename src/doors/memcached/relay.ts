@@ -116,7 +116,7 @@ export class RelayChannel {
       this.#use(upstream);
       return true;
     }
-    if (this.#connecting) return false;
+    if (this.#connecting || !this.pool.relay.open) return false;
     this.#connecting = true;
     // Meanwhile commands take the usual way, and if it fails, its error.
     this.pool.connect().then(

@@ -153,6 +153,13 @@ export class Connection {
     this.socket.destroy();
   }
 
+  /** Gives the socket to somebody who speaks over it himself, once the greeting is over and nothing else was sent. */
+  handOver(): Socket {
+    this.#retired = true;
+    this.socket.removeAllListeners("data");
+    return this.socket;
+  }
+
   #flush(): void {
     const pieces = encode(this.#outgoing);
     this.#outgoing = [];

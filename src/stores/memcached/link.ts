@@ -1,6 +1,7 @@
 import { FerryError } from "../../errors.js";
 import type { Fence } from "../../ports/fence.js";
 import { LegacyUnreachable, OutcomeUnknown } from "../../ports/legacy-store.js";
+import type { RelayConnection } from "../../ports/relay.js";
 import { LATE, within } from "../deadline.js";
 import { type Answer, Connection, type Replies, type ServerFacts } from "./connection.js";
 import type { Command, Reply } from "./protocol.js";
@@ -18,6 +19,8 @@ export interface MemcachedLinkOptions {
 /** Milliseconds that the moment of an answer may be off: with memcached's whole seconds it is still within one. */
 const TOO_VAGUE = 250;
 const READ_AGAIN = 2;
+/** memcached takes 1024 connections by default, from everybody. */
+const MOST_RELAYS = 256;
 
 /**
  * The connections to one server. A call takes its deadline at most: without a connection by then nothing was sent
@@ -29,6 +32,9 @@ export class MemcachedLink {
   /** What the server said of itself when the last connection to it was made; null before the first. */
   facts: ServerFacts | null = null;
   readonly #open = new Set<Connection>();
+  /** Handed over to relays. */
+  readonly #relays = new Set<Connection>();
+  #openingRelay = false;
   #opening: Promise<Connection> | null = null;
   #closed = false;
 
@@ -116,8 +122,35 @@ export class MemcachedLink {
     return best;
   }
 
+  /**
+   * A connection of somebody's own, fenced like all. Making one asks the server and the control store, so one is made at
+   * a time, and not without end: who is refused has the shared ones.
+   */
+  async relay(): Promise<RelayConnection> {
+    if (this.#closed) throw new FerryError("CLOSED", "The legacy store was closed.");
+    if (this.#openingRelay || this.#relays.size >= MOST_RELAYS) {
+      throw new LegacyUnreachable(`memcached at ${this.server.address} gets no connection for a relay now.`);
+    }
+    this.#openingRelay = true;
+    try {
+      const connection = await Connection.open(this.server, this.options.fence, this.options.deadline);
+      const socket = connection.handOver();
+      this.#relays.add(connection);
+      socket.once("close", () => this.#relays.delete(connection));
+      if (this.#closed) connection.destroy();
+      const settled = () => {
+        connection.destroy();
+        return this.#settler.settled(connection);
+      };
+      return { socket, settled };
+    } finally {
+      this.#openingRelay = false;
+    }
+  }
+
   close(): void {
     this.#closed = true;
+    for (const connection of this.#relays) connection.destroy();
     this.#settler.close();
     for (const connection of this.#open) connection.retire();
     // Whoever still waits for an answer has a deadline; a server that hangs must not keep the process alive.

@@ -4,6 +4,7 @@ import type { FerryError } from "../../errors.js";
 import { type Fence, NO_FENCE } from "../../ports/fence.js";
 import { type ConditionalChange, type LegacyStore, OutcomeUnknown, type Token } from "../../ports/legacy-store.js";
 import type { LegacyPreset } from "../../ports/preset.js";
+import type { RelayConnection } from "../../ports/relay.js";
 import type { Connection } from "./connection.js";
 import { dumpKeys } from "./dump.js";
 import { isHidden } from "./endpoints.js";
@@ -78,6 +79,12 @@ export class MemcachedLegacyStore implements LegacyStore {
   /** The same on any key of these servers, without the prefix. A key is told byte by byte, one character for each. */
   bypass(): MemcachedItems {
     return new MemcachedItems(this.#places.links, (key) => this.#places.ofRawKey(key), { placeholders: false });
+  }
+
+  /** A connection to its one server for a client's bytes as they come; null where there are several servers. */
+  relay(): Promise<RelayConnection> | null {
+    const [only, ...others] = this.#places.links;
+    return others.length === 0 ? only!.relay() : null;
   }
 
   /** Our ends of the open connections: what another node hands to `disconnectNode`. */

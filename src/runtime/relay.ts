@@ -1,0 +1,72 @@
+import { LegacyUnreachable } from "../ports/legacy-store.js";
+import type { Relay, RelayConnection } from "../ports/relay.js";
+import type { MemcachedLegacyStore } from "../stores/memcached/store.js";
+import type { FerryNode } from "./node.js";
+
+/** Milliseconds; a placeholder of a drain lives for ten seconds, by memcached's whole ones. */
+const PLACEHOLDERS_GONE = 12_000;
+
+/**
+ * The way to memcached as it is, for the node that this process is at the moment. Open while the whole position is
+ * legacy, nothing is pending, and this has been so for as long as a drain's placeholder lives: then there is nothing to
+ * decide about a session. What is sent counts as an operation under the routes of that moment, so the first barrier of
+ * the way up waits for it (rule 8).
+ *
+ * A connection belongs to the node whose fence let it through (rule 11), and ends with it: none is used for the next
+ * node, which does not tell the control store of it.
+ */
+export class LegacyRelay implements Relay {
+  #node: FerryNode | null = null;
+  #revision = -1;
+  #since = 0;
+  readonly #connections = new Set<RelayConnection>();
+
+  constructor(
+    private readonly current: () => FerryNode | null,
+    private readonly patience = PLACEHOLDERS_GONE,
+  ) {}
+
+  get open(): boolean {
+    return this.#openNode() !== null;
+  }
+
+  begin(): (() => void) | null {
+    return this.#openNode()?.ctx.routing.enter() ?? null;
+  }
+
+  async connect(): Promise<RelayConnection> {
+    const node = this.#follow();
+    const { legacy } = node ?? {};
+    const made = legacy?.kind === "memcached" ? (legacy as MemcachedLegacyStore).relay() : null;
+    if (made === null) throw new LegacyUnreachable("There is no way to one memcached as it is.");
+    const connection = await made;
+    if (this.#follow() !== node) connection.socket.destroy();
+    this.#connections.add(connection);
+    connection.socket.once("close", () => this.#connections.delete(connection));
+    return connection;
+  }
+
+  #openNode(): FerryNode | null {
+    const node = this.#follow();
+    if (node === null || node.refused) return null;
+    const { position, pending, revision } = node.ctx.routing.record;
+    if (position.phase !== "legacy" || pending !== null) return null;
+    const now = performance.now();
+    // Of another revision nobody knows what lay between it and the last one that was looked at.
+    if (revision !== this.#revision) {
+      this.#revision = revision;
+      this.#since = now;
+    }
+    return now - this.#since < this.patience ? null : node;
+  }
+
+  #follow(): FerryNode | null {
+    const node = this.current();
+    if (node !== this.#node) {
+      this.#node = node;
+      this.#revision = -1;
+      for (const { socket } of this.#connections) socket.destroy();
+    }
+    return node;
+  }
+}
