@@ -34,6 +34,7 @@ if (role === "pipe") {
   });
   const clock = {
     now: () => Date.now(),
+    elapsed: () => performance.now(),
     sleep: (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms).unref()),
   };
   // The ferry as a node in legacy has it, without what only other phases need.

@@ -24,7 +24,7 @@ export class Deadlines {
 
   within<T>(work: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const entry: Waiting = { until: this.clock.now() + this.limit, reject };
+      const entry: Waiting = { until: this.clock.elapsed() + this.limit, reject };
       this.#queue.push(entry);
       if (!this.#watching) void this.#watch();
       const settle = () => {
@@ -47,7 +47,7 @@ export class Deadlines {
     this.#watching = true;
     while (this.#head < this.#queue.length) {
       const oldest = this.#queue[this.#head]!;
-      const left = oldest.until - this.clock.now();
+      const left = oldest.until - this.clock.elapsed();
       if (oldest.reject !== null && left > 0) {
         await this.clock.sleep(left);
         continue;

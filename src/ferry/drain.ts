@@ -45,10 +45,10 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<nu
 
 /** Rule 5: repeats until this destroy is in L, or another drainer has taken care of it, within the deadline. */
 export async function drainOwnDestroy(ctx: FerryContext, sid: Sid): Promise<void> {
-  const until = ctx.clock.now() + ctx.limits.request;
+  const until = ctx.clock.elapsed() + ctx.limits.request;
   for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
     if ((await drain(ctx, [sid])) === 1) return;
-    if (ctx.clock.now() >= until) {
+    if (ctx.clock.elapsed() >= until) {
       throw new FerryError("OUTCOME_UNKNOWN", "Redis has destroyed the session, the legacy store not yet.");
     }
     await ctx.clock.sleep(pause);

@@ -22,12 +22,12 @@ export class Hold {
   readonly #until: number;
 
   constructor(readonly ctx: FerryContext) {
-    this.#until = ctx.clock.now() + ctx.limits.request;
+    this.#until = ctx.clock.elapsed() + ctx.limits.request;
   }
 
   /** Resolves when the request should be tried again; rejects with the failure when it must not be. */
   async after(failure: unknown, repeatable: boolean): Promise<void> {
-    const left = this.#until - this.ctx.clock.now();
+    const left = this.#until - this.ctx.clock.elapsed();
     if (!repeatable || left <= 0) throw asFerryError(failure);
     const awake = new AbortController();
     await Promise.race([this.ctx.routing.changed(), this.ctx.clock.sleep(Math.min(left, RETRY), awake.signal)]);

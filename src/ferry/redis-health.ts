@@ -20,7 +20,7 @@ export class RedisHealth {
     readonly clock: Clock,
     readonly observer: Observer,
   ) {
-    this.#since = clock.now();
+    this.#since = clock.elapsed();
   }
 
   get state(): RedisState {
@@ -29,7 +29,7 @@ export class RedisHealth {
 
   /** Milliseconds for which R has been away; 0 while it is up. */
   get awayFor(): number {
-    return this.#state === "up" ? 0 : this.clock.now() - this.#since;
+    return this.#state === "up" ? 0 : this.clock.elapsed() - this.#since;
   }
 
   succeeded(): void {
@@ -47,7 +47,7 @@ export class RedisHealth {
 
   #become(state: RedisState): void {
     if (state === this.#state) return;
-    if (this.#state === "up") this.#since = this.clock.now();
+    if (this.#state === "up") this.#since = this.clock.elapsed();
     this.#state = state;
     this.observer.event({ type: "redis", state });
   }

@@ -22,7 +22,7 @@ export class Silence {
 
   /** Those that every look of the last moments has found overdue; to be asked at each look, which may not be rare. */
   proven(overdue: readonly string[]): string[] {
-    const now = this.clock.now();
+    const now = this.clock.elapsed();
     if (now - this.#looked >= GRACE) this.#since.clear();
     this.#looked = now;
     for (const node of this.#since.keys()) if (!overdue.includes(node)) this.#since.delete(node);
@@ -41,12 +41,12 @@ export class Silence {
  * process that starts just when the control store is back would find that the fleet was away (rule 11).
  */
 export async function awaitPresence(control: ControlStore, presence: number, clock: Clock): Promise<void> {
-  const until = clock.now() + GRACE;
+  const until = clock.elapsed() + GRACE;
   for (;;) {
     const [nodes, now] = await Promise.all([control.nodes(), control.now()]);
     const fleet = nodes.filter(({ state, role }) => state === "live" && role !== "job");
     const isPresent = fleet.some(({ renewedAt }) => now - renewedAt <= presence);
-    if (fleet.length === 0 || isPresent || clock.now() >= until) return;
+    if (fleet.length === 0 || isPresent || clock.elapsed() >= until) return;
     await clock.sleep(LOOK);
   }
 }

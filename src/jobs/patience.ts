@@ -52,8 +52,8 @@ export class Strain {
   /** Resolves when it is worth trying again; rejects with an error of the catalogue when it is not. */
   async endure(error: unknown): Promise<void> {
     const { clock, limit, signal } = this.patience;
-    this.#since ??= clock.now();
-    if (!mayPass(error) || signal?.aborted || clock.now() - this.#since >= limit) throw asCatalogued(error);
+    this.#since ??= clock.elapsed();
+    if (!mayPass(error) || signal?.aborted || clock.elapsed() - this.#since >= limit) throw asCatalogued(error);
     await clock.sleep(this.#pause, signal);
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
   }

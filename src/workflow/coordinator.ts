@@ -130,7 +130,7 @@ export class Coordinator {
   }
 
   async #walk(): Promise<ControlRecord> {
-    let patience = this.clock.now() + this.times.acknowledge;
+    let patience = this.clock.elapsed() + this.times.acknowledge;
     for (;;) {
       const record = await this.control.read();
       const { pending } = record;
@@ -140,7 +140,7 @@ export class Coordinator {
         await this.#work(pending);
       } catch (error) {
         // R restarted, and the nodes put it right before anybody trusts it: what was done on it is done again.
-        if (error instanceof RedisLost && this.clock.now() < patience) {
+        if (error instanceof RedisLost && this.clock.elapsed() < patience) {
           await this.clock.sleep(LOOK, this.signal);
           continue;
         }
@@ -154,7 +154,7 @@ export class Coordinator {
       // Somebody may have changed the record meanwhile (R armed anew, another node finishing a demotion): look again.
       const next = await this.control.compareAndSet(record.revision, proceed(record, this.phases));
       if (next === null) continue;
-      patience = this.clock.now() + this.times.acknowledge;
+      patience = this.clock.elapsed() + this.times.acknowledge;
       await this.observer.at?.("transition:published", null);
       if (next.pending === null) {
         await this.control.append({ by: this.by, action: "settled", detail: { position: next.position } });
@@ -163,7 +163,7 @@ export class Coordinator {
   }
 
   async #barrier(record: ControlRecord, transition: Transition): Promise<void> {
-    const until = this.clock.now() + this.times.acknowledge;
+    const until = this.clock.elapsed() + this.times.acknowledge;
     const silence = new Silence(this.clock);
     for (;;) {
       await this.#keepLock();
@@ -173,7 +173,7 @@ export class Coordinator {
       if (allAcknowledge(record, nodes)) break;
       const behind = nodes.filter((node) => !allAcknowledge(record, [node]));
       this.onProgress({ transition, step: { barrier: behind.map(({ id }) => id) } });
-      if (this.clock.now() >= until) {
+      if (this.clock.elapsed() >= until) {
         throw new FerryError("TRANSITION_PENDING", `${behind.map(name).join(", ")} did not acknowledge in time.`, {
           changed: `the transition ${describe(transition)} is recorded and pending`,
         });

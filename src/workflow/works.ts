@@ -122,7 +122,7 @@ function isWithin(sid: Sid, buckets: BucketRange): boolean {
 }
 
 async function copyUntilDone({ copier, clock }: WorkStores, sids: Sid[], request: WorkRequest): Promise<number> {
-  const until = clock.now() + request.patience;
+  const until = clock.elapsed() + request.patience;
   let copied = 0;
   let left = sids;
   for (let pause = 1; left.length > 0; pause = Math.min(pause * 2, 100)) {
@@ -130,7 +130,7 @@ async function copyUntilDone({ copier, clock }: WorkStores, sids: Sid[], request
     copied += outcomes.filter((outcome) => outcome === "filled").length;
     left = left.filter((_, i) => outcomes[i] === "refused");
     if (left.length === 0) break;
-    if (clock.now() >= until) {
+    if (clock.elapsed() >= until) {
       throw new FerryError("TRANSITION_PENDING", `${left.length} sessions kept changing under the full copy.`);
     }
     await clock.sleep(pause, request.signal);
@@ -145,12 +145,12 @@ async function waitUntil(
   work: WorkName,
   remaining: () => Promise<number>,
 ): Promise<void> {
-  const until = clock.now() + patience;
+  const until = clock.elapsed() + patience;
   for (let pause = 5; ; pause = Math.min(pause * 2, 200)) {
     const count = await remaining();
     progress(work, count);
     if (count === 0) return;
-    if (clock.now() >= until) {
+    if (clock.elapsed() >= until) {
       throw new FerryError("TRANSITION_PENDING", `${work}: ${count} left after ${Math.round(patience / 1000)} s.`);
     }
     await clock.sleep(pause, signal);

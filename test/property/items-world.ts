@@ -79,6 +79,7 @@ export class ItemsWorld {
   ) {
     this.clock = {
       now: () => this.#now,
+      elapsed: () => this.#now,
       sleep: async (ms) => {
         await this.step("sleep");
         this.#now += ms;

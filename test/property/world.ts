@@ -108,6 +108,7 @@ export class World {
   ) {
     this.clock = {
       now: () => this.#now,
+      elapsed: () => this.#now,
       sleep: async (ms) => {
         await this.step("sleep");
         this.#now += ms;
@@ -415,6 +416,7 @@ export class World {
     const job = await this.join("job");
     const clock: Clock = {
       now: this.clock.now,
+      elapsed: this.clock.elapsed,
       sleep: async (ms) => {
         // The polls of the fleet are what a waiting coordinator waits for.
         for (const node of this.live) void this.poll(node);

@@ -5,6 +5,7 @@ import { legacyStoreContract } from "../contract/legacy-store.js";
 class ManualClock {
   #now = 1_700_000_000_000;
   now = () => this.#now;
+  elapsed = this.now;
   pass(milliseconds: number): void {
     this.#now += milliseconds;
   }

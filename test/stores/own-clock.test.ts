@@ -10,7 +10,9 @@ const AWAY = { patience: 50, error: () => new Error("its clock is not known") };
 
 /** A store whose clock is so far ahead of ours. */
 function storeAhead(by: number) {
-  const store = new MemoryLegacyStore({ clock: { now: () => Date.now() + by, sleep: async () => {} } });
+  const store = new MemoryLegacyStore({
+    clock: { now: () => Date.now() + by, elapsed: () => performance.now(), sleep: async () => {} },
+  });
   const lead = new ClockLead(async () => Date.now() + by);
   return { store, lead, ours: onOwnClock(store, lead, AWAY) };
 }
@@ -55,7 +57,9 @@ describe("clocks that are as good as equal", () => {
 
 describe("a clock that cannot be asked", () => {
   it("is never guessed: the call fails soon, and nothing was sent", async () => {
-    const store = new MemoryLegacyStore({ clock: { now: () => Date.now(), sleep: async () => {} } });
+    const store = new MemoryLegacyStore({
+      clock: { now: () => Date.now(), elapsed: () => performance.now(), sleep: async () => {} },
+    });
     const ours = onOwnClock(store, new ClockLead(() => new Promise(() => {})), AWAY);
     await expect(ours.set("a", aSession())).rejects.toThrow("its clock is not known");
     expect(await store.get("a")).toBeNull();
@@ -64,7 +68,9 @@ describe("a clock that cannot be asked", () => {
   it("is asked again by the next call, and by the store's own error it is told", async () => {
     const answers = [() => Promise.reject(new Error("away")), async () => Date.now() + 5 * MINUTES];
     const lead = new ClockLead(() => answers.shift()!());
-    const store = new MemoryLegacyStore({ clock: { now: () => Date.now(), sleep: async () => {} } });
+    const store = new MemoryLegacyStore({
+      clock: { now: () => Date.now(), elapsed: () => performance.now(), sleep: async () => {} },
+    });
     const ours = onOwnClock(store, lead, AWAY);
     await expect(ours.get("a")).rejects.toThrow("away");
     expect(lead.milliseconds).toBe(0);

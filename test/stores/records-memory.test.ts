@@ -9,6 +9,9 @@ class ShiftedClock implements Clock {
   now(): number {
     return Date.now() + this.shift;
   }
+  elapsed(): number {
+    return performance.now();
+  }
   async sleep(): Promise<void> {}
 }
 

@@ -19,7 +19,12 @@ const EFFORT = Number(process.env.EFFORT ?? 1);
 /** Together with fast-check's own report enough to see any failure again. */
 const SEED = Number(process.env.SEED ?? BEGAN % 1_000_000_007);
 
-const clock = { shift: 0, now: () => Date.now() + clock.shift, sleep: async () => {} };
+const clock = {
+  shift: 0,
+  now: () => Date.now() + clock.shift,
+  elapsed: () => performance.now(),
+  sleep: async () => {},
+};
 
 /** The same calls to the reference in memory and to a real Redis: whatever is asked, both must answer alike. */
 class Pair {

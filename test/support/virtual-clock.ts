@@ -22,6 +22,10 @@ export class VirtualClock implements Clock {
     return this.#now;
   }
 
+  elapsed(): number {
+    return this.#now;
+  }
+
   /** Lets time pass without waking anybody before the next pause of the program. */
   advance(ms: number): void {
     this.#now += ms;
