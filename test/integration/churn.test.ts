@@ -63,7 +63,7 @@ test("processes of two releases come and go, are killed and frozen: nobody has t
   await until("the frozen ones have joined again", async () => (await busy.nodes()).length === awake().length, 60_000);
   expect(await busy.nodes()).toEqual(expect.arrayContaining(before));
   expect((await busy.ledger()).map(({ action }) => action)).not.toContain("interrupted");
-  await busy.recovered();
+  await busy.recovered(60_000);
 
   // Two releases side by side serve together, and no step is taken until there is one.
   const mixed = busy.site.moveTo(at("redis-first"));
