@@ -67,8 +67,12 @@ if (role === "pipe") {
   const prefix = phpMemcached.prefix;
   /** As the node has it while all is in legacy. */
   const relay = {
-    begin: () =>
-      routing.record.position.phase === "legacy" && routing.record.pending === null ? routing.enter() : null,
+    get open() {
+      return routing.record.position.phase === "legacy" && routing.record.pending === null;
+    },
+    begin() {
+      return this.open ? routing.enter() : null;
+    },
     async connect() {
       const socket = connect({ port: Number(upstream), host: "127.0.0.1", noDelay: true });
       await new Promise((resolve) => socket.once("connect", () => resolve(null)));
