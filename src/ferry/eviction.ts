@@ -74,7 +74,11 @@ async function evictHolding(
   if (info.role !== "job" && gapMayBeLost(await control.read(), phases)) {
     await voidEvidence(control, `node ${node} was lost, possibly with a gap`, by);
   }
-  if (cut) observer.event({ type: "swept", count: await sweepUnlessLost(control, records, node) });
+  if (cut) {
+    const count = await sweepUnlessLost(control, records, node);
+    if (count === null) return false;
+    observer.event({ type: "swept", count });
+  }
   await control.forget(node);
   return true;
 }
@@ -82,13 +86,17 @@ async function evictHolding(
 /**
  * An R that is not trusted is dropped, or all intents in it are withdrawn, before anybody trusts it again: what the
  * node left there needs no hand, and whoever puts R right waits for this eviction. Only where a restart is accepted as
- * it is would they stay.
+ * it is would they stay. Null where it is we who have not heard yet of the generation that R is sealed for: the node may
+ * have opened intents under it.
  */
-async function sweepUnlessLost(control: ControlStore, records: RedisRecords, node: string): Promise<number> {
+async function sweepUnlessLost(control: ControlStore, records: RedisRecords, node: string): Promise<number | null> {
   try {
     return await sweep(records, node);
   } catch (error) {
-    if (!(error instanceof RedisLost) || redisIsSoleAuthority(await control.read())) throw error;
+    if (!(error instanceof RedisLost)) throw error;
+    const record = await control.read();
+    if (record.generation !== records.generation) return null;
+    if (redisIsSoleAuthority(record)) throw error;
     return 0;
   }
 }

@@ -12,6 +12,9 @@ export interface HousekeeperOptions {
   readonly demoteAfter: number;
 }
 
+/** Milliseconds between two looks for evictions that somebody began and did not end. */
+const BEGUN_EVERY = 10_000;
+
 /** A look whether R is there must not keep the node from doing something about it. */
 const PROBE: CallLimits = { deadline: 1_000, hold: false };
 
@@ -23,6 +26,7 @@ const PROBE: CallLimits = { deadline: 1_000, hold: false };
 export class Housekeeper {
   /** Nodes that were taken for dead and could not be fenced off wholly. */
   readonly #unfinished = new Set<string>();
+  #soughtAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     readonly ctx: FerryContext,
@@ -40,14 +44,27 @@ export class Housekeeper {
 
   /**
    * An eviction that could not be ended (a store that is away cannot end the node's connections) is tried again. What
-   * others began and did not end stands in the registry; it is looked for where the fleet waits for every node.
+   * others began and did not end stands in the registry: it is looked for now and then, since the node's intents stand
+   * as long, and always where the fleet waits for every node.
    */
   async #fence(overdue: readonly string[], isWaiting: boolean): Promise<void> {
-    const begun = isWaiting ? (await this.steerage.control.nodes()).filter(({ state }) => state === "evicted") : [];
-    for (const node of new Set([...overdue, ...this.#unfinished, ...begun.map(({ id }) => id)])) {
+    const begun = isWaiting || this.#isTime() ? await this.#begun() : [];
+    for (const node of new Set([...overdue, ...this.#unfinished, ...begun])) {
       if (await evict(this.eviction, node, this.steerage.by)) this.#unfinished.delete(node);
       else this.#unfinished.add(node);
     }
+  }
+
+  #isTime(): boolean {
+    const now = this.ctx.clock.elapsed();
+    if (now - this.#soughtAt < BEGUN_EVERY) return false;
+    this.#soughtAt = now;
+    return true;
+  }
+
+  async #begun(): Promise<string[]> {
+    const nodes = await this.steerage.control.nodes();
+    return nodes.filter(({ state }) => state === "evicted").map(({ id }) => id);
   }
 
   async #lookAfterRedis(): Promise<void> {

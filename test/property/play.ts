@@ -239,6 +239,8 @@ async function bringToRest(world: World): Promise<void> {
     if (round === 20) throw new Error(`Redis is never trusted again: ${await world.told()}`);
     world.pass(DEMOTE_AFTER);
     for (const node of world.live) await done(world, world.poll(node));
+    // Evictions that could not be ended before are looked for now and then.
+    await done(world, world.evictSilent());
     await done(world, world.drain(0));
   }
   await done(world, world.repairIfVoid());
@@ -251,12 +253,17 @@ function describe(world: World, id: string): string {
 /** Runs of one test file by default: all files of this folder together take some 100 s of CPU. */
 export const RUNS = Number(process.env.PROPERTY_RUNS ?? 1_000);
 
+/** PROPERTY_SEED and PROPERTY_PATH, as a failure prints them, play that script again. */
+const { PROPERTY_SEED, PROPERTY_PATH } = process.env;
+const REPLAY =
+  PROPERTY_SEED === undefined ? {} : { seed: Number(PROPERTY_SEED), path: PROPERTY_PATH, endOnFailure: true };
+
 /** Plays so many scripts; fast-check prints the seed and the shortest trace of one that fails. */
 export async function assertProtocol(bounds: Bounds, runs = RUNS): Promise<void> {
   await fc.assert(
     fc.asyncProperty(script(bounds), fc.scheduler(), async (scenario, scheduler) => {
       await play(scenario, scheduler);
     }),
-    { numRuns: runs },
+    { numRuns: runs, ...REPLAY },
   );
 }

@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { MemoryControlStore } from "../../src/control/memory.js";
+import { evict } from "../../src/ferry/eviction.js";
+import { loadPhases } from "../../src/phases.js";
+import { PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
+import { SILENT } from "../../src/ports/observer.js";
+import { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
+import { MemoryRedisRecords } from "../../src/stores/records-memory.js";
+
+const clock = { now: () => Date.now(), elapsed: () => performance.now(), sleep: async () => {} };
+const SELF = "test0000";
+const DEAD = "dead0000";
+
+test("an evictor that has not heard yet of R's generation leaves the eviction unfinished, and its intents to be swept", async () => {
+  const control = new MemoryControlStore({ clock });
+  const position = { phase: "dual-write", percent: 100 } as const;
+  await control.setup({ position, pending: null, generation: "new", interrupted: false });
+  const registration = { role: "app", protocol: PROTOCOL_NUMBER, host: "h", pid: 1, version: "0" } as const;
+  await control.join({ ...registration, id: DEAD }, { presence: 1_000 });
+
+  const theirs = new MemoryRedisRecords({ clock, migration: "m" });
+  theirs.generation = "new";
+  await theirs.arm("new", "active");
+  await theirs.open("a", `${DEAD}0000000001`, "L", null, `${DEAD}0000000002`);
+  const records = theirs.another();
+  records.generation = "old";
+  const legacy = new MemoryLegacyStore({ clock });
+  const stores = { control, legacy, records, phases: loadPhases(), observer: SILENT };
+
+  expect(await evict(stores, DEAD, SELF)).toBe(false);
+  expect((await control.nodes()).map(({ id }) => id)).toEqual([DEAD]);
+  records.generation = "new";
+  expect(await evict(stores, DEAD, SELF)).toBe(true);
+  expect((await theirs.view(["a"]))[0]!.intents).toEqual([]);
+  expect(await control.nodes()).toEqual([]);
+});
