@@ -1,10 +1,22 @@
 import { defineConfig } from "vitest/config";
 
+/** Faults on real servers that take a minute or so each: `npm run test:faults` runs them all, in every phase. */
+const LONG = [
+  "churn",
+  "control-faults",
+  "memcached-faults",
+  "network",
+  "postgres-failover",
+  "redis-faults",
+  "redis-lost",
+  "sentinel",
+];
+
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    // Random faults take as long as they take: `npm run soak` draws them for minutes, SOAK=1 for half a minute a store.
-    exclude: process.env.SOAK ? [] : ["test/soak/**"],
+    // Random faults take as long as they take: `npm run soak` draws them for minutes, SOAK=1 for a minute a store.
+    exclude: process.env.SOAK ? [] : ["test/soak/**", ...LONG.map((name) => `test/integration/${name}.test.ts`)],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // Two cores and real servers: more workers only make timings worse.

@@ -141,12 +141,15 @@ export const UP: readonly Step[] = [
   ["full-redis", 100],
 ];
 
+/** The same without the ramps. */
+export const UP_AT_ONCE: readonly Step[] = UP.filter(([, percent]) => percent === 100);
+
 /**
  * Takes one step up, with the copy and the evidence that it asks for: clean evidence stands, so that one check before
  * Redis is read and one before memcached is no longer are enough.
  */
-export async function stepUp(site: DoorSite, [phase, percent]: Step): Promise<void> {
-  const isFirst = percent === UP.find(([name]) => name === phase)?.[1];
+export async function stepUp(site: DoorSite, [phase, percent]: Step, way = UP): Promise<void> {
+  const isFirst = percent === way.find(([name]) => name === phase)?.[1];
   if (phase === "read-through" && isFirst) await site.run("backfill");
   if ((phase === "read-through" && isFirst) || phase === "full-redis") await evidence(site);
   await site.run("phase", "advance", "--to", phase, "--percent", String(percent));

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { converse, numberAt } from "./converse.js";
 import { clientsHere, DRIVERS, Driver, isSessions, type Summary } from "./drivers.js";
-import { DoorSite, evidence, type ProxyProcess, stepUp, UP } from "./site.js";
+import { DoorSite, evidence, type ProxyProcess, stepUp, UP, UP_AT_ONCE } from "./site.js";
 
 const PREFIX = "memc.sess.key.";
 
@@ -39,7 +39,7 @@ describe("real clients over the whole way", () => {
     await Promise.all(running.map(({ going }) => going));
     for (const step of UP) await stepUp(site, step);
     await site.run("phase", "rollback", "--to", "legacy");
-    for (const step of UP) await stepUp(site, step);
+    for (const step of UP_AT_ONCE) await stepUp(site, step, UP_AT_ONCE);
     await evidence(site);
     await site.run("phase", "advance", "--to", "complete", "--yes");
     for (const driver of running) {

@@ -21,6 +21,15 @@ const NOT_RUN: Readonly<Record<string, string>> = {
   "node app.mjs": "it serves until it is ended; the tests start it as several processes",
   "npm ci": "it replaces the packages under the running tests",
   "npm test": "these are the tests",
+  "sessionferry doctor --config php.yaml": "its listener names a memcached at the usual port; test/cli/proxy.test.ts",
+  "sessionferry setup --config php.yaml": "the same",
+  "sessionferry proxy --config php.yaml": "it serves until it is ended; test/cli/proxy.test.ts starts it",
+  "curl -fsS http://127.0.0.1:9150/readyz": "it asks that proxy",
+  "npm run test:faults": "it takes many minutes",
+  "npm run test:long": "it takes minutes",
+  "npm run fuzz": "it takes many minutes",
+  "npm run soak -- --minutes 30 --seed 1 --legacy memcached": "it takes half an hour",
+  "npm run bench -- --quick": "test/bench runs a short one",
   'redis-cli -u "$REDIS_URL" CONFIG SET maxmemory 8gb': "machines with Redis from Docker have no redis-cli",
 };
 

@@ -73,7 +73,12 @@ const FAULTS: readonly Fault[] = [
     name: "rows locked by a foreign transaction for longer than a request may take",
     lasts: 1_500,
     inflict: (server) => holding(server, "SELECT FROM session FOR UPDATE"),
-    tolls: [{ writes: LATE_ANSWERS, felt: true }, { writes: LATE_ANSWERS }, NOTHING],
+    // The writes that wait hold all connections, so a read that needs the legacy store waits behind them.
+    tolls: [
+      { reads: LATE_ANSWERS, writes: LATE_ANSWERS, felt: true },
+      { reads: LATE_ANSWERS, writes: LATE_ANSWERS },
+      NOTHING,
+    ],
   },
   {
     name: "foreign transactions that lock the same rows crosswise",

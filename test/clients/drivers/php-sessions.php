@@ -56,7 +56,7 @@ while (true) {
     usleep(10_000);
     $dice = mt_rand(0, 99);
     if ($visitors === [] || (count($visitors) < 40 && $dice < 15)) {
-        $session = ['user' => mt_rand(), 'cart' => [], 'note' => "\0\r\n" . random_bytes(mt_rand(0, 3000))];
+        $session = ['user' => mt_rand(), 'cart' => [], 'note' => "\0\r\n" . random_bytes(mt_rand(1, 3000))];
         $sid = request(null, function () use ($session) {
             if ($_SESSION !== []) wrong('a new session is not empty');
             $_SESSION = $session;
