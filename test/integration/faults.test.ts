@@ -224,6 +224,8 @@ describe("processes", () => {
         () => false,
       ),
     );
+    // What was under way while it joined may fail up to its deadline.
+    await delay(1_500);
     const failed = history.failures.length;
     await delay(1_000);
     expect(history.failures.length).toBe(failed);

@@ -11,8 +11,9 @@ export interface MemcachedAdminOptions {
   readonly fence: Fence;
 }
 
-/** What may be asked: the rest changes something, lists keys, or makes the server go over all its items. */
 const HARMLESS = new Set(["", "settings", "items", "slabs", "conns"]);
+/** What is not asked: it changes something, lists keys, or makes the server go over all its items. */
+const WITHHELD = /^(reset|detail|cachedump|sizes)\b/;
 
 /** What monitoring clients ask of memcached itself. Opens its one connection with the first question. */
 export function openMemcachedAdmin({ url, ...options }: MemcachedAdminOptions) {
@@ -23,9 +24,10 @@ export function openMemcachedAdmin({ url, ...options }: MemcachedAdminOptions) {
       const [reply] = await link.read([VERSION]);
       return reply!.words.join(" ");
     },
-    /** The lines of its answer, with the last one; an empty answer for what is not asked. */
+    /** The lines of its answer, with the last one; an empty answer for what is withheld. */
     async stats(which: string): Promise<string> {
-      if (!HARMLESS.has(which)) return which === "reset" ? "RESET\r\n" : "END\r\n";
+      if (WITHHELD.test(which)) return which === "reset" ? "RESET\r\n" : "END\r\n";
+      if (!HARMLESS.has(which)) return "ERROR\r\n";
       return (await link.read([stats(which)])).map(lineOf).join("");
     },
     async close(): Promise<void> {
