@@ -55,7 +55,7 @@ describe("real clients over the whole way", () => {
     test.skipIf(!able.includes(kind))(`${kind.name} saw no difference`, () => {
       for (const summary of summaries.get(kind.name) ?? []) {
         expect(summary).toMatchObject({ failures: 0, first: null });
-        expect(summary.operations).toBeGreaterThan(100);
+        expect(summary.operations).toBeGreaterThan(20);
       }
     });
   }
