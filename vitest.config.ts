@@ -17,8 +17,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // Random faults take as long as they take: `npm run soak` draws them for minutes, SOAK=1 for a minute a store.
     exclude: process.env.SOAK ? [] : ["test/soak/**", ...LONG.map((name) => `test/integration/${name}.test.ts`)],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     // Two cores and real servers: more workers only make timings worse.
     maxWorkers: 2,
     reporters: ["default", "./tools/closing-line.mjs"],

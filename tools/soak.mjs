@@ -1,10 +1,10 @@
 // Runs the soak test (test/soak) under plain Node: its sources beside the built package, in a folder of their own.
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import ts from "typescript";
+import { transpileFolder } from "./transpile-folder.mjs";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "sessionferry-soak-"));
@@ -14,15 +14,7 @@ try {
   cpSync(join(root, "package.json"), join(folder, "package.json"));
   for (const name of ["node_modules", "phases", "migrations"]) symlinkSync(join(root, name), join(folder, name));
   for (const part of ["support", "integration", "soak"]) {
-    const names = readdirSync(join(root, "test", part), { recursive: true, encoding: "utf8" });
-    for (const name of names.filter((each) => each.endsWith(".ts") && !each.endsWith(".d.ts"))) {
-      const { outputText } = ts.transpileModule(readFileSync(join(root, "test", part, name), "utf8"), {
-        compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
-      });
-      const output = join(folder, "test", part, name.replace(/\.ts$/, ".js"));
-      mkdirSync(dirname(output), { recursive: true });
-      writeFileSync(output, outputText);
-    }
+    transpileFolder(join(root, "test", part), join(folder, "test", part));
   }
   const main = join(folder, "test/soak/main.js");
   const { status } = spawnSync(process.execPath, [main, ...process.argv.slice(2)], { stdio: "inherit" });

@@ -3,15 +3,10 @@ import { startMemcached } from "../../src/servers/index.js";
 import { type MemcachedLegacyStore, openMemcachedLegacy } from "../../src/stores/memcached/store.js";
 import { LINES } from "./hostile.js";
 import { SECRETS } from "./judge.js";
+import { legacyVerbs, SID, session } from "./legacy-verbs.js";
 import { said, suffers } from "./suffering.js";
 
 const DEADLINE = 150;
-const SID = `sid-${SECRETS.sid}`;
-const session = () => ({
-  value: Buffer.from(JSON.stringify({ cookie: {}, user: SECRETS.value })),
-  flags: 1,
-  expiresAt: Date.now() + 3_600_000,
-});
 
 /** What memcached says, also where it says it to nobody. */
 const DIALECT = [
@@ -45,27 +40,6 @@ const DIALECT = [
   "\0",
 ];
 
-const VERBS: Record<string, (store: MemcachedLegacyStore) => Promise<unknown>> = {
-  get: (store) => store.get(SID),
-  getMany: (store) => store.getMany([SID, `${SID}-2`]),
-  set: (store) => store.set(SID, session()),
-  touch: (store) => store.touch(SID, Date.now() + 60_000),
-  destroy: (store) => store.destroy(`${SID}-gone`),
-  drain: async (store) => {
-    const [token] = await store.tokens([SID]);
-    return token ? store.applyIf([{ token, session: session() }]) : null;
-  },
-  list: async (store) => {
-    const sids: string[] = [];
-    for await (const page of store.list({ pageSize: 10 })) sids.push(...page);
-    return sids.length;
-  },
-  count: (store) => store.count(),
-  identity: (store) => store.identity(),
-  now: (store) => store.now(),
-  describe: (store) => store.describe(),
-};
-
 suffers<MemcachedLegacyStore>("memcached's replies, broken on the way", {
   start: startMemcached,
   units: LINES,
@@ -78,8 +52,8 @@ suffers<MemcachedLegacyStore>("memcached's replies, broken on the way", {
       connections: 2,
       deadline: DEADLINE,
     }),
-  well: (store) => store.set(SID, session()),
-  verbs: VERBS,
+  well: (store) => store.set(SID, session(1)),
+  verbs: legacyVerbs<MemcachedLegacyStore>(1),
   close: (store) => store.close(),
   // A connection and an answer have a deadline each in what asks twice.
   within: 4 * DEADLINE + 500,

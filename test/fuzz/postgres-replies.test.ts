@@ -5,38 +5,11 @@ import { openPostgresLegacy, type PostgresLegacyStore } from "../../src/stores/p
 import { sql, TABLE } from "../stores/postgres-support.js";
 import { MESSAGES } from "./hostile.js";
 import { SECRETS } from "./judge.js";
+import { legacyVerbs, SID, session } from "./legacy-verbs.js";
 import { DIALECT, error, message, ready, row } from "./postgres-dialect.js";
 import { said, suffers } from "./suffering.js";
 
 const DEADLINE = 200;
-const SID = `sid-${SECRETS.sid}`;
-const session = () => ({
-  value: Buffer.from(JSON.stringify({ cookie: {}, user: SECRETS.value })),
-  flags: 0,
-  expiresAt: Date.now() + 3_600_000,
-});
-
-const VERBS: Record<string, (store: PostgresLegacyStore) => Promise<unknown>> = {
-  get: (store) => store.get(SID),
-  getMany: (store) => store.getMany([SID, `${SID}-2`]),
-  set: (store) => store.set(SID, session()),
-  touch: (store) => store.touch(SID, Date.now() + 60_000),
-  destroy: (store) => store.destroy(`${SID}-gone`),
-  drain: async (store) => {
-    const [token] = await store.tokens([SID]);
-    return token ? store.applyIf([{ token, session: session() }]) : null;
-  },
-  list: async (store) => {
-    const sids: string[] = [];
-    for await (const page of store.list({ pageSize: 1000 })) sids.push(...page);
-    return sids.length;
-  },
-  count: (store) => store.count(),
-  prune: (store) => store.prune(),
-  identity: (store) => store.identity(),
-  now: (store) => store.now(),
-  describe: (store) => store.describe(),
-};
 
 suffers<PostgresLegacyStore>("PostgreSQL's replies, broken on the way", {
   start: startPostgres,
@@ -56,8 +29,8 @@ suffers<PostgresLegacyStore>("PostgreSQL's replies, broken on the way", {
       deadline: DEADLINE,
     });
   },
-  well: (store) => store.set(SID, session()),
-  verbs: VERBS,
+  well: (store) => store.set(SID, session(0)),
+  verbs: { ...legacyVerbs<PostgresLegacyStore>(0), prune: (store) => store.prune() },
   close: (store) => store.close(),
   within: 4 * DEADLINE + 500,
   runs: 120,

@@ -4,12 +4,11 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect } from "vitest";
 import { type PhaseName, type Position, rankOf } from "../../src/core/phase.js";
-import type { Session, Sid } from "../../src/core/session.js";
 import type { LedgerEntry } from "../../src/ports/control-store.js";
 import { History, type Member } from "../support/history.js";
 import { seeded, Traffic } from "../support/history-traffic.js";
 import { until } from "../support/processes.js";
-import { MemberProcess } from "./processes.js";
+import { MemberProcess, timed } from "./processes.js";
 import { LEGACY, type Leniency, Site, type SiteOptions, verdict } from "./site.js";
 
 /** True for `npm run test:faults`: every fault in every phase, which takes minutes. */
@@ -92,26 +91,11 @@ export class BusySite {
 
   get serving(): Member[] {
     const able = this.processes.filter((member) => member.alive && !member.frozen && !this.aside.has(member));
-    return able.map((member) => this.#timed(member));
-  }
-
-  #timed(member: MemberProcess): Member {
-    const timed = async <T>(request: Promise<T>): Promise<T> => {
-      const { freezes } = member;
-      const began = performance.now();
-      try {
-        return await request;
-      } finally {
-        const undisturbed = member.alive && !member.frozen && member.freezes === freezes;
-        if (undisturbed) this.slowest = Math.max(this.slowest, performance.now() - began);
-      }
-    };
-    return {
-      get: (sid: Sid) => timed(member.get(sid)),
-      set: (sid: Sid, session: Session) => timed(member.set(sid, session)),
-      touch: (sid: Sid, expiresAt: number) => timed(member.touch(sid, expiresAt)),
-      destroy: (sid: Sid) => timed(member.destroy(sid)),
-    };
+    return able.map((member) =>
+      timed(member, (took) => {
+        this.slowest = Math.max(this.slowest, took);
+      }),
+    );
   }
 
   /** Walks up, phase by phase. */

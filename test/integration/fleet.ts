@@ -1,9 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "../../src/core/config.js";
-import type { Session, Sid } from "../../src/core/session.js";
 import { FaultyLink } from "../support/faulty-link.js";
 import type { Member } from "../support/history.js";
-import { MemberProcess } from "./processes.js";
+import { MemberProcess, timed } from "./processes.js";
 import type { Site } from "./site.js";
 
 /** The network between one process and the servers. */
@@ -41,7 +40,12 @@ export class Fleet {
   }
 
   get serving(): Member[] {
-    return this.awake.map((member) => this.#timed(member));
+    return this.awake.map((member) =>
+      timed(member, (took) => {
+        this.slowest = Math.max(this.slowest, took);
+        if (took > this.options.latest) this.options.wrong(`a request took ${Math.round(took)} ms`);
+      }),
+    );
   }
 
   linksOf(member: MemberProcess): Links | undefined {
@@ -114,25 +118,4 @@ export class Fleet {
   }
 
   /** Notes requests that took longer than they may, unless their process was frozen meanwhile. */
-  #timed(member: MemberProcess): Member {
-    const timed = async <T>(request: Promise<T>): Promise<T> => {
-      const { freezes } = member;
-      const began = performance.now();
-      try {
-        return await request;
-      } finally {
-        const took = performance.now() - began;
-        if (member.alive && member.freezes === freezes && !member.frozen) {
-          this.slowest = Math.max(this.slowest, took);
-          if (took > this.options.latest) this.options.wrong(`a request took ${Math.round(took)} ms`);
-        }
-      }
-    };
-    return {
-      get: (sid: Sid) => timed(member.get(sid)),
-      set: (sid: Sid, session: Session) => timed(member.set(sid, session)),
-      touch: (sid: Sid, expiresAt: number) => timed(member.touch(sid, expiresAt)),
-      destroy: (sid: Sid) => timed(member.destroy(sid)),
-    };
-  }
 }

@@ -175,6 +175,25 @@ export class MemberProcess implements Member {
   }
 }
 
+/** The member, which tells how many milliseconds each request took whose process was neither frozen nor killed meanwhile. */
+export function timed(member: MemberProcess, took: (milliseconds: number) => void): Member {
+  const time = async <T>(request: Promise<T>): Promise<T> => {
+    const { freezes } = member;
+    const began = performance.now();
+    try {
+      return await request;
+    } finally {
+      if (member.alive && !member.frozen && member.freezes === freezes) took(performance.now() - began);
+    }
+  };
+  return {
+    get: (sid) => time(member.get(sid)),
+    set: (sid, session) => time(member.set(sid, session)),
+    touch: (sid, expiresAt) => time(member.touch(sid, expiresAt)),
+    destroy: (sid) => time(member.destroy(sid)),
+  };
+}
+
 export type Work = { readonly to: object } | { finish: true } | { reverse: true } | { backfill: true };
 
 /** What walker.js tells. */
