@@ -15,6 +15,12 @@ import { keyspaceOf } from "./keyspace.js";
 import { listenerMap } from "./listener-map.js";
 import { LiveFerry } from "./live-ferry.js";
 import { redisPrefix } from "./open.js";
+import { LegacyRelay } from "./relay.js";
+
+export interface ProxyOptions {
+  /** Milliseconds in `legacy` before bytes are passed through as they are; tests have no placeholders to wait for. */
+  readonly relayAfter?: number;
+}
 
 /**
  * A process of the memcached door: a node of the fleet with a port for memcached's clients and one for its keepers.
@@ -34,7 +40,7 @@ export class ProxyProcess {
    * Resolves when every listener listens. In legacy and dual-write that needs no Redis.
    * @throws FerryError CONFIG_INVALID, NOT_SET_UP, CONTROL_UNREACHABLE, ...
    */
-  static async open(config: Config, log: Log): Promise<ProxyProcess> {
+  static async open(config: Config, log: Log, { relayAfter }: ProxyOptions = {}): Promise<ProxyProcess> {
     const { listeners, allowFlush, sasl, tokens, limits, http } = config.proxy;
     const { url } = config.legacy;
     requireListeners(config);
@@ -62,6 +68,7 @@ export class ProxyProcess {
         allowFlush,
         tokens,
         admin,
+        relay: new LegacyRelay(() => live.node, relayAfter),
         hooks: { event: (event) => logDoorEvent(log, event) },
       });
       opened.push(door);

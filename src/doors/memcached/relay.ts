@@ -39,6 +39,10 @@ export class RelayChannel {
   #replies = new RelayReplies();
   #runs: Run[] = [];
   #gone = false;
+  /** When memcached, or the client, last did something. */
+  #heardAt = 0;
+  /** Since when what was relayed has kept others waiting; 0 while it does not. */
+  #closedAt = 0;
   /** Of the chunk that is being parsed: how far its commands go to memcached as they are. */
   #end: (() => void) | null = null;
   #from = 0;
@@ -62,7 +66,10 @@ export class RelayChannel {
   /** Whether this command of the chunk, next to those that were taken before, goes to memcached as it is. */
   offer(kind: ReplyKind, from: number, to: number): boolean {
     if (this.#upstream === null && !this.#attach()) return false;
-    if (this.#end === null) {
+    if (this.#end !== null) {
+      // Bytes between two commands belong to one that is not sent.
+      if (from !== this.#to) return false;
+    } else {
       this.#end = this.pool.relay.begin();
       if (this.#end === null) return false;
       this.#from = from;
@@ -94,13 +101,23 @@ export class RelayChannel {
   /** The client takes its replies, or does not. */
   flow(on: boolean): void {
     const socket = this.#upstream?.connection.socket;
+    this.#heardAt = performance.now();
     if (on) socket?.resume();
     else socket?.pause();
   }
 
+  /**
+   * memcached has its deadline. A client that takes its time has more of it, but not once the routes have changed: the
+   * fleet waits for what was relayed.
+   */
   sweep(now: number): void {
     const oldest = this.#runs[0];
-    if (oldest !== undefined && now - oldest.sentAt > DEADLINE) this.#upstream?.connection.socket.destroy();
+    if (oldest === undefined || this.pool.relay.open) this.#closedAt = 0;
+    else if (this.#closedAt === 0) this.#closedAt = now;
+    if (oldest === undefined) return;
+    const { socket } = this.#upstream!.connection;
+    const silent = !socket.isPaused() && now - Math.max(oldest.sentAt, this.#heardAt) > DEADLINE;
+    if (silent || (this.#closedAt > 0 && now - this.#closedAt > DEADLINE)) socket.destroy();
   }
 
   /** The client has gone: what it sent is still answered, to nobody. */
@@ -108,6 +125,8 @@ export class RelayChannel {
     this.#gone = true;
     this.#upstream?.connection.socket.resume();
     this.#release();
+    const left = this.#upstream?.connection.socket;
+    if (left !== undefined) setTimeout(() => this.#upstream && left.destroy(), DEADLINE).unref();
   }
 
   #attach(): boolean {
@@ -143,6 +162,7 @@ export class RelayChannel {
   }
 
   #take(upstream: Upstream, chunk: Buffer): void {
+    this.#heardAt = performance.now();
     const handOn = this.#gone ? () => {} : (bytes: Buffer) => this.client.relayed(bytes);
     if (!this.#replies.take(chunk, handOn)) {
       upstream.connection.socket.destroy();
