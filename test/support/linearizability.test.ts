@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Call, isLinearizable, type Recorded, type State } from "./linearizability.js";
 
@@ -59,4 +60,78 @@ describe("the history checker", () => {
     expect(isLinearizable(reads(null, state("new")), null, true)).toBe(false);
     expect(isLinearizable(reads(state("old")), null, true)).toBe(false);
   });
+
+  it("decides a history full of requests that were never answered within a moment", () => {
+    const unknown = (i: number): Call =>
+      i % 3 === 0 ? { kind: "touch", expiresAt: i } : set(i % 7 === 0 ? null : state(`v${i}`, i));
+    const writes = Array.from({ length: 24 }, (_, i) => op(i, Number.POSITIVE_INFINITY, unknown(i)));
+    // Each of the values was seen, and then one that nobody wrote.
+    const reads = [1, 2, 4, 5, 8].map((i, n) =>
+      op(30 + 2 * n, 31 + 2 * n, get(state(`v${i}`, n % 2 === 0 ? i : 3 * i))),
+    );
+    const began = performance.now();
+    expect(isLinearizable([...writes, ...reads.slice(0, 1)], null)).toBe(true);
+    expect(isLinearizable([...writes, ...reads, op(50, 51, get(state("ghost")))], null)).toBe(false);
+    expect(performance.now() - began).toBeLessThan(5_000);
+  });
+
+  it("says what trying every order says", () => {
+    const someState = fc.option(
+      fc.record({ value: fc.constantFrom("a", "b", "c"), expiresAt: fc.integer({ min: 1, max: 3 }) }),
+    );
+    const call: fc.Arbitrary<Call> = fc.oneof(
+      fc.record({ kind: fc.constant("get" as const), result: someState }),
+      fc.record({ kind: fc.constant("set" as const), state: someState }),
+      fc.record({
+        kind: fc.constant("touch" as const),
+        expiresAt: fc.integer({ min: 1, max: 3 }),
+        result: fc.boolean(),
+      }),
+    );
+    const recorded = fc
+      .record({ call, begun: fc.nat(12), lasts: fc.nat(6), open: fc.boolean() })
+      .map(
+        ({ call, begun, lasts, open }): Recorded =>
+          op(begun, open ? Number.POSITIVE_INFINITY : begun + lasts + 0.5, call),
+      );
+    const answers = { true: 0, false: 0 };
+    fc.assert(
+      fc.property(fc.array(recorded, { maxLength: 6 }), someState, fc.boolean(), (history, initial, forgetful) => {
+        const expected = byTryingAll(history, initial, forgetful);
+        answers[`${expected}`]++;
+        return isLinearizable(history, initial, forgetful) === expected;
+      }),
+      { numRuns: 20_000 },
+    );
+    // Neither answer is a rare one.
+    expect(Math.min(answers.true, answers.false)).toBeGreaterThan(2_000);
+  });
 });
+
+/** The definition itself: some order of the calls that were answered and of any of the others. */
+function byTryingAll(left: readonly Recorded[], state: State, forgetful: boolean): boolean {
+  if (left.every(({ ended }) => ended === Number.POSITIVE_INFINITY)) return true;
+  if (forgetful && state !== null && byTryingAll(left, null, true)) return true;
+  const earliestEnd = Math.min(...left.map(({ ended }) => ended));
+  return left.some((next) => {
+    if (next.begun > earliestEnd) return false;
+    const then = answered(state, next);
+    return (
+      then !== undefined &&
+      byTryingAll(
+        left.filter((other) => other !== next),
+        then,
+        forgetful,
+      )
+    );
+  });
+}
+
+/** The register after a call, or undefined where it would have answered otherwise. */
+function answered(state: State, { call, ended }: Recorded): State | undefined {
+  const told = ended !== Number.POSITIVE_INFINITY;
+  if (call.kind === "set") return call.state;
+  if (call.kind === "get") return !told || JSON.stringify(state) === JSON.stringify(call.result) ? state : undefined;
+  if (told && call.result !== (state !== null)) return undefined;
+  return state && { ...state, expiresAt: call.expiresAt };
+}
