@@ -21,13 +21,16 @@ function value(out: Output, key: string, item: Item, token: boolean): void {
 export class TextRead implements Read {
   readonly kind = "read";
   readonly size = 0;
-  readonly relay = REPLY.values;
+  /** Where no CAS number is given out memcached's must not be seen either. */
+  readonly relay: ReplyKind | undefined;
 
   constructor(
     readonly keys: readonly string[],
     private readonly told: boolean,
     readonly token: boolean,
-  ) {}
+  ) {
+    this.relay = told && !token ? undefined : REPLY.values;
+  }
 
   answer(out: Output, items: readonly (Item | null)[], from: number, keyFrom: number, keys: number): void {
     for (let n = 0; n < keys; n++) {
@@ -58,8 +61,9 @@ export class TextChange implements Change {
     readonly size: number,
   ) {}
 
-  get relay(): ReplyKind {
+  get relay(): ReplyKind | undefined {
     if (this.noreply) return REPLY.none;
+    if (this.name === "gats" && !this.token) return undefined;
     return this.name === "gat" || this.name === "gats" ? REPLY.values : REPLY.line;
   }
 

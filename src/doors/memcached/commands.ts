@@ -19,7 +19,7 @@ export interface Read {
   readonly token: boolean;
   readonly size: number;
   /** How memcached would reply to the very bytes; absent where they must not reach it. */
-  readonly relay?: ReplyKind;
+  readonly relay?: ReplyKind | undefined;
   /** @param items those of this command's keys begin at `from`; called with parts of the keys, in order. */
   answer(out: Output, items: readonly (Item | null)[], from: number, keyFrom: number, keys: number): void;
   fail(out: Output, failure: Failure): void;
@@ -35,7 +35,7 @@ export interface Change {
   readonly token: boolean;
   readonly size: number;
   /** As that of a read. */
-  readonly relay?: ReplyKind;
+  readonly relay?: ReplyKind | undefined;
   answer(out: Output, results: readonly ItemResult[]): void;
   fail(out: Output, failure: Failure): void;
 }

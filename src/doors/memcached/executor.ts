@@ -1,4 +1,4 @@
-import type { Sid } from "../../core/session.js";
+import { isLive, type Sid } from "../../core/session.js";
 import type { Item, ItemResult, ItemStore, ItemVerb } from "../../ports/items.js";
 import type { Change, Command, Failure, Flush, Read, Stats, Version } from "./commands.js";
 import { failureOf } from "./failure.js";
@@ -9,6 +9,7 @@ import type { Output } from "./output.js";
 const AT_ONCE = 1024 * 1024;
 const FIRST_GUESS = 10 * 1024;
 const MOST_KEYS = 512;
+const MOST_SETS = 64;
 const NO_MEMCACHED: Failure = { kind: "never", code: "NO_MEMCACHED" };
 
 /** Where a command's keys lead. */
@@ -29,9 +30,12 @@ export interface ExecutorOptions extends Pick<DoorOptions, "items" | "bypass" | 
 }
 
 /**
- * Carries out the commands of one connection, one after the other, as memcached does. Only neighbouring reads are
- * under way together: they are one request to the store. A read of very many keys is cut, so that no client can ask for
- * more than fits the memory.
+ * Carries out the commands of one connection, one after the other, as memcached does. A read of very many keys is cut, so
+ * that no client can ask for more than fits the memory.
+ *
+ * Only neighbours of two kinds are under way together. Reads are one request to the store. Sets of different keys are
+ * begun in their order, in one turn, so that they travel as one batch. Everything else waits for what came before it: a
+ * lock is given back, by whatever verb, only after what it guards was stored.
  */
 export class Executor {
   /** What an item was long lately: it tells how many to ask for at once. */
@@ -53,9 +57,15 @@ export class Executor {
     switch (command.kind) {
       case "read":
         return this.#reads(commands, first, command, answered);
-      case "change":
-        await answered(await this.#change(command), 1);
+      case "change": {
+        const count = this.#setsFrom(commands, first, command);
+        const changes = commands.slice(first, first + count) as Change[];
+        const answers = count === 1 ? [await this.#change(command)] : await Promise.all(changes.map(this.#change));
+        await answered((out) => {
+          for (const answer of answers) answer(out);
+        }, count);
         return;
+      }
       case "flush":
         await answered(await this.#flush(command), 1);
         return;
@@ -169,7 +179,29 @@ export class Executor {
     }
   }
 
-  async #change(change: Change): Promise<Answer> {
+  /** How many sets that may be under way together begin here; 1 for any other change. */
+  #setsFrom(commands: readonly Command[], first: number, change: Change): number {
+    const now = Date.now();
+    // One that ends an item may be how somebody gives back a lock.
+    const isSet = ({ verb, keys, after }: Change) =>
+      verb.verb === "set" && isLive(verb.session, now) && keys.length === 1 && after === null;
+    const next = commands[first + 1];
+    if (next?.kind !== "change" || !isSet(next) || !isSet(change)) return 1;
+    const { to } = this.#route(change.keys);
+    const keys = new Set(change.keys);
+    let bytes = change.size;
+    let count = 1;
+    for (; count < MOST_SETS && first + count < commands.length; count++) {
+      const it = commands[first + count]!;
+      if (it.kind !== "change" || !isSet(it) || keys.has(it.keys[0]!)) break;
+      bytes += it.size;
+      if (bytes > AT_ONCE || this.#route(it.keys).to !== to) break;
+      keys.add(it.keys[0]!);
+    }
+    return count;
+  }
+
+  readonly #change = async (change: Change): Promise<Answer> => {
     try {
       const { keys } = change;
       if (keys.length === 1) {
@@ -188,7 +220,7 @@ export class Executor {
     } catch (error) {
       return this.#failed(change.verb.verb, [change], error);
     }
-  }
+  };
 
   async #perform(key: string, verb: ItemVerb, { token }: Change): Promise<ItemResult | Failure> {
     const route = this.#route([key]);

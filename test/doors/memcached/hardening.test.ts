@@ -10,22 +10,21 @@ import { FerryError } from "../../../src/errors.js";
 import { LegacyUnreachable } from "../../../src/ports/legacy-store.js";
 import { packet } from "./binary-packets.js";
 import { HeldItems, itemOf } from "./held-items.js";
-import { keyspace, portOf, Talk } from "./support.js";
+import { eventually, keyspace, portOf, Talk, Talks } from "./support.js";
 
 let items: HeldItems;
 let bypass: HeldItems;
 let door: Door;
-let talks: Talk[];
+const talks = new Talks();
 let events: DoorEvent[];
 
 beforeEach(() => {
   items = new HeldItems();
   bypass = new HeldItems();
-  talks = [];
   events = [];
 });
 afterEach(async () => {
-  for (const talk of talks) talk.close();
+  talks.close();
   await door.close();
 });
 
@@ -40,17 +39,8 @@ async function open(options: Partial<DoorOptions> = {}): Promise<void> {
   });
 }
 
-async function client(where: { port: number } | { path: string } = { port: portOf(door) }): Promise<Talk> {
-  const talk = await Talk.to(where);
-  talks.push(talk);
-  return talk;
-}
-
-async function eventually(holds: () => boolean): Promise<void> {
-  for (let tries = 0; !holds(); tries++) {
-    if (tries > 1_000) throw new Error("it never came so");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+function client(where: { port: number } | { path: string } = { port: portOf(door) }): Promise<Talk> {
+  return talks.to(where);
 }
 
 /** Waits until the figure has stood still for a while. */
@@ -88,12 +78,57 @@ describe("in order", () => {
     await open();
     items.hold();
     const talk = await client();
-    talk.send("set s.a 0 0 1\r\n1\r\nset s.b 0 0 1\r\n2\r\nget s.a\r\n");
+    talk.send("add s.a 0 0 1\r\n1\r\nset s.b 0 0 1\r\n2\r\nget s.a\r\n");
     await eventually(() => items.asked.length > 0);
     expect(await settled(() => items.asked.length)).toBe(1);
     items.release();
     await talk.until("END\r\n");
     expect(items.asked.map((asked) => ("sid" in asked ? asked.sid : asked.kind))).toEqual(["a", "b", "read"]);
+  });
+
+  test("sets of different keys are begun together, and nothing that might give back a lock before they are stored", async () => {
+    await open();
+    items.hold();
+    items.result = (sid) => {
+      if (sid === "b") throw new FerryError("DEADLINE", "late");
+      return { result: "done", token: 0n, item: null };
+    };
+    const talk = await client();
+    const put = (key: string, more = "") => `set ${key} 0 0 1${more}\r\n1\r\n`;
+    talk.send(
+      `${put("s.a")}${put("s.b")}${put("s.c", " noreply")}${put("s.d")}delete s.lock\r\n` +
+        `${put("s.e")}${put("s.f")}${put("s.e")}${put("s.g").replace("0 0 1", "0 -1 1")}${put("x")}${put("y")}mn\r\n`,
+    );
+    const begun = async (count: number) => {
+      await eventually(() => items.asked.length + bypass.asked.length >= count);
+      expect(await settled(() => items.asked.length + bypass.asked.length)).toBe(count);
+    };
+    await begun(4);
+    items.release();
+    expect(await talk.until("MN\r\n")).toBe(
+      `STORED\r\nSERVER_ERROR temporary failure DEADLINE\r\nSTORED\r\nDELETED\r\n${"STORED\r\n".repeat(6)}MN\r\n`,
+    );
+    const asked = (of: HeldItems) => of.asked.map((each) => (each.kind === "perform" ? each.sid : each.kind));
+    expect(asked(items)).toEqual(["a", "b", "c", "d", "lock", "e", "f", "e", "g"]);
+    expect(asked(bypass)).toEqual(["x", "y"]);
+
+    items.hold();
+    talk.send(`${put("s.e")}${put("s.f")}${put("s.e")}`);
+    await begun(13);
+    items.release();
+    await eventually(() => items.asked.length === 12);
+    const quiet = await client();
+    items.hold();
+    const setq = (key: string) =>
+      packet({ opcode: 0x11, key, extras: Buffer.alloc(8), value: "1", opaque: key.charCodeAt(2) });
+    quiet.send(Buffer.concat([..."abc"].map((key) => setq(`s.${key}`)).concat(packet({ opcode: 0x0a }))));
+    await begun(17);
+    items.release();
+    await quiet.until(72);
+    // The one that failed, and what ends the packet.
+    expect(quiet.bytes[1]).toBe(0x11);
+    expect(quiet.bytes.readUInt32BE(12)).toBe("b".charCodeAt(0));
+    expect(quiet.bytes.at(-23)).toBe(0x0a);
   });
 
   test("one command may ask for sessions and for others", async () => {

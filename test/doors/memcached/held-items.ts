@@ -10,7 +10,7 @@ export class HeldItems implements Items {
   readonly asked: Asked[] = [];
   /** What each read answers for each sid. */
   found: (sid: string) => Item | null = () => null;
-  result: () => ItemResult = () => ({ result: "done", token: 0n, item: null });
+  result: (sid: string) => ItemResult = () => ({ result: "done", token: 0n, item: null });
   #held: Promise<void> | null = null;
   #release: () => void = () => {};
 
@@ -34,7 +34,7 @@ export class HeldItems implements Items {
   async perform(sid: string, verb: ItemVerb): Promise<ItemResult> {
     this.asked.push({ kind: "perform", sid, verb });
     await this.#held;
-    return this.result();
+    return this.result(sid);
   }
 
   async flush(): Promise<void> {

@@ -2,12 +2,12 @@ import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { REPLY, RelayReplies, type ReplyKind } from "../../../src/doors/memcached/relay-replies.js";
 import { type RunningServer, startMemcached } from "../../../src/servers/index.js";
-import { type DoorOver, openDoorOver, Talk, TestRelay } from "./support.js";
+import { type DoorOver, eventually, openDoorOver, type Talk, Talks, TestRelay } from "./support.js";
 
 let server: RunningServer;
 let over: DoorOver;
 let relay: TestRelay;
-let talks: Talk[];
+const talks = new Talks();
 
 beforeAll(async () => {
   server = await startMemcached();
@@ -15,25 +15,15 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 beforeEach(async () => {
   relay = new TestRelay(server);
-  talks = [];
   over = await openDoorOver(server, { relay });
 });
 afterEach(async () => {
-  for (const talk of talks) talk.close();
+  talks.close();
   await over.close();
 });
 
-async function client(): Promise<Talk> {
-  const talk = await Talk.to({ port: over.port });
-  talks.push(talk);
-  return talk;
-}
-
-async function eventually(holds: () => boolean): Promise<void> {
-  for (let tries = 0; !holds(); tries++) {
-    if (tries > 1_000) throw new Error("it never came so");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+function client(): Promise<Talk> {
+  return talks.to({ port: over.port });
 }
 
 /** A client whose commands are relayed: the first takes the usual way while the connection is made. */

@@ -150,3 +150,25 @@ export class Talk {
     });
   }
 }
+
+/** The clients of one test. */
+export class Talks {
+  readonly #all: Talk[] = [];
+
+  async to(where: { port: number } | { path: string }): Promise<Talk> {
+    const talk = await Talk.to(where);
+    this.#all.push(talk);
+    return talk;
+  }
+
+  close(): void {
+    for (const talk of this.#all.splice(0)) talk.close();
+  }
+}
+
+export async function eventually(holds: () => boolean): Promise<void> {
+  for (let tries = 0; !holds(); tries++) {
+    if (tries > 1_000) throw new Error("it never came so");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
