@@ -16,6 +16,14 @@ const CREDENTIALS_REFUSED = new Set(["28P01", "28000"]);
 /** The two that ask for the same statement again. */
 const TRANSIENT = new Set(["40001", "40P01"]);
 
+/** A prepared statement that is not there, is already there, or was prepared for a table of another shape. */
+const FORGOTTEN = new Set(["26000", "42P05", "0A000"]);
+
+/** Whether the statement may do where it is not prepared. */
+export function forgotten(error: pg.DatabaseError): boolean {
+  return FORGOTTEN.has(error.code ?? "");
+}
+
 export function isTransient(error: pg.DatabaseError): boolean {
   return TRANSIENT.has(error.code ?? "");
 }

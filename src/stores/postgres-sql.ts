@@ -9,8 +9,12 @@
  *
  * Value. Read as text only: looking inside a json value fails for sessions that hold U+0000.
  *
- * Last parameter of every change: the moment after which it must no longer take effect (milliseconds since the epoch
- * by the server's clock; infinite on a direct connection). See postgres-link.ts, "Poolers".
+ * Last parameter of a change that is `timed`: the moment after which it must no longer take effect (milliseconds since the
+ * epoch by the server's clock; infinite on a direct connection). See postgres-link.ts, "Poolers". On a direct connection
+ * the changes of one session go without, as plainly as an application would write them.
+ *
+ * Shapes. No answer has a column of the table's own type: a prepared statement whose answer changes its type with the
+ * table is refused for good.
  */
 
 export interface TableNames {
@@ -29,6 +33,11 @@ export interface Statement {
   readonly row?: RowShape;
   /** How many rows there are at least. */
   readonly least?: number;
+  /** The word that PostgreSQL says when it has carried it out, where its number of rows is the answer. */
+  readonly command?: "INSERT" | "UPDATE" | "DELETE";
+  /** Whether its plan may be kept: where it finds rows by their sid, whatever else there is in the table. */
+  readonly prepared?: boolean;
+  readonly timed?: boolean;
 }
 
 export type RowShape = Readonly<Record<string, "string" | "number" | "boolean" | "list" | "string or null">>;
@@ -72,8 +81,11 @@ export function quoteTable(name: string): string {
 
 export type Statements = ReturnType<typeof statementsFor>;
 
-/** @param valueType the type of the value column as PostgreSQL names it; null when it could not be learned. */
-export function statementsFor(names: TableNames, valueType: string | null) {
+/**
+ * @param valueType the type of the value column as PostgreSQL names it; null when it could not be learned.
+ * @param pooled whether a pooler stands between us and the server.
+ */
+export function statementsFor(names: TableNames, valueType: string | null, pooled: boolean) {
   const table = quoteTable(names.name);
   const sid = quoteIdentifier(names.sid);
   const value = quoteIdentifier(names.value);
@@ -91,98 +103,141 @@ export function statementsFor(names: TableNames, valueType: string | null) {
     row,
     least,
   });
+  const kept = (statement: Statement): Statement => ({ ...statement, prepared: true });
+  const timed = (statement: Statement): Statement => ({ ...statement, timed: true });
   const session: RowShape = { value: "string", expires_at: "number" };
   const changed: RowShape = { done: "boolean", timely: "boolean" };
+  const taken = `ON CONFLICT (${sid}) DO UPDATE SET ${value} = excluded.${value}, ${expiry} = excluded.${expiry}`;
+  const change = (statement: Statement, command: Statement["command"]): Statement => ({
+    ...statement,
+    command,
+    prepared: true,
+  });
+
+  // An expired row is destroyed, too: whoever holds its token is refused and starts again.
+  const plainChanges = () => ({
+    set: change(
+      named("set", `INSERT INTO ${table} (${sid}, ${value}, ${expiry}) VALUES ($1, $2::${type}, ${at("$3")}) ${taken}`),
+      "INSERT",
+    ),
+    touch: change(
+      named("touch", `UPDATE ${table} AS t SET ${expiry} = ${at("$2")} WHERE t.${sid} = $1 AND ${live}`),
+      "UPDATE",
+    ),
+    destroy: change(
+      named("destroy", `DELETE FROM ${table} AS t WHERE t.${sid} = $1 RETURNING ${live} AS done`, { done: "boolean" }),
+      "DELETE",
+    ),
+  });
+
+  const timedChanges = (): ReturnType<typeof plainChanges> => {
+    const until = (name: string, text: string, row: RowShape = {}, least = 0) =>
+      kept(timed(named(`${name}-timed`, text, row, least)));
+    return {
+      set: until(
+        "set",
+        `INSERT INTO ${table} (${sid}, ${value}, ${expiry}) SELECT $1, $2::${type}, ${at("$3")} ` +
+          `WHERE now() <= ${at("$4")} ${taken}`,
+      ),
+      touch: until(
+        "touch",
+        `WITH moved AS (UPDATE ${table} AS t SET ${expiry} = ${at("$2")} WHERE t.${sid} = $1 AND ${live} ` +
+          `AND now() <= ${at("$3")} RETURNING 1) ` +
+          `SELECT EXISTS (SELECT FROM moved) AS done, now() <= ${at("$3")} AS timely`,
+        changed,
+        1,
+      ),
+      destroy: until(
+        "destroy",
+        `WITH gone AS (DELETE FROM ${table} AS t WHERE t.${sid} = $1 AND now() <= ${at("$2")} RETURNING ${live} AS live) ` +
+          `SELECT coalesce((SELECT live FROM gone), false) AS done, now() <= ${at("$2")} AS timely`,
+        changed,
+        1,
+      ),
+    };
+  };
 
   return {
-    get: named(
-      "get",
-      `SELECT t.${value}::text AS value, ${milliseconds} AS expires_at FROM ${table} t WHERE t.${sid} = $1 AND ${live}`,
-      session,
+    get: kept(
+      named(
+        "get",
+        `SELECT t.${value}::text AS value, ${milliseconds} AS expires_at FROM ${table} t WHERE t.${sid} = $1 AND ${live}`,
+        session,
+      ),
     ),
 
-    getMany: named(
-      "getMany",
-      `SELECT t.${sid} AS sid, t.${value}::text AS value, ${milliseconds} AS expires_at FROM ${table} t ` +
-        `WHERE t.${sid} = ANY($1::text[]) AND ${live}`,
-      { sid: "string", ...session },
+    getMany: kept(
+      named(
+        "getMany",
+        `SELECT t.${sid}::text AS sid, t.${value}::text AS value, ${milliseconds} AS expires_at FROM ${table} t ` +
+          `WHERE t.${sid} = ANY($1::text[]) AND ${live}`,
+        { sid: "string", ...session },
+      ),
     ),
 
-    set: named(
-      "set",
-      `INSERT INTO ${table} (${sid}, ${value}, ${expiry}) SELECT $1, $2::${type}, ${at("$3")} WHERE now() <= ${at("$4")} ` +
-        `ON CONFLICT (${sid}) DO UPDATE SET ${value} = excluded.${value}, ${expiry} = excluded.${expiry}`,
-    ),
-
-    touch: named(
-      "touch",
-      `WITH moved AS (UPDATE ${table} AS t SET ${expiry} = ${at("$2")} WHERE t.${sid} = $1 AND ${live} ` +
-        `AND now() <= ${at("$3")} RETURNING 1) ` +
-        `SELECT EXISTS (SELECT FROM moved) AS done, now() <= ${at("$3")} AS timely`,
-      changed,
-      1,
-    ),
-
-    // An expired row goes too: whoever holds its token is refused and starts again.
-    destroy: named(
-      "destroy",
-      `WITH gone AS (DELETE FROM ${table} AS t WHERE t.${sid} = $1 AND now() <= ${at("$2")} RETURNING ${live} AS live) ` +
-        `SELECT coalesce((SELECT live FROM gone), false) AS done, now() <= ${at("$2")} AS timely`,
-      changed,
-      1,
-    ),
+    ...(pooled ? timedChanges() : plainChanges()),
 
     // A row's token is the id of the transaction that wrote it, on this run of the server. Only what is not there is put
     // there, because an attempt to insert what is costs more than a look. All parts see the table as it was when the
     // statement began, so no sid comes twice; one that was inserted meanwhile by somebody else comes not at all.
     // Placeholders lie two hours back, because a local time without zone is an hour off when summer time ends.
-    tokens: named(
-      "tokens",
-      `WITH wanted AS (SELECT DISTINCT w.sid FROM unnest($1::text[]) AS w(sid)), ` +
-        `placed AS (INSERT INTO ${table} AS t (${sid}, ${value}, ${expiry}) ` +
-        `SELECT w.sid, '${PLACEHOLDER_VALUE}'::${type}, now() - ${PLACEHOLDER_AGE} FROM wanted w ` +
-        `WHERE now() <= ${at("$2")} AND NOT EXISTS (SELECT FROM ${table} t WHERE t.${sid} = w.sid) ORDER BY w.sid ` +
-        `ON CONFLICT (${sid}) DO NOTHING RETURNING t.${sid} AS sid, ${token} AS token) ` +
-        `SELECT sid, token FROM placed ` +
-        `UNION ALL SELECT t.${sid}, ${token} FROM ${table} t JOIN wanted w ON t.${sid} = w.sid`,
-      { sid: "string", token: "string" },
+    tokens: timed(
+      named(
+        "tokens",
+        `WITH wanted AS (SELECT DISTINCT w.sid FROM unnest($1::text[]) AS w(sid)), ` +
+          `placed AS (INSERT INTO ${table} AS t (${sid}, ${value}, ${expiry}) ` +
+          `SELECT w.sid, '${PLACEHOLDER_VALUE}'::${type}, now() - ${PLACEHOLDER_AGE} FROM wanted w ` +
+          `WHERE now() <= ${at("$2")} AND NOT EXISTS (SELECT FROM ${table} t WHERE t.${sid} = w.sid) ORDER BY w.sid ` +
+          `ON CONFLICT (${sid}) DO NOTHING RETURNING t.${sid} AS sid, ${token} AS token) ` +
+          `SELECT sid::text, token FROM placed ` +
+          `UNION ALL SELECT t.${sid}::text, ${token} FROM ${table} t JOIN wanted w ON t.${sid} = w.sid`,
+        { sid: "string", token: "string" },
+      ),
     ),
 
     // Where another transaction holds a row, PostgreSQL waits for it and looks at xmin again on the newer version. The
     // rows are locked in the order of their sids, so that two such batches cannot block each other crosswise.
-    applyIf: named(
-      "applyIf",
-      `WITH held AS (SELECT t.${sid} AS sid, i.token, i.value, i.expires_at FROM ${table} t ` +
-        `JOIN unnest($1::text[], $2::text[], $3::text[], $4::float8[]) AS i(sid, token, value, expires_at) ` +
-        `ON t.${sid} = i.sid AND ${token} = i.token WHERE now() <= ${at("$5")} ` +
-        `ORDER BY t.${sid} FOR UPDATE OF t), ` +
-        `updated AS (UPDATE ${table} AS t SET ${value} = h.value::${type}, ${expiry} = ${at("h.expires_at")} FROM held h ` +
-        `WHERE t.${sid} = h.sid AND ${token} = h.token AND h.value IS NOT NULL RETURNING t.${sid} AS sid), ` +
-        `deleted AS (DELETE FROM ${table} AS t USING held h ` +
-        `WHERE t.${sid} = h.sid AND ${token} = h.token AND h.value IS NULL RETURNING t.${sid} AS sid) ` +
-        `SELECT sid FROM updated UNION ALL SELECT sid FROM deleted`,
-      { sid: "string" },
+    applyIf: timed(
+      named(
+        "applyIf",
+        `WITH held AS (SELECT t.${sid} AS sid, i.token, i.value, i.expires_at FROM ${table} t ` +
+          `JOIN unnest($1::text[], $2::text[], $3::text[], $4::float8[]) AS i(sid, token, value, expires_at) ` +
+          `ON t.${sid} = i.sid AND ${token} = i.token WHERE now() <= ${at("$5")} ` +
+          `ORDER BY t.${sid} FOR UPDATE OF t), ` +
+          `updated AS (UPDATE ${table} AS t SET ${value} = h.value::${type}, ${expiry} = ${at("h.expires_at")} FROM held h ` +
+          `WHERE t.${sid} = h.sid AND ${token} = h.token AND h.value IS NOT NULL RETURNING t.${sid} AS sid), ` +
+          `deleted AS (DELETE FROM ${table} AS t USING held h ` +
+          `WHERE t.${sid} = h.sid AND ${token} = h.token AND h.value IS NULL RETURNING t.${sid} AS sid) ` +
+          `SELECT sid::text FROM updated UNION ALL SELECT sid::text FROM deleted`,
+        { sid: "string" },
+      ),
     ),
 
-    firstPage: named("firstPage", `SELECT t.${sid} AS sid FROM ${table} t WHERE ${live} ORDER BY t.${sid} LIMIT $1`, {
-      sid: "string",
-    }),
+    firstPage: named(
+      "firstPage",
+      `SELECT t.${sid}::text AS sid FROM ${table} t WHERE ${live} ORDER BY t.${sid} LIMIT $1`,
+      {
+        sid: "string",
+      },
+    ),
 
     nextPage: named(
       "nextPage",
-      `SELECT t.${sid} AS sid FROM ${table} t WHERE t.${sid} > $2 AND ${live} ORDER BY t.${sid} LIMIT $1`,
+      `SELECT t.${sid}::text AS sid FROM ${table} t WHERE t.${sid} > $2 AND ${live} ORDER BY t.${sid} LIMIT $1`,
       { sid: "string" },
     ),
 
     count: named("count", `SELECT count(*)::float8 AS count FROM ${table} t WHERE ${live}`, { count: "number" }, 1),
 
     // The age is asked for in the outer WHERE too: that one is looked at again when a row was renewed meanwhile.
-    prune: named(
-      "prune",
-      `WITH old AS (SELECT t.${sid} AS sid FROM ${table} t WHERE t.${expiry} < now() - ${PRUNE_AGE} ` +
-        `LIMIT $1 FOR UPDATE SKIP LOCKED) ` +
-        `DELETE FROM ${table} AS t USING old o ` +
-        `WHERE t.${sid} = o.sid AND t.${expiry} < now() - ${PRUNE_AGE} AND now() <= ${at("$2")}`,
+    prune: timed(
+      named(
+        "prune",
+        `WITH old AS (SELECT t.${sid} AS sid FROM ${table} t WHERE t.${expiry} < now() - ${PRUNE_AGE} ` +
+          `LIMIT $1 FOR UPDATE SKIP LOCKED) ` +
+          `DELETE FROM ${table} AS t USING old o ` +
+          `WHERE t.${sid} = o.sid AND t.${expiry} < now() - ${PRUNE_AGE} AND now() <= ${at("$2")}`,
+      ),
     ),
 
     now: named("now", "SELECT (extract(epoch from clock_timestamp()) * 1000)::float8 AS now", { now: "number" }, 1),

@@ -12,6 +12,7 @@ import {
 } from "../ports/legacy-store.js";
 import type { LegacyPreset } from "../ports/preset.js";
 import { describeTable, type PostgresFacts } from "./postgres-describe.js";
+import { PostgresGets, type Row, toSession } from "./postgres-gets.js";
 import { PostgresLink } from "./postgres-link.js";
 import { MARKER, quoteTable, type RowShape, type Statement, type TableNames } from "./postgres-sql.js";
 
@@ -27,7 +28,7 @@ export interface PostgresLegacyOptions {
   readonly connections: number;
   /** Milliseconds that a call takes at most. Listing, counting and pruning may take a minute per statement. */
   readonly deadline: number;
-  /** Named statements; not behind a pooler that does not know them. */
+  /** Named statements behind a pooler, too: one that knows them. */
   readonly preparedStatements?: boolean;
   readonly fence?: Fence;
   /** Told of a value that `applyIf` could not write because the table refuses it; its change counts as refused. */
@@ -37,12 +38,6 @@ export interface PostgresLegacyOptions {
 interface PostgresToken extends Token {
   /** The row's xmin, and when the server started. */
   readonly stamp: string;
-}
-
-interface Row {
-  readonly sid: string;
-  readonly value: string;
-  readonly expires_at: number;
 }
 
 const SLOW = 60_000;
@@ -90,6 +85,7 @@ export class PostgresLegacyStore implements LegacyStore {
   readonly lossy = false;
   readonly expiryGranularity = 1;
   readonly #link: PostgresLink;
+  readonly #gets: PostgresGets;
   readonly #table: TableNames;
   readonly #slow: number;
 
@@ -109,12 +105,11 @@ export class PostgresLegacyStore implements LegacyStore {
       applicationName: connectionName(node),
       fence,
     });
+    this.#gets = new PostgresGets(this.#link, deadline);
   }
 
   async get(sid: Sid): Promise<Session | null> {
-    if (!canBeThere(sid)) return null;
-    const [row] = await this.#link.read<Row>((s) => s.get, [sid]);
-    return row === undefined ? null : toSession(row);
+    return canBeThere(sid) ? this.#gets.get(sid) : null;
   }
 
   async getMany(sids: readonly Sid[]): Promise<(Session | null)[]> {
@@ -220,7 +215,7 @@ export class PostgresLegacyStore implements LegacyStore {
     // Without the right to end them they may still end by themselves.
     await this.#link.read(() => DISCONNECT, [name]).catch(rethrowUnreachable);
     if (this.#link.pooled) await delay(this.#link.lease);
-    for (const ends = Date.now() + this.options.deadline; Date.now() < ends; await delay(LOOK_AGAIN)) {
+    for (const ends = performance.now() + this.options.deadline; performance.now() < ends; await delay(LOOK_AGAIN)) {
       // A pooler's own connections stay, and may carry the name of whoever used them last.
       const [row] = await this.#link.read<{ count: number }>(() => CONNECTIONS, [name, !this.#link.pooled]);
       if (row!.count === 0) return true;
@@ -239,9 +234,10 @@ export class PostgresLegacyStore implements LegacyStore {
 
   async #change(choose: Parameters<PostgresLink["write"]>[0], sid: Sid, ...values: unknown[]): Promise<boolean> {
     if (!canBeThere(sid)) return false;
-    const { rows } = await this.#link.write<{ done: boolean; timely: boolean }>(choose, [sid, ...values]);
-    if (!rows[0]!.timely) throw tooLate();
-    return rows[0]!.done;
+    const { rows, count } = await this.#link.write<{ done: boolean; timely?: boolean }>(choose, [sid, ...values]);
+    const [row] = rows;
+    if (row?.timely === false) throw tooLate();
+    return row === undefined ? count > 0 : row.done;
   }
 
   async #applyAll(changes: readonly ConditionalChange[]): Promise<Set<Sid>> {
@@ -270,11 +266,6 @@ export class PostgresLegacyStore implements LegacyStore {
 }
 
 const UNFIT: ReadonlySet<string> = new Set(["VALUE_INVALID", "VALUE_TOO_LARGE", "KEY_TOO_LONG"]);
-
-function toSession(row: Row): Session {
-  // Microseconds become milliseconds here; an infinite expiry stays what it is.
-  return { value: Buffer.from(row.value, "utf8"), flags: 0, expiresAt: Math.round(row.expires_at) };
-}
 
 function textOf(session: Session): string {
   if (!isUtf8(session.value)) throw new FerryError("VALUE_INVALID", "A session's value is not text, let alone JSON.");

@@ -164,7 +164,7 @@ describe("PostgreSQL that fails", () => {
     it("are unknown while the server hangs, and settled after it goes on", async () => {
       const store = open({ deadline: 300, connections: 3 });
       await store.set("a", aSession({ n: "before" }));
-      await Promise.all([store.get("a"), store.get("a"), store.get("a")]);
+      await Promise.all([store.now(), store.now(), store.now()]);
       server.pause();
       try {
         const [reading, setting, destroying] = [

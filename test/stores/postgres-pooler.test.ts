@@ -104,6 +104,15 @@ describe("PostgreSQL behind a pooler", () => {
     expect((await store.get("a"))?.value.toString()).toBe('{"n":"after"}');
   });
 
+  it("goes on without prepared statements where the pooler loses them", async () => {
+    const store = open({ preparedStatements: true, connections: 3, deadline: 5_000 });
+    const sids = Array.from({ length: 40 }, (_, n) => `s${n}`);
+    await Promise.all(sids.map((sid) => store.set(sid, aSession({ sid }))));
+    const found = await Promise.all(sids.map((sid) => store.get(sid)));
+    expect(found.map((session) => session?.value.toString())).toEqual(sids.map((sid) => JSON.stringify({ sid })));
+    expect(await Promise.all(sids.map((sid) => store.destroy(sid)))).toEqual(sids.map(() => true));
+  });
+
   it("tells when an unanswered change is over", async () => {
     const store = open();
     await store.set("a", aSession({ n: "before" }));

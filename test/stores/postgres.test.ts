@@ -37,6 +37,64 @@ describe("PostgreSQL", () => {
     await server?.stop();
   });
 
+  describe("statements", () => {
+    it("of one session are prepared, and go on where the table changes its shape or the server forgets them", async () => {
+      const store = open({ connections: 1 });
+      const before = aSession({ n: 1 });
+      await store.set("a", before);
+      const own = await sql(server.url, "SELECT pid FROM pg_stat_activity WHERE query LIKE '%sessionferry%INSERT%'");
+      expect(own.length).toBeGreaterThan(0);
+      await sql(server.url, "ALTER TABLE session ALTER COLUMN sid TYPE text, ALTER COLUMN expire TYPE timestamptz");
+      await sql(server.url, "ALTER TABLE session ALTER COLUMN sess TYPE jsonb");
+      try {
+        expect(await store.touch("a", before.expiresAt + 1_000)).toBe(true);
+        expect(JSON.parse((await store.get("a"))!.value.toString())).toEqual({ n: 1 });
+        await store.set("a", aSession({ n: 2 }));
+        expect(JSON.parse((await store.get("a"))!.value.toString())).toEqual({ n: 2 });
+        expect(await store.destroy("a")).toBe(true);
+        expect(await store.destroy("a")).toBe(false);
+        expect(await store.touch("a", before.expiresAt)).toBe(false);
+      } finally {
+        await sql(server.url, "DROP TABLE session");
+        await sql(server.url, TABLE);
+      }
+      await store.set("a", before);
+      expect((await store.get("a"))?.value).toEqual(before.value);
+    });
+
+    it("read together what is asked for while every connection is at work, each answer to its own question", async () => {
+      const store = open({ connections: 1 });
+      const sids = Array.from({ length: 70 }, (_, n) => `s${n}`);
+      await Promise.all(sids.filter((_, n) => n % 3 > 0).map((sid) => store.set(sid, aSession({ sid }))));
+      const asked = [...sids, ...sids.slice(0, 5), "U+0000 \0"];
+      const found = await Promise.all(asked.map((sid) => store.get(sid)));
+      const right = asked.map((sid) => (Number(sid.slice(1)) % 3 > 0 ? JSON.stringify({ sid }) : undefined));
+      expect(found.map((session) => session?.value.toString())).toEqual(right);
+    });
+
+    it("read together fail each by itself", async () => {
+      // What the encoding of the connection cannot show: one session must not be the trouble of those beside it.
+      await sql(server.url, "CREATE TABLE broken AS SELECT * FROM session WHERE false");
+      await sql(server.url, "ALTER TABLE broken ADD PRIMARY KEY (sid), ALTER COLUMN sess TYPE text");
+      const view =
+        "CREATE VIEW fragile AS SELECT sid, CASE WHEN sid = 'b' THEN (1 / length(sess))::text ELSE sess END AS sess, expire FROM broken";
+      await sql(server.url, view);
+      const row = (sid: string, text: string) =>
+        sql(server.url, "INSERT INTO broken VALUES ($1, $2, now() + interval '1 hour')", [sid, text]);
+      await Promise.all([row("a", "{}"), row("b", ""), row("c", "{}")]);
+      const store = open({ connections: 1, table: "fragile" });
+      const found = await Promise.allSettled(["a", "b", "c", "a", "b"].map((sid) => store.get(sid)));
+      expect(found.map(({ status }) => status)).toEqual([
+        "fulfilled",
+        "rejected",
+        "fulfilled",
+        "fulfilled",
+        "rejected",
+      ]);
+      await sql(server.url, "DROP VIEW fragile; DROP TABLE broken");
+    });
+  });
+
   describe("beside connect-pg-simple", () => {
     const withPlain = async (run: (plain: ReturnType<typeof promised>) => Promise<void>) => {
       const pool = new pg.Pool({ connectionString: server.url });
