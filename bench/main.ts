@@ -8,6 +8,7 @@ import { machine, machineLine } from "./machine.js";
 import { goalsTable, type Results, type SectionResult, textOf } from "./report.js";
 import { SCALES, type Scale } from "./scale.js";
 import { backfill } from "./sections/backfill.js";
+import { door } from "./sections/door.js";
 import { growth } from "./sections/growth.js";
 import { load } from "./sections/load.js";
 import { operations } from "./sections/operations.js";
@@ -16,7 +17,7 @@ import { onStage, type Stage } from "./stage.js";
 
 type Section = (stage: Stage, scale: Scale, tell: (line: string) => void) => Promise<SectionResult>;
 /** `check` runs with the backfill, by whose rate it is judged. */
-const SECTIONS: Readonly<Record<string, Section>> = { operations, load, backfill, transition, growth };
+const SECTIONS: Readonly<Record<string, Section>> = { operations, load, door, backfill, transition, growth };
 const ALIASES: Readonly<Record<string, string>> = { check: "backfill" };
 
 async function main(): Promise<number> {

@@ -12,6 +12,8 @@ export type StoreSpec =
       readonly prefix: string;
       readonly connections: number;
     }
+  /** A client of memcached's text protocol, of a server or a proxy on loopback. */
+  | { readonly kind: "memcached-text"; readonly port: number; readonly prefix: string; readonly connections: number }
   | { readonly kind: "connect-memjs"; readonly address: string; readonly prefix: string }
   | { readonly kind: "connect-redis"; readonly url: string; readonly prefix: string };
 

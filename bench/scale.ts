@@ -15,6 +15,7 @@ export interface Scale {
     readonly phases: readonly PhaseName[];
   };
   readonly load: { readonly seconds: number; readonly rate: number; readonly legacies: readonly LegacyName[] };
+  readonly door: { readonly seconds: number; readonly rate: number; readonly phases: readonly PhaseName[] };
   readonly backfill: { readonly sessions: number; readonly rounds: number; readonly legacies: readonly LegacyName[] };
   readonly transition: { readonly rounds: number; readonly rate: number };
   readonly growth: { readonly sessions: readonly number[] };
@@ -36,6 +37,7 @@ export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
       phases: PHASE_NAMES,
     },
     load: { seconds: 60, rate: 6_000, legacies: BOTH },
+    door: { seconds: 60, rate: 6_000, phases: PHASE_NAMES },
     backfill: { sessions: 300_000, rounds: 3, legacies: BOTH },
     transition: { rounds: 10, rate: 1_000 },
     growth: { sessions: [10_000, 100_000, 1_000_000] },
@@ -44,6 +46,7 @@ export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
     name: "quick",
     operations: { rounds: 3, slice: 250, sizes: [1_000], sessions: 5_000, legacies: BOTH, phases: PHASE_NAMES },
     load: { seconds: 3, rate: 6_000, legacies: BOTH },
+    door: { seconds: 5, rate: 6_000, phases: PHASE_NAMES },
     backfill: { sessions: 20_000, rounds: 2, legacies: BOTH },
     transition: { rounds: 2, rate: 1_000 },
     growth: { sessions: [5_000, 10_000, 30_000] },
@@ -60,6 +63,7 @@ export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
       phases: ["dual-write", "full-redis"],
     },
     load: { seconds: 1, rate: 100, legacies: ["postgres"] },
+    door: { seconds: 1, rate: 100, phases: ["dual-write"] },
     backfill: { sessions: 500, rounds: 1, legacies: BOTH },
     transition: { rounds: 1, rate: 100 },
     growth: { sessions: [200, 500] },

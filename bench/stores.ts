@@ -11,6 +11,7 @@ import { expressStore } from "../src/doors/express.js";
 import { createFerry } from "../src/index.js";
 import type { StoreSpec } from "./messages.js";
 import type { Payload } from "./payload.js";
+import { openTextClient } from "./text-client.js";
 
 type Done = (error?: unknown) => void;
 
@@ -51,6 +52,8 @@ export async function openStore(spec: StoreSpec): Promise<Opened> {
       const store = new (connectMemcached(session))({ client, prefix: spec.prefix });
       return { store: store as unknown as MeasuredStore, routes, close: async () => client.end() };
     }
+    case "memcached-text":
+      return openTextClient(spec.port, spec.prefix, spec.connections);
     case "connect-memjs": {
       const client = memjs.Client.create(spec.address, { timeout: 5, conntimeout: 5 });
       const store = new (connectMemjs(session))({ client, prefix: spec.prefix });
