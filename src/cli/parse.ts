@@ -52,6 +52,9 @@ const BARE_FLAGS = [
   "adopt",
   "install",
   "clients",
+  "plan",
+  "measure",
+  "workers",
 ];
 
 /** True when --json was given, whatever else is wrong with the line. */

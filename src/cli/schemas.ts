@@ -15,6 +15,7 @@ import {
   phaseMoveDocument,
   phaseShowDocument,
 } from "./documents/phases.js";
+import { doctorPlanDocument } from "./documents/plan.js";
 import {
   cleanupDocument,
   demoDocument,
@@ -28,6 +29,7 @@ import { nodesDocument, nodesEvictDocument, statusDocumentSchema } from "./docum
 
 export * from "./documents/jobs.js";
 export * from "./documents/phases.js";
+export * from "./documents/plan.js";
 export * from "./documents/servers.js";
 export * from "./documents/status.js";
 
@@ -46,6 +48,7 @@ export const DOCUMENTS = {
   cleanup: cleanupDocument,
   demo: demoDocument,
   doctor: doctorDocument,
+  "doctor-plan": doctorPlanDocument,
   error: errorDocument,
   nodes: nodesDocument,
   "nodes-evict": nodesEvictDocument,

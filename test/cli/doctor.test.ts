@@ -156,6 +156,35 @@ describe("doctor", () => {
   });
 });
 
+describe("doctor --plan", () => {
+  it("plans from what lies in the stores, or from what is told, and says which", async () => {
+    const there = await runJson("doctor-plan", ["doctor", "--plan", "--config", stage.config]);
+    expect(there.plans.map(({ sessions }) => sessions.value)).toEqual([20, 10_000, 1_000_000, 50_000_000]);
+    expect(there.site).toMatchObject({
+      valueBytes: { origin: "measured" },
+      writes: { value: null, origin: "assumed" },
+    });
+    const told = ["--sessions", "1000", "--value-bytes", "4000", "--writes-per-second", "50"];
+    const { plans } = await runJson("doctor-plan", ["doctor", "--plan", ...told, "--config", stage.config]);
+    expect(plans).toMatchObject([{ sessions: { value: 1000, origin: "given" }, load: { writes: 50 } }]);
+    const { stdout } = await run(["doctor", "--plan", "--config", stage.config]);
+    expect(stdout).toMatch(/^live sessions +20 \(yours\) +10,000 +1,000,000 +50,000,000$/m);
+    expect(stdout).toContain("--measure");
+  });
+
+  it("needs no stores, unless it is to measure them", async () => {
+    const elsewhere = stage.configure("nowhere", { legacy: { url: "postgres://127.0.0.1:1/none" } });
+    const { notes, site } = await runJson("doctor-plan", ["doctor", "--plan", "--config", elsewhere]);
+    expect(notes[0]).toContain("could not be looked at");
+    expect(site.valueBytes.origin).toBe("assumed");
+    expect(await runError(["doctor", "--plan", "--measure", "--config", elsewhere])).toMatchObject({
+      exit: 5,
+      code: "LEGACY_UNREACHABLE",
+    });
+    expect(await runError(["doctor", "--sessions", "5", "--config", stage.config])).toMatchObject({ code: "USAGE" });
+  });
+});
+
 describe("setup", () => {
   const position = { phase: "legacy", percent: 100 };
 

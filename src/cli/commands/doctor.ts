@@ -1,17 +1,49 @@
+import { FerryError } from "../../errors.js";
 import { systemClock } from "../../runtime/clock.js";
 import { openPatients } from "../../runtime/patients.js";
 import { type Examination, examine, exitOf, gather } from "../../workflow/doctor.js";
 import { defineCommand } from "../command.js";
 import { abortable } from "../control.js";
+import { plan } from "../doctor-plan.js";
+import { flag, whole } from "../options.js";
 import type { Doctor } from "../schemas.js";
 import type { Paint } from "../terminal.js";
 
 export const command = defineCommand({
+  options: {
+    plan: flag("Instead: what a migration of this size asks of Redis, of the network and of time."),
+    sessions: whole(
+      "With --plan: live sessions; by default what is there, 10 thousand, 1 million and 50 million.",
+      1,
+      1e11,
+    ),
+    valueBytes: whole("With --plan: bytes of a session's value; by default those of a sample.", 0, 512 * 1024 ** 2),
+    keyBytes: whole("With --plan: bytes of a session's key in Redis; by default those of a sample.", 1, 512),
+    readsPerSecond: whole("With --plan: reads of all processes together; by default in proportion.", 0, 1e9),
+    writesPerSecond: whole("With --plan: writes and destroys; by default in proportion.", 0, 1e9),
+    touchesPerSecond: whole("With --plan: touches; by default in proportion.", 0, 1e9),
+    measure: flag("With --plan: read sessions for three seconds at most, to correct durations for this machine."),
+  },
   examples: [
     ["$0 doctor", "Everything that should be known before setup"],
     ["$0 doctor --json", "The same for a pipeline: exit 3 when something forbids to go on, 5 when a store is away"],
+    ["$0 doctor --plan", "Memory, scripts, durations, proxies, shards and network, for sites of three sizes"],
+    [
+      "$0 doctor --plan --sessions 2000000 --value-bytes 3000 --reads-per-second 9000 --writes-per-second 1500",
+      "The same for one site",
+    ],
+    ["$0 doctor --plan --measure", "With durations corrected by what this machine reads"],
   ],
-  async run(context) {
+  async run(context, options) {
+    if (options.plan) {
+      const { sessions, valueBytes, keyBytes, readsPerSecond, writesPerSecond, touchesPerSecond, measure } = options;
+      const told = { sessions, valueBytes, keyBytes, reads: readsPerSecond, writes: writesPerSecond };
+      return plan(context, { ...told, touches: touchesPerSecond, measure });
+    }
+    const { plan: _plan, ...rest } = options;
+    if (Object.values(rest).some((value) => value !== undefined && value !== false)) {
+      throw new FerryError("USAGE", "These options need --plan.");
+    }
     const config = context.config();
     const patients = await openPatients(config, systemClock);
     try {

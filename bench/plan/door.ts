@@ -1,0 +1,136 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { demoEnvironment } from "../../src/config.js";
+import type { Operation } from "../messages.js";
+import { payloadOf, sidOf } from "../payload.js";
+
+/** A `sessionferry proxy` of its own, asked over memcached's text protocol as an application would ask it. */
+
+/** Ticks of the kernel's processor accounting in a second; Linux has had no other number for decades. */
+const TICKS = 100;
+const LIFETIME = 6 * 3600;
+
+export interface Spent {
+  readonly operations: number;
+  readonly errors: number;
+  /** Microseconds of processor of the measured process. */
+  readonly processor: number;
+}
+
+export class MeasuredDoor {
+  private constructor(
+    readonly child: ChildProcess,
+    readonly port: number,
+    readonly prefix: string,
+  ) {}
+
+  static async start(folder: string, prefix: string): Promise<MeasuredDoor> {
+    const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+    const child = spawn(process.execPath, [main, "proxy", "--json"], {
+      cwd: folder,
+      env: demoEnvironment(),
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    for await (const line of createInterface({ input: child.stdout! })) {
+      const { msg, listen } = JSON.parse(line) as { msg: string; listen?: string };
+      if (msg !== "listening") continue;
+      child.stdout!.resume();
+      return new MeasuredDoor(child, Number(listen!.split(":").at(-1)), prefix);
+    }
+    throw new Error("the proxy did not listen");
+  }
+
+  async repeat(ask: {
+    operation: Operation;
+    milliseconds: number;
+    concurrency: number;
+    sessions: number;
+    bytes: number;
+  }): Promise<Spent> {
+    const { operation, milliseconds, concurrency, sessions, bytes } = ask;
+    const value = JSON.stringify(payloadOf(bytes, 1));
+    const request = requestOf(operation, this.prefix, value);
+    const before = this.#ticks();
+    const until = performance.now() + milliseconds;
+    const lanes = Array.from({ length: concurrency }, (_, lane) =>
+      this.#lane((n) => request(sidOf((lane + n * concurrency) % sessions)), until),
+    );
+    const done = await Promise.all(lanes);
+    return {
+      operations: done.reduce((sum, { operations }) => sum + operations, 0),
+      errors: done.reduce((sum, { errors }) => sum + errors, 0),
+      processor: ((this.#ticks() - before) / TICKS) * 1e6,
+    };
+  }
+
+  async fill(sessions: number, bytes: number): Promise<void> {
+    const set = requestOf("set", this.prefix, JSON.stringify(payloadOf(bytes, 1)));
+    const lanes = Array.from({ length: 16 }, (_, lane) =>
+      this.#lane((n) => (lane + n * 16 < sessions ? set(sidOf(lane + n * 16)) : null), Number.POSITIVE_INFINITY),
+    );
+    await Promise.all(lanes);
+  }
+
+  async close(): Promise<void> {
+    const gone = new Promise((resolve) => this.child.once("exit", resolve));
+    this.child.kill("SIGTERM");
+    await gone;
+  }
+
+  /** One connection that asks again as soon as it has its answer. */
+  async #lane(next: (n: number) => Request | null, until: number): Promise<{ operations: number; errors: number }> {
+    const socket: Socket = connect({ port: this.port, host: "127.0.0.1", noDelay: true });
+    let operations = 0;
+    let errors = 0;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        let text = "";
+        let ends = "";
+        const ask = () => {
+          const request = performance.now() < until ? next(operations) : null;
+          if (request === null) return resolve();
+          text = "";
+          ends = request.ends;
+          socket.write(request.text, "latin1");
+        };
+        socket.on("connect", ask);
+        socket.on("data", (chunk) => {
+          text += chunk.toString("latin1");
+          const failed = /^(SERVER_|CLIENT_)?ERROR/.test(text);
+          if (!failed && !text.endsWith(ends)) return;
+          if (failed || (ends === "END\r\n" && text === ends)) errors++;
+          operations++;
+          ask();
+        });
+        socket.on("error", reject);
+        socket.on("close", () => reject(new Error("the proxy hung up")));
+      });
+    } finally {
+      socket.removeAllListeners();
+      socket.on("error", () => {});
+      socket.destroy();
+    }
+    return { operations, errors };
+  }
+
+  #ticks(): number {
+    const fields = readFileSync(`/proc/${this.child.pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+    return Number(fields[11]) + Number(fields[12]);
+  }
+}
+
+interface Request {
+  readonly text: string;
+  /** What the answer ends with. */
+  readonly ends: string;
+}
+
+function requestOf(operation: Operation, prefix: string, value: string): (sid: string) => Request {
+  const bytes = Buffer.byteLength(value);
+  if (operation === "get") return (sid) => ({ text: `get ${prefix}${sid}\r\n`, ends: "END\r\n" });
+  if (operation === "touch") return (sid) => ({ text: `touch ${prefix}${sid} ${LIFETIME}\r\n`, ends: "\r\n" });
+  return (sid) => ({ text: `set ${prefix}${sid} 0 ${LIFETIME} ${bytes}\r\n${value}\r\n`, ends: "\r\n" });
+}
