@@ -123,12 +123,14 @@ export class FerryItems implements Items {
       script: "openIf",
       legacy: () => legacy.perform(sid, verb, wishes),
       alone: () => records.performAlone(sid, asked),
-      open: async (intent, routes): Promise<Opened<ItemResult>> => {
+      lacks: ({ result }) => result === "absent",
+      open: async (intent, routes, alone): Promise<Opened<ItemResult>> => {
         const mode = routes.write === "R" ? "R" : "L";
         const known = routes.read === "R";
         const limits = redisLimits(ctx, routes);
-        const opened = await records.openIf(sid, intent, mode, asked, lease, known, ids.next(), limits);
-        if (opened.answer === "L") return { to: "L" };
+        const wanted = alone ? { ...asked, alone } : asked;
+        const opened = await records.openIf(sid, intent, mode, wanted, lease, known, ids.next(), limits);
+        if (opened.answer === "L" || opened.answer === "busy") return { to: opened.answer };
         if (opened.answer === "R") {
           done = opened.result.result === "done";
           return { to: "R", value: opened.result };

@@ -3,8 +3,9 @@ import type { Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import { OutcomeUnknown } from "../ports/legacy-store.js";
 import { type Outcome, RedisUnreachable } from "../ports/redis-records.js";
-import { closeIntent, type FerryContext, passing } from "./context.js";
+import { closeIntent, type FerryContext, passing, redisLimits } from "./context.js";
 import { isRedisFailure } from "./failures.js";
+import { forgets, giveBack, Turn } from "./give-back.js";
 import { Hold, isRepeatable } from "./hold.js";
 import type { Operation } from "./routing.js";
 
@@ -12,6 +13,8 @@ import type { Operation } from "./routing.js";
 export type Opened<T> =
   | { readonly to: "L" }
   | { readonly to: "R"; readonly value: T }
+  /** It was to be opened alone, and others stand. */
+  | { readonly to: "busy" }
   /** Rule 13 (3): R must learn L's state first; with a value it was the answer already. */
   | { readonly to: "unknown"; readonly learn: () => Promise<{ readonly value: T } | null> };
 
@@ -22,7 +25,10 @@ export interface Mutation<T> {
   legacy(): Promise<T>;
   /** On R without marks, in complete. */
   alone(): Promise<T>;
-  open(intent: string, routes: Routes): Promise<Opened<T>>;
+  /** @param alone the intent must not stand beside others (rule 9); asked of verbs with `lacks` only. */
+  open(intent: string, routes: Routes, alone: boolean): Promise<Opened<T>>;
+  /** Whether L refused the verb because it has no such session. Absent where the verb needs none. */
+  lacks?(answered: T): boolean;
   /** What L holds once it has answered so. */
   outcome(answered: T): Outcome;
   /** What must be done before the answer "R" may be acknowledged. */
@@ -41,6 +47,8 @@ const TRIES = 16;
  */
 export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<T>): Promise<T> {
   const hold = new Hold(ctx);
+  const turn = new Turn(ctx);
+  let unproven = 0;
   for (let tries = 0; tries < TRIES; ) {
     const operation = ctx.routing.begin(sid);
     const { placement } = operation;
@@ -53,7 +61,8 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
     if (routes.liberty === "gap" && ctx.health.state !== "up") return inGap();
     let opened: Opened<T>;
     try {
-      opened = await mutation.open(intent, routes);
+      const alone = mutation.lacks !== undefined && forgets(ctx, routes) && !turn.isOver;
+      opened = await mutation.open(intent, routes, alone);
       ctx.health.succeeded();
     } catch (error) {
       if (!isRedisFailure(error)) {
@@ -68,7 +77,17 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
       await hold.after(error, isRepeatable(error, routes));
       continue;
     }
-    if (opened.to === "L") return writeMirrored(ctx, operation, sid, intent, mutation);
+    if (opened.to === "busy") {
+      operation.end();
+      await turn.pause();
+      continue;
+    }
+    if (opened.to === "L") {
+      const answered = await writeMirrored(ctx, operation, sid, intent, mutation);
+      if (answered.isProven || turn.isOver || ++unproven > TRIES) return answered.value;
+      await turn.pause();
+      continue;
+    }
     if (opened.to === "R") {
       await ending(operation, async () => mutation.settle?.(placement));
       return opened.value;
@@ -130,20 +149,37 @@ async function writeInGap<T>(
   });
 }
 
-/** A write between an open answered "L" and its close, which ends the operation. */
+/** What L said in the end. Not proven: it lacks the session, changed nothing, and R may still keep it. */
+interface Answered<T> {
+  readonly value: T;
+  readonly isProven: boolean;
+}
+
+/** A write between an open answered "L" and its close, which ends the operation. What is not proven is better begun anew. */
 async function writeMirrored<T>(
   ctx: FerryContext,
   operation: Operation,
   sid: Sid,
   intent: string,
   mutation: Mutation<T>,
-): Promise<T> {
-  const finish = async (result: { value: T } | null) => {
+): Promise<Answered<T>> {
+  const { routes } = operation.placement;
+  const outcomeOf = ({ value, isProven }: Answered<T>): Outcome =>
+    isProven ? mutation.outcome(value) : { kind: "keep" };
+  const finish = async (result: { value: Answered<T> } | null) => {
     await passing(ctx, "write:written", sid);
-    const isKnown = result !== null && operation.placement.routes.close === "value";
-    await closeIntent(ctx, sid, intent, isKnown ? mutation.outcome(result.value) : { kind: "none" });
+    const isKnown = result !== null && routes.close === "value";
+    await closeIntent(ctx, sid, intent, isKnown ? outcomeOf(result.value) : { kind: "none" });
     operation.end();
   };
+  const perform = async (): Promise<Answered<T>> => {
+    const value = await mutation.legacy();
+    if (!mutation.lacks?.(value) || !forgets(ctx, routes)) return { value, isProven: true };
+    const outcome = await giveBack(ctx, sid, intent, redisLimits(ctx, routes));
+    if (outcome !== "given") return { value, isProven: outcome === "absent" };
+    const again = await mutation.legacy();
+    return { value: again, isProven: !mutation.lacks(again) };
+  };
   await passing(ctx, "write:opened", sid);
-  return onLegacy(mutation.legacy, (result) => void finish(result));
+  return onLegacy(perform, (result) => void finish(result));
 }

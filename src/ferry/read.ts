@@ -2,16 +2,19 @@ import type { Session, Sid } from "../core/session.js";
 import type { ReadAnswer } from "../ports/redis-records.js";
 import { afterthought, type FerryContext, passing, redisLimits } from "./context.js";
 import { isRedisFailure } from "./failures.js";
+import { forgets, Turn } from "./give-back.js";
 import { Hold } from "./hold.js";
 import type { Operation } from "./routing.js";
 
 /**
  * Rule 2. Where R is read: a hit is the answer; else L is read and answered, and with a lease R is filled in the
- * background. If R cannot be asked, L answers while the fallback liberty holds (which is given only while nothing is
- * dirty); otherwise the read is held and fails at its deadline. `expiry` false: nobody will look at that of a hit.
+ * background. Where L forgets, its "absent" beside intents is no proof (give-back.ts). If R cannot be asked, L answers
+ * while the fallback liberty holds (which is given only while nothing is dirty); otherwise the read is held and fails at
+ * its deadline. `expiry` false: nobody will look at that of a hit.
  */
 export async function read(ctx: FerryContext, sid: Sid, expiry = true): Promise<Session | null> {
   const hold = new Hold(ctx);
+  const turn = new Turn(ctx);
   for (;;) {
     const operation = ctx.routing.begin(sid);
     const { routes } = operation.placement;
@@ -28,7 +31,10 @@ export async function read(ctx: FerryContext, sid: Sid, expiry = true): Promise<
       const answer = await ctx.records.read(sid, ctx.ids.next(), redisLimits(ctx, routes), expiry);
       ctx.health.succeeded();
       ctx.observer.event({ type: "read-through", result: answer.from === "R" ? "hit" : "miss" });
-      return await readAnswered(ctx, operation, sid, answer);
+      const session = await readAnswered(ctx, operation, sid, answer);
+      const isProven = session !== null || answer.from === "R" || answer.lease !== null;
+      if (isProven || !forgets(ctx, routes) || turn.isOver) return session;
+      await turn.pause();
     } catch (error) {
       if (!isRedisFailure(error)) throw error;
       ctx.health.failed(error);

@@ -5,8 +5,9 @@ import { mutate, type Opened } from "./mutate.js";
 
 /**
  * Rule 9: a touch is a write whose result depends on what is there, so it goes by rule 13. In mode L, L decides, and
- * the hidden value comes back with the new expiry if L had the session. In mode R, R decides as soon as its state is
- * known; where it is not, L is read under a lease: an absence there is the answer, a session is filled and tried again.
+ * the hidden value comes back with the new expiry if L had the session; what L has merely forgotten, and R still keeps,
+ * is given back to L first (give-back.ts). In mode R, R decides as soon as its state is known; where it is not, L is read
+ * under a lease: an absence there is the answer, a session is filled and tried again.
  */
 export function touch(ctx: FerryContext, sid: Sid, expiresAt: number): Promise<boolean> {
   const { legacy, records, ids } = ctx;
@@ -14,13 +15,14 @@ export function touch(ctx: FerryContext, sid: Sid, expiresAt: number): Promise<b
     script: "openIf",
     legacy: () => legacy.touch(sid, expiresAt),
     alone: () => records.touchAlone(sid, expiresAt),
-    open: async (intent, routes): Promise<Opened<boolean>> => {
+    lacks: (had) => !had,
+    open: async (intent, routes, alone): Promise<Opened<boolean>> => {
       const mode = routes.write === "R" ? "R" : "L";
       const known = routes.read === "R";
-      const verb = { verb: "touch", expiresAt } as const;
+      const verb = { verb: "touch", expiresAt, alone } as const;
       const limits = redisLimits(ctx, routes);
       const opened = await records.openIf(sid, intent, mode, verb, null, known, ids.next(), limits);
-      if (opened.answer === "L") return { to: "L" };
+      if (opened.answer === "L" || opened.answer === "busy") return { to: opened.answer };
       if (opened.answer === "R") return { to: "R", value: opened.result.result === "done" };
       return { to: "unknown", learn: () => learn(ctx, sid, limits) };
     },

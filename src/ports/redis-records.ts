@@ -31,12 +31,15 @@ export type ConditionalVerb = ItemVerb & {
   readonly newToken?: CasToken;
   /** Bytes that append and prepend may leave at most; L would not take more. They answer "absent", as memcached does. */
   readonly largest?: number;
+  /** No intent is opened beside others: "busy" while some stand. */
+  readonly alone?: boolean;
 };
 
 export type ConditionalAnswer =
   | { readonly answer: "L" }
   | { readonly answer: "R"; readonly result: ItemResult }
-  | { readonly answer: "unknown" };
+  | { readonly answer: "unknown" }
+  | { readonly answer: "busy" };
 
 /** What a read with a token met. */
 export type GetsAnswer =
@@ -164,7 +167,7 @@ export interface RedisRecords {
   push(records: readonly { sid: Sid; dirty: string }[]): Promise<void>;
 
   /** Looks, and changes nothing. */
-  view(sids: readonly Sid[]): Promise<RecordView[]>;
+  view(sids: readonly Sid[], limits?: CallLimits): Promise<RecordView[]>;
   /** Reads of full-redis and complete: R alone, absence is knowledge, no lease is taken. `expiry` as for `read`. */
   readAlone(sid: Sid, limits?: CallLimits, expiry?: boolean): Promise<Session | null>;
   /** Plain writes of `complete`: no marks. */

@@ -5,14 +5,22 @@
 --     drop the lease, d := a fresh nonce, answer 'done'. A refusal changes nothing: 'refused'.
 -- (3) Else 'unknown': the caller makes it known by a read. Where there are no intents, mode R never opens one.
 --
+-- A caller that must not overlap with others (rule 9, where L forgets) puts a '1' behind the mode: while intents stand the
+-- answer is 'busy', and nothing changes.
+--
 -- A set needs no knowledge: where it does not go to L it is R's. As with open, a value is sent only when it is wanted:
 -- the kind 'later' stands for it, and '?' asks for it; nothing has changed then.
 --
 -- ARGV, for each session: how many follow, mode, intent, nonce, sid, lease or '', known '1' | '0', verb, then the verb's
--- own arguments. Answers for each 'L', 'unknown', '?', or what the verb answered.
+-- own arguments. Answers for each 'L', 'unknown', 'busy', '?', or what the verb answered.
 
 local function open_if(data, side, item, mode, intent, nonce, sid, lease, known, verb, kind, ...)
+  local alone = #mode == 2
+  mode = string.sub(mode, 1, 1)
   local mark = mark_of(data, side, item, mode == 'R' and (known == '1' or verb == 'set'))
+  if alone and has_intents(mark) then
+    return 'busy'
+  end
   if (mode == 'L' and not is_dirty(mark)) or (mode == 'R' and has_intents(mark)) then
     intend(side, mark, intent)
     return 'L'

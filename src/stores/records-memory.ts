@@ -123,6 +123,7 @@ export class MemoryRedisRecords implements RedisRecords {
     dirty: string,
   ): Promise<ConditionalAnswer> {
     this.#checkSeal();
+    if (verb.alone && this.redis.record(sid).intents.length > 0) return { answer: "busy" };
     if (this.#goesToL(sid, mode)) {
       this.#intend(sid, intent);
       return { answer: "L" };

@@ -348,6 +348,18 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         expect((await look()).state.startsWith(`J${first}`)).toBe(true);
       });
 
+      it("that wants to stand alone is told so while others stand, and changes nothing", async () => {
+        const alone = { verb: "touch", expiresAt: Date.now() + HOUR, alone: true } as const;
+        const ask = (mode: Mode) => r.openIf(sid, ids.next(), mode, alone, null, false, ids.next());
+        await store(later("old"));
+        const first = await intend();
+        for (const mode of ["L", "R"] as const) expect(await ask(mode)).toEqual({ answer: "busy" });
+        expect((await look()).state).toBe(`I${first}`);
+        await r.close(sid, first, { kind: "keep" });
+        expect(await ask("L")).toEqual({ answer: "L" });
+        expect((await look()).state).toMatch(/^I/);
+      });
+
       it("in mode R goes to L behind open intents", async () => {
         await intend();
         expect(await touch("R", Date.now() + HOUR)).toEqual({ answer: "L" });

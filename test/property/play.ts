@@ -21,7 +21,8 @@ export type Action =
   | { readonly do: "redis"; readonly down: boolean }
   | { readonly do: "save" | "restart"; readonly after?: number }
   | { readonly do: "outage"; readonly alone: boolean; readonly after?: number }
-  | { readonly do: "legacy"; readonly vague: boolean };
+  | { readonly do: "legacy"; readonly vague: boolean }
+  | { readonly do: "evict"; readonly sid: number; readonly after?: number; readonly jitter?: number };
 
 export interface Script {
   readonly start: Position;
@@ -54,6 +55,12 @@ export const outage = fc.record({
   do: fc.constant("outage" as const),
   alone: fc.boolean(),
   after: fc.oneof(fc.constant(0), fc.nat(16)),
+});
+export const eviction = fc.record({
+  do: fc.constant("evict" as const),
+  sid: fc.nat(SIDS.length - 1),
+  after: fc.oneof(fc.constant(0), fc.nat(16)),
+  jitter: fc.nat(15),
 });
 export const polling = fc.record({ do: fc.constant("poll" as const), node });
 const trouble: fc.Arbitrary<Action> = fc.oneof(
@@ -167,6 +174,11 @@ function perform(world: World, action: Action): Promise<void> {
       return world.afterChanges(action.after ?? 0).then(() => world.outage(action.alone));
     case "legacy":
       return world.setLegacyVague(action.vague);
+    case "evict":
+      return world
+        .afterChanges(action.after ?? 0)
+        .then(() => waited(world, action.jitter ?? 0))
+        .then(() => world.evict(SIDS[action.sid]!));
     default:
       return operate(world, action.do, action);
   }
@@ -259,10 +271,10 @@ const REPLAY =
   PROPERTY_SEED === undefined ? {} : { seed: Number(PROPERTY_SEED), path: PROPERTY_PATH, endOnFailure: true };
 
 /** Plays so many scripts; fast-check prints the seed and the shortest trace of one that fails. */
-export async function assertProtocol(bounds: Bounds, runs = RUNS): Promise<void> {
+export async function assertProtocol(bounds: Bounds, runs = RUNS, variant: Partial<WorldOptions> = {}): Promise<void> {
   await fc.assert(
     fc.asyncProperty(script(bounds), fc.scheduler(), async (scenario, scheduler) => {
-      await play(scenario, scheduler);
+      await play(scenario, scheduler, variant);
     }),
     { numRuns: runs, ...REPLAY },
   );

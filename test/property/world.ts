@@ -42,7 +42,10 @@ export interface WorldOptions {
   readonly nodes: number;
   readonly start: Position;
   readonly phases: Phases;
+  /** L forgets by itself. */
   readonly lossy?: boolean;
+  /** Milliseconds. */
+  readonly limits?: FerryContext["limits"];
   /** So many extra steps pass between a write on L and its close: slow closes make rare overlaps common. */
   readonly linger?: number;
   /** So many extra steps pass between an open answered "L" and its write on L. */
@@ -94,6 +97,8 @@ export class World {
   legacyVague = false;
   /** Nothing new goes wrong any more. */
   isOver = false;
+  /** What L has forgotten: it need not have it any more. */
+  readonly #forgotten = new Set<Sid>();
   #snapshot: ReadonlyMap<Sid, unknown> = new Map();
   #repairedAt = -1;
   #changes = 0;
@@ -180,7 +185,7 @@ export class World {
       ids: new IdSource(id),
       clock: this.clock,
       observer: this.#observer(),
-      limits: { redis: 50, request: 300 },
+      limits: this.options.limits ?? { redis: 50, request: 300 },
     };
     const node: WorldNode = {
       id,
@@ -332,6 +337,28 @@ export class World {
       return (routes.write === "L" || routes.write === "legacy") && !(changes && mayBeDirty);
     };
     this.records.restart(this.#snapshot, this.options.sids.filter(isLegacys));
+  }
+
+  /** L forgets a session, or a placeholder, wherever R is to make up for it. */
+  async evict(sid: Sid): Promise<void> {
+    await this.step("legacy forgets");
+    const record = await this.control.read();
+    if (this.isOver || !this.#mayForget(sid, record)) return;
+    if (this.legacy.peek(sid) !== null) this.#forgotten.add(sid);
+    this.legacy.evict(sid);
+  }
+
+  /**
+   * Not where L is read, nor once what L had forgotten was pushed to it on the way there; and R must have a copy: it has
+   * none while two writes overlap, and until somebody reads the session after that.
+   */
+  #mayForget(sid: Sid, { pending }: ControlRecord): boolean {
+    if (this.legacy.peek(sid) === null) return true;
+    const isLeaving = pending?.ladder === "read-through" && pending.direction === "down";
+    if (isLeaving && inRange(bucketOf(sid), pending.buckets)) return false;
+    if (this.live.some(({ ctx }) => ctx.routing.placement(sid).routes.read === "L")) return false;
+    const { v, d, intents, cont } = this.records.snapshot(sid);
+    return d !== null || (v !== null && intents.length <= 1 && !cont);
   }
 
   async setLegacyVague(vague: boolean): Promise<void> {
@@ -547,9 +574,14 @@ export class World {
       const read = this.live.some((node) => node.ctx.routing.placement(sid).routes.read !== "L");
       const alone = this.live.some((node) => node.ctx.routing.placement(sid).routes.write === "alone");
       if (!read || !trusted || alone || intents.length > 0 || d !== null || v === null) continue;
-      if (!equal(v, this.legacy.peek(sid))) return "an unmarked record differs from the legacy store";
+      if (!this.#agrees(sid, v)) return "an unmarked record differs from the legacy store";
     }
     return null;
+  }
+
+  #agrees(sid: Sid, v: Session): boolean {
+    const held = this.legacy.peek(sid);
+    return equal(v, held) || (held === null && this.#forgotten.has(sid));
   }
 
   staleHistory(): Sid | null {
@@ -566,7 +598,7 @@ export class World {
       const { v, intents, d } = this.records.snapshot(sid);
       if (intents.length > 0 || d !== null) return "a mark is left at rest";
       const held = this.legacy.peek(sid);
-      if (v !== null && !equal(v, held)) return "the stores differ at rest";
+      if (v !== null && !this.#agrees(sid, v)) return "the stores differ at rest";
       if (routes.read === "R" && v === null && held !== null) return "full Redis lacks a session at rest";
     }
     return null;

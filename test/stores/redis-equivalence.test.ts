@@ -130,7 +130,7 @@ const aVerb: fc.Arbitrary<(standing: CasToken) => ConditionalVerb> = fc
   )
   .map(([name, value, asks, newToken, by, initial, more, largest]) => (standing) => {
     const wanted = asks === "any" ? 0n : asks === "same" ? standing : standing ^ 1n;
-    const each = { newToken, ...(largest !== undefined && { largest }) };
+    const each = { newToken, ...(largest !== undefined && { largest, alone: true }) };
     switch (name) {
       case "cas":
         return { verb: name, session: value, token: wanted, ...each };

@@ -128,7 +128,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     dirty: string,
     limits = this.limits.call,
   ): Promise<ConditionalAnswer> {
-    const begin = [mode, intent, dirty, sid, lease ?? "", known ? 1 : 0];
+    const begin = [verb.alone ? `${mode}1` : mode, intent, dirty, sid, lease ?? "", known ? 1 : 0];
     const until = performance.now() + limits.deadline;
     const run = (sends: boolean, left: CallLimits) =>
       this.#verb("open-if", verb, { sid, args: counted([...begin, ...verbArguments(verb, this.#items, sends)]) }, left);
@@ -138,7 +138,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
       answer = await run(true, leftOf(limits, until));
       word = Buffer.isBuffer(answer) ? answer.toString() : "";
     }
-    if (word === "L" || word === "unknown") return { answer: word };
+    if (word === "L" || word === "unknown" || word === "busy") return { answer: word };
     return { answer: "R", result: resultOf(answer, verb, this.#items) };
   }
 
@@ -225,12 +225,14 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     await this.#batch("push", sidsOf(records), null, (i) => [records[i]!.dirty, records[i]!.sid]);
   }
 
-  async view(sids: readonly Sid[]): Promise<RecordView[]> {
+  async view(sids: readonly Sid[], limits = this.limits.batch): Promise<RecordView[]> {
     return this.#batch(
       "view",
       sids,
       (reply) => viewOf(reply, this.#items),
       () => [],
+      [],
+      limits,
     );
   }
 
@@ -312,9 +314,10 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     answerOf: ((reply: unknown) => T) | null,
     argumentsOf: (i: number) => readonly Argument[],
     rest: readonly Argument[] = [],
+    limits = this.limits.batch,
   ): Promise<T[]> {
     if (sids.length === 0) return [];
-    return this.#sealed(this.limits.batch, async (call) => {
+    return this.#sealed(limits, async (call) => {
       const pieces: Promise<unknown>[] = [];
       for (let from = 0; from < sids.length; from += BATCH) {
         const piece = sids.slice(from, from + BATCH);
