@@ -39,10 +39,10 @@ const legacy = section({
   prefix: text(PREFIX, "must be printable characters without blanks, at most 100")
     .optional()
     .describe("memcached: what the application puts before the session id, where it is not the preset's own."),
-  distribution: oneOf(["modulo", "ketama"])
+  distribution: oneOf(["modulo", "ketama", "client"])
     .optional()
     .describe(
-      "Several memcached servers: the rule of the application's client, where it is not the preset's (memjs: modulo, npm memcached: ketama).",
+      "Several memcached servers: the rule of the application's client, where it is not the preset's (memjs: modulo, npm memcached: ketama); client, where only that client knows it and the proxy has a listener for each server.",
     ),
   preparedStatements: flag().default(false).describe("PostgreSQL: prepare statements; leave it off behind PgBouncer."),
   connections: whole(1, 500).default(10).describe("Connections to the legacy store of one process."),

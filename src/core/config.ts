@@ -11,8 +11,8 @@ export interface Config {
     readonly table?: string;
     /** memcached: the key prefix, where it is not the preset's. */
     readonly prefix?: string;
-    /** Several memcached servers: the client's own rule. */
-    readonly distribution?: "modulo" | "ketama";
+    /** Several memcached servers: the client's own rule, or that only the client knows it. */
+    readonly distribution?: "modulo" | "ketama" | "client";
     readonly preparedStatements: boolean;
     /** Connections to the legacy store of one process. */
     readonly connections: number;

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { restOf } from "./place.js";
 import type { Sid } from "./session.js";
 
 /**
@@ -8,7 +9,7 @@ import type { Sid } from "./session.js";
 export const SYNTHETIC_PREFIX = "sessionferry-planted-";
 
 export function isSynthetic(sid: Sid): boolean {
-  return sid.startsWith(SYNTHETIC_PREFIX);
+  return restOf(sid).startsWith(SYNTHETIC_PREFIX);
 }
 
 export function newSyntheticSid(): Sid {

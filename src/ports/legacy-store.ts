@@ -13,6 +13,8 @@ export interface ConditionalChange {
   readonly token: Token;
   /** null deletes. */
   readonly session: Session | null;
+  /** Of a pool, with null: another server has the session, so that only this one's old copy goes. */
+  readonly moved?: boolean;
 }
 
 /** Thrown by a write whose outcome L did not tell: its reply was lost or came too late. */
@@ -82,6 +84,13 @@ export interface LegacyStore {
   list(options: { after?: Sid; pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]>;
   /** An independent count of what is there (a COUNT, or the server's own statistics). */
   count(): Promise<number>;
+  /**
+   * Of a pool (several servers whose client's rule is not known): the sids with the servers that hold them, those that
+   * say one already as they are. Where several do, the one whose copy is the session; where none does, some one.
+   */
+  locate?(sids: readonly Sid[]): Promise<readonly Sid[]>;
+  /** Of a pool: old copies of sessions that another server has, as the last listing found them. */
+  duplicates?(): Promise<readonly Sid[]>;
   /** Removes rows that expired a while ago; how many went. Nothing to do where the server does it itself. */
   prune(): Promise<number>;
   /** Changes when L was replaced by another server or lost its memory: system id and timeline, or start time. */

@@ -64,6 +64,8 @@ export interface DirtyRecord {
   /** The nonce `d`; null when it is not dirty (any more). */
   readonly nonce: string | null;
   readonly session: Session | null;
+  /** Of a pool: it belongs to another server than the sid's by now, so that the session is null. */
+  readonly moved?: boolean;
 }
 
 /** Thrown when R did not answer. `sent` false: the command certainly never reached R. */
@@ -177,6 +179,8 @@ export interface RedisRecords {
   performAlone(sid: Sid, verb: ConditionalVerb, limits?: CallLimits): Promise<ItemResult>;
 
   // Administration: many round trips, never on a request's way.
+  /** Of a pool: the sids without a server, located at that to which they belong, where R knows it. */
+  locate?(sids: readonly Sid[]): Promise<readonly Sid[]>;
   /** All live records under the prefix, a page at a time, each at least once. */
   listRecords(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]>;
   /** All sids with a sidecar, a page at a time, each at least once. */

@@ -12,6 +12,22 @@ export function listenerMap(listeners: Config["proxy"]["listeners"], legacyUrl: 
   };
 }
 
+/**
+ * The servers' addresses in the order in which located sids count them (`numbered` in stores/memcached/server.ts); null
+ * unless several servers are there whose client's rule nobody knows.
+ */
+export function poolOf({ legacy }: Pick<Config, "legacy">): readonly string[] | null {
+  if (legacy.distribution !== "client") return null;
+  const servers = addressesOf(legacy.url);
+  return servers.length > 1 ? servers.sort() : null;
+}
+
+/** The number of the server for which a listener stands; undefined where sids are not located. */
+export function serverNumber(config: Pick<Config, "legacy">, server: string): number | undefined {
+  const [address] = addressesOf(`memcached://${server}`);
+  return poolOf(config)?.indexOf(address!);
+}
+
 function addressesOf(url: string): string[] {
   const shown = (host: string) => (host.includes(":") ? `[${host}]` : host);
   return (memcachedServers(url) ?? []).map(({ host, port }) => `${shown(host)}:${port}`);

@@ -1,6 +1,7 @@
 import { isPostgres } from "../config/urls.js";
 import type { Config } from "../core/config.js";
 import { isLegacyPresetName, PAIRINGS } from "../core/preset-names.js";
+import type { Sid } from "../core/session.js";
 import type { FerryError } from "../errors.js";
 import type { LegacyItems } from "../ferry/items.js";
 import type { ControlStore } from "../ports/control-store.js";
@@ -10,6 +11,7 @@ import type { RedisRecords } from "../ports/redis-records.js";
 import { legacyPreset, redisPreset } from "../presets/index.js";
 import type { MemcachedLegacyStore } from "../stores/memcached/store.js";
 import type { RedisRecordsOptions } from "../stores/redis/index.js";
+import { poolOf } from "./listener-map.js";
 
 /** Who opens a store: the node its connections are named after, and what fences them. */
 export interface Opener {
@@ -17,10 +19,12 @@ export interface Opener {
   readonly fence: Fence;
   /** Told of a value that the legacy store refused while it was drained. */
   readonly report?: (error: FerryError) => void;
+  /** Of a pool: R's word on where sessions belong, once R is open. */
+  readonly owners?: (sids: readonly Sid[]) => Promise<readonly Sid[]>;
 }
 
 /** L by the scheme of its URL; it connects with the first call. Only the driver in use is loaded. */
-export async function openLegacy(config: Config, { node, fence, report }: Opener): Promise<LegacyStore> {
+export async function openLegacy(config: Config, { node, fence, report, owners }: Opener): Promise<LegacyStore> {
   const { url, table, prefix, distribution, connections, preparedStatements } = config.legacy;
   const common = {
     url,
@@ -36,7 +40,7 @@ export async function openLegacy(config: Config, { node, fence, report }: Opener
   }
   const { openMemcachedLegacy } = await import("../stores/memcached/store.js");
   const keys = { ...(prefix !== undefined && { prefix }), ...(distribution !== undefined && { distribution }) };
-  return openMemcachedLegacy({ ...common, ...keys, items: servesItems(config) });
+  return openMemcachedLegacy({ ...common, ...keys, items: servesItems(config), owners });
 }
 
 /** memcached's verbs on L, over its own connections; null where L is none. */
@@ -49,6 +53,7 @@ export function legacyItemsOf(legacy: LegacyStore): LegacyItems | null {
  */
 export function servesItems({ legacy, proxy }: Config): boolean {
   if (isPostgres(legacy.url)) return false;
+  if (poolOf({ legacy }) !== null) return true;
   const comesAsClient = isLegacyPresetName(legacy.preset) && PAIRINGS[legacy.preset].door === "proxy";
   return comesAsClient || proxy.listeners.length > 0;
 }
@@ -72,7 +77,8 @@ export function recordsOptions(
   deadlines: RedisPatience = {},
 ): RedisRecordsOptions {
   const { url, tls, wait } = config.redis;
-  const items = servesItems(config) && { items: { flags: legacyPreset(config.legacy.preset).flags } };
+  const servers = poolOf(config)?.length ?? 0;
+  const items = servesItems(config) && { items: { flags: legacyPreset(config.legacy.preset).flags, servers } };
   return { url, tls, wait, prefix: redisPrefix(config), migration: config.migration, node, fence, deadlines, ...items };
 }
 

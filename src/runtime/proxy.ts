@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { SecureContextOptions } from "node:tls";
 import type { Config } from "../core/config.js";
-import { type Door, openDoor } from "../doors/memcached/server.js";
+import { type Door, openDoor, type Ways } from "../doors/memcached/server.js";
 import { FerryError } from "../errors.js";
 import { logDoorEvent, renderDoor } from "../observe/door-report.js";
 import { type Health, serveHealth } from "../observe/health.js";
@@ -12,7 +12,7 @@ import { openMemcachedAdmin } from "../stores/memcached/admin.js";
 import { MemcachedLegacyStore } from "../stores/memcached/store.js";
 import { FleetFactsCache } from "./fleet-facts.js";
 import { keyspaceOf } from "./keyspace.js";
-import { listenerMap } from "./listener-map.js";
+import { listenerMap, serverNumber } from "./listener-map.js";
 import { LiveFerry } from "./live-ferry.js";
 import { redisPrefix } from "./open.js";
 import { LegacyRelay } from "./relay.js";
@@ -56,19 +56,31 @@ export class ProxyProcess {
         preset: { ...legacyPreset(config.legacy.preset), prefix: "" },
         ...(config.legacy.distribution && { distribution: config.legacy.distribution }),
       });
-      const admin = openMemcachedAdmin({ url, deadline, fence: NO_FENCE });
-      opened.push(aside, admin);
+      opened.push(aside);
+      // Of a pool each listener stands for its own server, in everything that a client can ask.
+      const waysTo = (url: string, server?: number): Ways => {
+        const admin = openMemcachedAdmin({ url, deadline, fence: NO_FENCE });
+        opened.push(admin);
+        const prefixes = { legacy: legacyPrefix(config), redis: redisPrefix(config) };
+        return {
+          bypass: aside.bypass(server),
+          keyspace: keyspaceOf({ ...prefixes, ...(server !== undefined && { server }) }),
+          admin,
+          relay: new LegacyRelay(() => live.node, relayAfter, server),
+        };
+      };
       const door = await openDoor({
         items: live.items,
-        bypass: aside.bypass(),
-        keyspace: keyspaceOf({ legacy: legacyPrefix(config), redis: redisPrefix(config) }),
-        listeners: listeners.map(({ listen }) => ({ listen, ...(tls && { tls }) })),
+        ...waysTo(url),
+        listeners: listeners.map(({ listen, server }) => {
+          const number = serverNumber(config, server);
+          const ways = number === undefined ? null : waysTo(`memcached://${server}`, number);
+          return { listen, ...(tls && { tls }), ...(ways && { ways }) };
+        }),
         limits,
         sasl: sasl.length === 0 ? null : sasl,
         allowFlush,
         tokens,
-        admin,
-        relay: new LegacyRelay(() => live.node, relayAfter),
         hooks: { event: (event) => logDoorEvent(log, event) },
       });
       opened.push(door);

@@ -24,6 +24,8 @@ export class LegacyRelay implements Relay {
   constructor(
     private readonly current: () => FerryNode | null,
     private readonly patience = PLACEHOLDERS_GONE,
+    /** Of a pool: the number of the server. */
+    private readonly server?: number,
   ) {}
 
   get open(): boolean {
@@ -37,7 +39,7 @@ export class LegacyRelay implements Relay {
   async connect(): Promise<RelayConnection> {
     const node = this.#follow();
     const { legacy } = node ?? {};
-    const made = legacy?.kind === "memcached" ? (legacy as MemcachedLegacyStore).relay() : null;
+    const made = legacy?.kind === "memcached" ? (legacy as MemcachedLegacyStore).relay(this.server) : null;
     if (made === null) throw new LegacyUnreachable("There is no way to one memcached as it is.");
     const connection = await made;
     if (this.#follow() !== node) connection.socket.destroy();

@@ -1,8 +1,10 @@
 import { isPostgres } from "../config/urls.js";
 import type { Config } from "../core/config.js";
+import { restOf, serverOf } from "../core/place.js";
 import type { Witnesses } from "../jobs/witness-check.js";
 import type { LegacyWitness } from "../ports/witness.js";
 import { legacyPreset } from "../presets/index.js";
+import { poolOf } from "./listener-map.js";
 import { redisPrefix, servesItems } from "./open.js";
 
 /**
@@ -16,8 +18,10 @@ export async function openWitnesses(
   const legacy = await openLegacyWitness(config);
   const { url, tls } = config.redis;
   const redis = openRedisWitness({ url, tls, prefix: redisPrefix(config), timeout: config.timeouts.legacy });
+  const pool = poolOf(config);
   return {
-    witnesses: { legacy, redis },
+    // A client of Redis knows nothing of servers.
+    witnesses: { legacy, redis: pool === null ? redis : { get: (sid) => redis.get(restOf(sid)) } },
     async close() {
       await Promise.allSettled([legacy.close(), redis.close()]);
     },
@@ -34,11 +38,18 @@ async function openLegacyWitness(config: Config): Promise<LegacyWitness> {
     return openPostgresWitness({ url, table: table ?? preset.table!.name, timeout });
   }
   const { openMemcachedWitness } = await import("../stores/witness-memcached.js");
-  return openMemcachedWitness({
-    url,
-    prefix: prefix ?? preset.prefix,
-    distribution: distribution ?? preset.distribution ?? "modulo",
-    timeout,
-    empties: servesItems(config),
-  });
+  const common = { prefix: prefix ?? preset.prefix, timeout, empties: servesItems(config) };
+  const rule = distribution ?? preset.distribution ?? "modulo";
+  if (rule !== "client") return openMemcachedWitness({ url, distribution: rule, ...common });
+  // Each server has a client of its own, as a client has that is pointed at its listener.
+  const servers = poolOf(config)?.map((server) => `memcached://${server}`) ?? [url];
+  const clients = await Promise.all(
+    servers.map((server) => openMemcachedWitness({ url: server, distribution: "modulo", ...common })),
+  );
+  return {
+    get: async (sid) => (await clients[serverOf(sid) ?? 0]?.get(servers.length === 1 ? sid : restOf(sid))) ?? null,
+    async close() {
+      await Promise.all(clients.map((client) => client.close()));
+    },
+  };
 }

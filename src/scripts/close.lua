@@ -2,9 +2,10 @@
 -- was swept, or R lost it), nothing is known of what it wrote: drop the lease, and drop v unless R is ahead. Else remove
 -- it; when it was the last, v := what L holds now, unless two intents overlapped, for then nobody knows which of them L
 -- took last. 'withdraw' ends an intent that may never have arrived, or was closed already: where it does not stand it
--- does nothing.
+-- does nothing. What L said by one server of a pool says nothing about a v of another: that is not kept.
 --
--- ARGV, four for each session: intent, kind 'value'... | 'none' | 'keep' | 'keep-until' | 'withdraw', value or '', expiry.
+-- ARGV, four for each session: intent, kind 'value'... | 'none' | 'keep' | 'keep-until' | 'withdraw', value, expiry. With
+-- a keep the mark of the server, or '', stands in the value's place.
 -- Answers 1 for each.
 
 local function close(data, side, item, intent, kind, value, expiry)
@@ -31,10 +32,12 @@ local function close(data, side, item, intent, kind, value, expiry)
   redis.call('DEL', side)
   if tag_of(mark) == 'J' or kind == 'none' or kind == 'withdraw' then
     remove(data, item)
+  elseif kind ~= 'keep' and kind ~= 'keep-until' then
+    put(data, item, kind, value, expiry)
+  elseif is_elsewhere(item, value) then
+    remove(data, item)
   elseif kind == 'keep-until' then
     move_expiry(data, item, expiry)
-  elseif kind ~= 'keep' then
-    put(data, item, kind, value, expiry)
   end
 end
 

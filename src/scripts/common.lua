@@ -21,6 +21,14 @@
 --
 -- The item key holds what such a client knows besides the value: flags (4 bytes), then the token (8 bytes) if one was
 -- given out. It is there only where these are not the usual flags and no token, and lives exactly as long as the value.
+--
+-- A *pool* is several memcached servers (SERVERS of them, else 0) of which a client chooses by a rule of its own. Two of
+-- them may hold an item under one key: after a failover, or when servers were added, an old copy stays where nobody looks
+-- any more. A session's own key is the same whichever server its client asks. So the item key always begins with the mark
+-- of a server, three bytes, and so does the sid in the dirty index; and this holds:
+--   v belongs to the server that it was last read from, or written through. To a caller that comes by another server it
+--   is as if it were not there, unless it is dirty, or R alone is the truth.
+-- So an old copy is never answered to those who look where the session is, however it came into R.
 
 -- Rule 10: an R that is not the one that was armed does nothing.
 local armed = redis.pcall('GET', KEYS[1])
@@ -63,6 +71,34 @@ local function is_dirty(mark)
   return tag_of(mark) == 'D'
 end
 
+-- The mark of the server with which a sid, or what an item key holds, begins; else ''.
+local function server_of(text)
+  return SERVERS > 0 and string.match(text, '^\238[\128-\131][\128-\191]') or ''
+end
+
+-- Under what names the dirty index may have this session.
+local function names_of(rest)
+  local names = { rest }
+  for n = 0, SERVERS - 1 do
+    names[#names + 1] = string.char(238, 128 + math.floor(n / 64), 128 + n % 64) .. rest
+  end
+  return names
+end
+
+-- The score in the dirty index, without a change; false where it is not there.
+local function score_of(sid)
+  return redis.call('ZADD', KEYS[2], 'XX', 'INCR', 0, sid)
+end
+
+-- Whether v belongs to another server than the caller's. One that comes by no server sees every v.
+local function is_elsewhere(item, server)
+  if SERVERS == 0 or server == '' then
+    return false
+  end
+  local owner = server_of(string_in(item) or '')
+  return owner ~= '' and owner ~= server
+end
+
 -- Where the id stands in a mark with intents, or nil. Ids have one length, so only aligned places count: the end of
 -- one id and the beginning of the next may well spell a third.
 local function place_of(mark, id)
@@ -80,6 +116,11 @@ local SESSIONS = (#KEYS - 2) / STRIDE
 local function keys_of(place)
   local at = 3 + STRIDE * (place - 1)
   return KEYS[at], KEYS[at + 1], ITEMS and KEYS[at + 2]
+end
+
+-- When the key expires: milliseconds since the epoch, -1 for never, -2 where there is no key.
+local function expiry_of(data)
+  return redis.call('PEXPIRETIME', data)
 end
 
 -- An expiry is milliseconds since the epoch, or '' for never. A time that has passed removes the key, as it would have
@@ -130,7 +171,19 @@ end
 -- What the item key holds; '' for nothing.
 local function kept_in(item)
   local kept = item and string_in(item) or ''
+  kept = string.sub(kept, #server_of(kept) + 1)
   return (#kept == 4 or #kept == 12) and kept or ''
+end
+
+-- What the item key holds := this, behind the server that stands there; a key that would hold nothing goes.
+local function keep(data, item, kept)
+  kept = server_of(string_in(item) or '') .. kept
+  if kept == '' then
+    redis.call('DEL', item)
+    return
+  end
+  local expiry = expiry_of(data)
+  store(item, kept, expiry == -1 and '' or expiry)
 end
 
 -- Whether a sidecar is one of ours.
@@ -145,15 +198,18 @@ end
 -- Makes a broken sidecar whole; what it is then.
 local function mended(data, side, item, broken)
   local sid = string.sub(data, #cjson.decode(armed).prefix + 1)
-  -- The score where the index names it, without a change.
-  local named = redis.call('ZADD', KEYS[2], 'XX', 'INCR', 0, sid)
+  local named = false
+  for _, name in ipairs(names_of(sid)) do
+    named = named or score_of(name)
+  end
   if named or is_dirty(broken) then
     local time = redis.call('TIME')
     local micros = string.format('%010.0f', time[1] % 10000 * 1000000 + time[2])
     local mark = 'D' .. string.rep('z', ID_LENGTH - #micros) .. micros
     redis.call('SET', side, mark)
     if not named then
-      redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000), sid)
+      local server = item and server_of(string_in(item) or '') or ''
+      redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000), server .. sid)
     end
     return mark
   end
@@ -190,18 +246,20 @@ local function intend(side, mark, id)
 end
 
 -- d := a fresh nonce, after v was changed; the lease, if any, is dropped. The place in the index is that of the first
--- change since R was last level with L, so that the oldest is drained first; a destroy moves to the front.
-local function become_dirty(data, side, mark, nonce, sid)
+-- change since R was last level with L, so that the oldest is drained first; a destroy moves to the front. In a pool v
+-- belongs from now on to the server of the sid. Those that the index named before stay there until they are drained, too:
+-- what they hold is older.
+local function become_dirty(data, side, mark, nonce, sid, item)
   redis.call('SET', side, 'D' .. nonce)
   local destroyed = redis.call('EXISTS', data) == 0
-  if destroyed or not is_dirty(mark) then
+  local server = server_of(sid)
+  if server ~= '' and not destroyed and server_of(string_in(item) or '') ~= server then
+    local expiry = expiry_of(data)
+    store(item, server .. kept_in(item), expiry == -1 and '' or expiry)
+  end
+  if destroyed or not is_dirty(mark) or (SERVERS > 0 and not score_of(sid)) then
     local time = redis.call('TIME')
     local score = time[1] * 1000 + math.floor(time[2] / 1000)
     redis.call('ZADD', KEYS[2], 'LT', destroyed and score - DESTROYS_FIRST or score, sid)
   end
-end
-
--- When the key expires: milliseconds since the epoch, -1 for never, -2 where there is no key.
-local function expiry_of(data)
-  return redis.call('PEXPIRETIME', data)
 end

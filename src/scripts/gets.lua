@@ -4,18 +4,18 @@
 -- without one gets the fresh one. Else dirty: there is no such session. Else a lease. 'known': what R holds is the truth,
 -- and absence is knowledge.
 --
--- ARGV: mode, lease offered, known '1' | '0', fresh token, usual flags.
+-- ARGV: mode, lease offered, known '1' | '0', fresh token, usual flags, mark of the server or ''.
 -- Answers {'L'} | {'B'} | {'V', value, expiry, kept} | {'D'} | {'T', lease}.
 
 local data, side, item = keys_of(1)
-local mode, lease, known, fresh, usual = unpack(ARGV, 2)
+local mode, lease, known, fresh, usual, server = unpack(ARGV, 2)
 
 local mark = mark_of(data, side, item, known == '1')
 if known ~= '1' then
   if mode == 'L' and is_dirty(mark) then
     return { 'B' }
   end
-  local there = is_there(data)
+  local there = is_there(data) and (is_dirty(mark) or not is_elsewhere(item, server))
   if has_intents(mark) or (mode == 'L' and there) then
     return { 'L' }
   end

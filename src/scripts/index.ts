@@ -36,19 +36,20 @@ const sets = new Map<string, Scripts>();
  *
  * @param exactExpiry whether the server has PEXPIRETIME (Redis 7.0 and later).
  * @param items whether flags and tokens are kept.
+ * @param servers of a pool whose client's rule is not known; 0 where there is none.
  */
-export function scriptsFor(exactExpiry: boolean, items: boolean): Scripts {
-  const name = `${exactExpiry} ${items}`;
+export function scriptsFor(exactExpiry: boolean, items: boolean, servers = 0): Scripts {
+  const name = `${exactExpiry} ${items} ${servers}`;
   let scripts = sets.get(name);
   if (scripts === undefined) {
-    scripts = loadScripts(exactExpiry, items);
+    scripts = loadScripts(exactExpiry, items, servers);
     sets.set(name, scripts);
   }
   return scripts;
 }
 
-function loadScripts(exactExpiry: boolean, items: boolean): Scripts {
-  const constants = `local ID_LENGTH = ${ID_LENGTH}\nlocal ITEMS = ${items}\n`;
+function loadScripts(exactExpiry: boolean, items: boolean, servers: number): Scripts {
+  const constants = `local ID_LENGTH = ${ID_LENGTH}\nlocal ITEMS = ${items}\nlocal SERVERS = ${servers}\n`;
   const common = `${constants}${textOf("common")}${exactExpiry ? "" : textOf("common-6.2")}`;
   const verbs = common + textOf("verbs");
   const load = (name: ScriptName): Script => {

@@ -17,7 +17,7 @@ local function open(data, side, item, mode, intent, nonce, sid, kind, value, exp
     return '?'
   end
   put(data, item, kind, value, expiry)
-  become_dirty(data, side, mark, nonce, sid)
+  become_dirty(data, side, mark, nonce, sid, item)
   return 'R'
 end
 

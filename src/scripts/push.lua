@@ -7,6 +7,6 @@ for i = 1, SESSIONS do
   local data, side, item = keys_of(i)
   local mark = mark_of(data, side, item)
   if not has_intents(mark) and not is_dirty(mark) and is_there(data) then
-    become_dirty(data, side, mark, ARGV[2 * i], ARGV[2 * i + 1])
+    become_dirty(data, side, mark, ARGV[2 * i], ARGV[2 * i + 1], item)
   end
 end

@@ -1,7 +1,8 @@
 -- Rule 2 and rule 3, first step. For each session: intents stand, so trust L. Else v: a hit. Else dirty: a hit, and
--- there is no such session. Else L is to be read, and the lease that stands is shared, or the one offered is taken.
+-- there is no such session. Else L is to be read, and the lease that stands is shared, or the one offered is taken. A v
+-- of another server of a pool stays until the lease is used, for others may be right to see it.
 --
--- ARGV[1 + i]: the lease offered for session i; ARGV[2 + n]: 'values', or 'states' where a hit's value is not wanted.
+-- ARGV[1 + i]: the lease offered for session i, and right behind it the mark of the server, if any; ARGV[2 + n]: 'values', or 'states' where a hit's value is not wanted.
 -- Answers for each session {'L'} | {'V', value, expiry} | {'D'} | {'T', lease}.
 
 local n = #ARGV - 2
@@ -9,18 +10,20 @@ local values = ARGV[n + 2] == 'values'
 local answers = {}
 for i = 1, n do
   local data, side, item = keys_of(i)
+  local lease = string.sub(ARGV[1 + i], 1, ID_LENGTH)
+  local server = string.sub(ARGV[1 + i], ID_LENGTH + 1)
   local mark = mark_of(data, side, item)
   if has_intents(mark) then
     answers[i] = { 'L' }
-  elseif is_there(data) then
+  elseif is_there(data) and (is_dirty(mark) or not is_elsewhere(item, server)) then
     answers[i] = values and { 'V', redis.call('GET', data), expiry_of(data), kept_in(item) } or { 'V' }
   elseif is_dirty(mark) then
     answers[i] = { 'D' }
   elseif mark then
     answers[i] = { 'T', string.sub(mark, 2) }
   else
-    redis.call('SET', side, 'L' .. ARGV[1 + i], 'PX', LEASE_LIFETIME)
-    answers[i] = { 'T', ARGV[1 + i] }
+    redis.call('SET', side, 'L' .. lease, 'PX', LEASE_LIFETIME)
+    answers[i] = { 'T', lease }
   end
 end
 return answers

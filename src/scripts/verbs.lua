@@ -67,12 +67,7 @@ local function revalue(data, item, value, fresh, usual)
   if flags == '' then
     flags = usual
   end
-  if fresh == '' and flags == usual then
-    redis.call('DEL', item)
-  else
-    local expiry = expiry_of(data)
-    store(item, flags .. fresh, expiry == -1 and '' or expiry)
-  end
+  keep(data, item, (fresh ~= '' or flags ~= usual) and flags .. fresh or '')
 end
 
 -- Gives the item a token if none was given out for it; what the item key holds then.
@@ -82,8 +77,7 @@ local function with_token(data, item, fresh, usual)
     return kept
   end
   kept = (kept == '' and usual or kept) .. fresh
-  local expiry = expiry_of(data)
-  store(item, kept, expiry == -1 and '' or expiry)
+  keep(data, item, kept)
   return kept
 end
 

@@ -8,7 +8,12 @@ export interface Listener {
   readonly listen: string;
   /** With it the listener speaks TLS and nothing else. */
   readonly tls?: SecureContextOptions;
+  /** Of a listener that stands for one server of several: where its clients' keys lead, in place of the door's own. */
+  readonly ways?: Ways;
 }
+
+/** Where keys lead. */
+export type Ways = Pick<DoorOptions, "bypass" | "keyspace" | "admin" | "relay">;
 
 /** All sizes in bytes, all times in milliseconds. */
 export interface DoorLimits {

@@ -4,7 +4,7 @@ import { Connection, type ConnectionOptions } from "./connection.js";
 import { Executor, type ExecutorOptions } from "./executor.js";
 import { type Listening, listen } from "./listeners.js";
 import { isAccepted } from "./login.js";
-import type { Door, DoorCounters, DoorEvent, DoorLimits, DoorOptions, Listener } from "./options.js";
+import type { Door, DoorCounters, DoorEvent, DoorLimits, DoorOptions, Listener, Ways } from "./options.js";
 import { Output } from "./output.js";
 import { ownStats, SPOKEN } from "./own-stats.js";
 import { RelayPool } from "./relay-pool.js";
@@ -34,30 +34,35 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   return door;
 }
 
+/** What the connections of a listener have in common. */
+interface Common {
+  readonly connection: Omit<ConnectionOptions, "executor">;
+  readonly executor: ExecutorOptions;
+}
+
 class MemcachedDoor implements Door {
   readonly #limits: DoorLimits;
-  readonly #relays: RelayPool | null;
+  readonly #relays: RelayPool[] = [];
   readonly #listening: Listening[] = [];
   readonly #connections = new Set<Connection>();
-  readonly #forConnections: Omit<ConnectionOptions, "executor">;
-  readonly #forExecutors: ExecutorOptions;
+  readonly #forConnections: Omit<ConnectionOptions, "executor" | "relays">;
   readonly #startedAt = Date.now();
   readonly #sweeper: NodeJS.Timeout;
   readonly #counts = { opened: 0, refused: 0, cut: 0, commands: 0, failures: 0, read: 0, written: 0 };
+  /** Of listeners that have no ways of their own. */
+  #own: Common | null = null;
   #draining = false;
   #allGone: () => void = () => {};
 
   constructor(private readonly options: DoorOptions) {
-    this.#relays = options.relay ? new RelayPool(options.relay) : null;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    const { sasl = null, admin = null } = options;
+    const { sasl = null } = options;
     const counts = this.#counts;
     this.#forConnections = {
       out: new Output(),
       budget: new Budget(this.#limits.memory),
       itemSize: this.#limits.itemSize,
       tokens: options.tokens ?? true,
-      relays: this.#relays,
       authenticate: sasl === null ? null : (who) => this.#authenticate(who !== null && isAccepted(sasl, who)),
       cut: (reason) => {
         counts.cut++;
@@ -65,19 +70,6 @@ class MemcachedDoor implements Door {
       },
       commands: (count) => {
         counts.commands += count;
-      },
-    };
-    this.#forExecutors = {
-      items: options.items,
-      bypass: options.bypass,
-      keyspace: options.keyspace,
-      allowFlush: options.allowFlush ?? false,
-      // What speaks is the door, whoever answers: a version is told even when memcached is away.
-      version: async () => (await admin?.version().catch(() => SPOKEN)) ?? SPOKEN,
-      stats: async (which) => (admin === null ? ownStats(this, which, this.#startedAt) : admin.stats(which)),
-      failed: (verb, error) => {
-        counts.failures++;
-        this.#tell({ type: "door-failure", verb, error });
       },
     };
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY).unref();
@@ -110,7 +102,29 @@ class MemcachedDoor implements Door {
   }
 
   async listen(listener: Listener): Promise<void> {
-    this.#listening.push(await listen(listener, this.#limits.stall, (socket) => this.#connected(socket)));
+    this.#own ??= this.#common(this.options);
+    const common = listener.ways === undefined ? this.#own : this.#common(listener.ways);
+    this.#listening.push(await listen(listener, this.#limits.stall, (socket) => this.#connected(socket, common)));
+  }
+
+  #common({ bypass, keyspace, admin = null, relay }: Ways): Common {
+    const { items, allowFlush = false } = this.options;
+    const relays = relay ? new RelayPool(relay) : null;
+    if (relays !== null) this.#relays.push(relays);
+    const executor: ExecutorOptions = {
+      items,
+      bypass,
+      keyspace,
+      allowFlush,
+      // What speaks is the door, whoever answers: a version is told even when memcached is away.
+      version: async () => (await admin?.version().catch(() => SPOKEN)) ?? SPOKEN,
+      stats: async (which) => (admin === null ? ownStats(this, which, this.#startedAt) : admin.stats(which)),
+      failed: (verb, error) => {
+        this.#counts.failures++;
+        this.#tell({ type: "door-failure", verb, error });
+      },
+    };
+    return { connection: { ...this.#forConnections, relays }, executor };
   }
 
   async drain(deadline: number): Promise<void> {
@@ -125,7 +139,7 @@ class MemcachedDoor implements Door {
     }, deadline);
     if (this.#connections.size > 0) await gone;
     clearTimeout(late);
-    this.#relays?.close();
+    for (const relays of this.#relays) relays.close();
     clearInterval(this.#sweeper);
   }
 
@@ -134,11 +148,11 @@ class MemcachedDoor implements Door {
     this.#draining = true;
     const closed = this.#listening.map(({ server }) => new Promise<void>((resolve) => server.close(() => resolve())));
     for (const { socket } of this.#connections) socket.destroy();
-    this.#relays?.close();
+    for (const relays of this.#relays) relays.close();
     await Promise.all(closed);
   }
 
-  #connected(socket: Socket): void {
+  #connected(socket: Socket, common: Common): void {
     if (this.#draining || this.#connections.size >= this.#limits.connections) {
       this.#counts.refused++;
       this.#tell({ type: "door-refusal", reason: "connections" });
@@ -147,10 +161,7 @@ class MemcachedDoor implements Door {
       socket.destroySoon();
       return;
     }
-    const connection = new Connection(socket, {
-      ...this.#forConnections,
-      executor: new Executor(this.#forExecutors),
-    });
+    const connection = new Connection(socket, { ...common.connection, executor: new Executor(common.executor) });
     this.#counts.opened++;
     this.#connections.add(connection);
     this.#tell({ type: "door-connection", state: "opened" });

@@ -36,6 +36,18 @@ export function lookCommand(key: Key): Command {
   return metaGet(key, "sf", "u");
 }
 
+/** Size, flags, seconds since a client used it, and remaining life. */
+export function ageCommand(key: Key): Command {
+  return metaGet(key, "sflt", "u");
+}
+
+/** Seconds; null where there is no item, or a placeholder. */
+export function ageOf(reply: Reply): { readonly idle: number; readonly left: number } | null {
+  if (!hit(reply) || metPlaceholder(reply)) return null;
+  const left = Number(flag(reply, "t"));
+  return { idle: Number(flag(reply, "l")), left: left < 0 ? Number.POSITIVE_INFINITY : left };
+}
+
 /** Whether a look, or a touch, met a session. */
 export function metSession(reply: Reply, kind: Kind): boolean {
   return hit(reply) && (kind === "real" ? !metPlaceholder(reply) : flag(reply, "s") !== "0");

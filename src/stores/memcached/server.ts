@@ -1,3 +1,4 @@
+import { MOST_SERVERS } from "../../core/place.js";
 import { FerryError } from "../../errors.js";
 
 /** One memcached server. */
@@ -23,6 +24,19 @@ export function parseServers(url: string): Server[] {
     const host = found[1]!;
     return { host: host.replace(/^\[|\]$/g, ""), port, address: `${host}:${port}` };
   });
+}
+
+/**
+ * The servers as located sids count them: by their addresses, so that the order in a URL says nothing. Rejects with
+ * CONFIG_INVALID where one is named twice.
+ */
+export function numbered(servers: readonly Server[]): Server[] {
+  const name = ({ address }: Server) => address.toLowerCase();
+  const sorted = [...servers].sort((a, b) => (name(a) < name(b) ? -1 : 1));
+  if (sorted.some((server, n) => n > 0 && name(sorted[n - 1]!) === name(server)))
+    throw invalid("a server is named twice");
+  if (sorted.length > MOST_SERVERS) throw invalid(`more than ${MOST_SERVERS} servers`);
+  return sorted;
 }
 
 function invalid(what: string): FerryError {

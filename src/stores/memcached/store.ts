@@ -11,7 +11,9 @@ import { isHidden } from "./endpoints.js";
 import { first, harmless, keyTooLong, noRoom, together } from "./failures.js";
 import { MemcachedItems } from "./item-verbs.js";
 import * as items from "./items.js";
-import { Places } from "./places.js";
+import { encodeRawKey } from "./keys.js";
+import { type Place, Places } from "./places.js";
+import { Pool, PoolItems } from "./pool.js";
 import { isRefusal, statistic, stats, statsOf } from "./protocol.js";
 import { look } from "./settle.js";
 
@@ -21,8 +23,13 @@ export interface MemcachedLegacyOptions {
   readonly preset: LegacyPreset;
   /** The key prefix, where it is not the preset's. */
   readonly prefix?: string;
-  /** The rule by which the application's client chooses a server, where it is not the preset's. */
-  readonly distribution?: "modulo" | "ketama";
+  /**
+   * The rule by which the application's client chooses a server, where it is not the preset's. `client`: only it knows;
+   * with several servers all sids are located then (a pool).
+   */
+  readonly distribution?: "modulo" | "ketama" | "client";
+  /** Of a pool: see `PoolOptions`. */
+  readonly owners?: ((rests: readonly Sid[]) => Promise<readonly Sid[]>) | undefined;
   /** Connections to each server at most. */
   readonly connections: number;
   /** Milliseconds that a call takes at most. */
@@ -65,26 +72,53 @@ export class MemcachedLegacyStore implements LegacyStore {
   readonly expiryGranularity = 1000;
   readonly #places: Places;
   readonly #kind: items.Kind;
+  readonly #pool: Pool | null;
 
   constructor(private readonly options: MemcachedLegacyOptions) {
-    this.#places = new Places({ ...options, fence: options.fence ?? NO_FENCE });
+    const { deadline, fence = NO_FENCE, owners } = options;
+    this.#places = new Places({ ...options, fence });
+    this.#pool = this.#places.isPool ? new Pool(this.#places, { deadline, fence, owners }) : null;
     this.#kind = options.items ? "real" : "with-value";
   }
 
   /** memcached's verbs on the sessions of this store, over its connections. */
   verbs(): MemcachedItems {
+    if (this.#pool !== null) return new PoolItems(this.#places, this.#pool);
     return new MemcachedItems(this.#places.links, (sid) => this.#places.of(sid), { placeholders: true });
   }
 
-  /** The same on any key of these servers, without the prefix. A key is told byte by byte, one character for each. */
-  bypass(): MemcachedItems {
-    return new MemcachedItems(this.#places.links, (key) => this.#places.ofRawKey(key), { placeholders: false });
+  /**
+   * The same on any key of these servers, without the prefix. A key is told byte by byte, one character for each.
+   *
+   * @param server of a pool: the one that has them
+   */
+  bypass(server?: number): MemcachedItems {
+    const link = this.#pool === null || server === undefined ? undefined : this.#places.links[server];
+    const placeOf = (name: string): Place | null => {
+      if (link === undefined) return this.#places.ofRawKey(name);
+      const key = encodeRawKey(name);
+      return key && { link, key };
+    };
+    return new MemcachedItems(link === undefined ? this.#places.links : [link], placeOf, { placeholders: false });
   }
 
-  /** A connection to its one server for a client's bytes as they come; null where there are several servers. */
-  relay(): Promise<RelayConnection> | null {
+  /**
+   * A connection to a server for a client's bytes as they come; null where there are several, and in a pool none is told.
+   */
+  relay(server?: number): Promise<RelayConnection> | null {
     const [only, ...others] = this.#places.links;
+    if (this.#pool !== null) return (server === undefined ? null : this.#places.links[server]?.relay()) ?? null;
     return others.length === 0 ? only!.relay() : null;
+  }
+
+  /** See `LegacyStore`; outside of a pool the sids as they are. */
+  async locate(sids: readonly Sid[]): Promise<readonly Sid[]> {
+    return this.#pool === null ? sids : this.#pool.locate(sids);
+  }
+
+  /** See `LegacyStore`. */
+  async duplicates(): Promise<readonly Sid[]> {
+    return this.#pool === null ? [] : this.#pool.duplicates();
   }
 
   /** Our ends of the open connections: what another node hands to `disconnectNode`. */
@@ -93,15 +127,15 @@ export class MemcachedLegacyStore implements LegacyStore {
   }
 
   async get(sid: Sid): Promise<Session | null> {
-    const place = this.#places.of(sid);
+    const place = await this.#placeOf(sid);
     if (place === null) return null;
     const { replies, at } = await place.link.readForCopy([items.readCommand(place.key, false)], items.tellsExpiry);
     return items.sessionOf(replies[0]!, at, this.#kind);
   }
 
   /** As a job reads: memcached's order of use stays as it is. */
-  getMany(sids: readonly Sid[]): Promise<(Session | null)[]> {
-    return this.#places.each<Session | null>(sids, nothing, async (link, keys) => {
+  async getMany(sids: readonly Sid[]): Promise<(Session | null)[]> {
+    return this.#places.each<Session | null>(await this.locate(sids), nothing, async (link, keys) => {
       const commands = keys.map((key) => items.readCommand(key, true));
       const { replies, at } = await link.readForCopy(commands, items.tellsExpiry);
       return replies.map((reply) => items.sessionOf(reply, at, this.#kind));
@@ -109,7 +143,7 @@ export class MemcachedLegacyStore implements LegacyStore {
   }
 
   async set(sid: Sid, session: Session): Promise<void> {
-    const place = this.#places.of(sid);
+    const place = await this.#placeOf(sid);
     if (place === null) throw keyTooLong();
     const { link, key } = place;
     const ends = link.deadline();
@@ -126,7 +160,7 @@ export class MemcachedLegacyStore implements LegacyStore {
   }
 
   async touch(sid: Sid, expiresAt: number): Promise<boolean> {
-    const place = this.#places.of(sid);
+    const place = await this.#placeOf(sid);
     if (place === null) return false;
     const reply = first(await place.link.write([items.touchCommand(place.key, expiresAt, Date.now())]));
     if (items.metPlaceholder(reply)) await place.link.write([items.restoreCommand(place.key)]);
@@ -134,15 +168,17 @@ export class MemcachedLegacyStore implements LegacyStore {
   }
 
   async destroy(sid: Sid): Promise<boolean> {
-    const place = this.#places.of(sid);
+    const [here] = await this.locate([sid]);
+    const place = this.#places.of(here!);
     if (place === null) return false;
     const [seen, deleted] = await place.link.write([items.lookCommand(place.key), items.deleteCommand(place.key)]);
+    await this.#pool?.removeElsewhere([here!]);
     return items.stored(deleted!) && items.metSession(seen!, this.#kind);
   }
 
-  tokens(sids: readonly Sid[]): Promise<(Token | null)[]> {
+  async tokens(sids: readonly Sid[]): Promise<(Token | null)[]> {
     const impossible = (sid: Sid): MemcachedToken => ({ sid, holder: null });
-    return this.#places.each<MemcachedToken | null>(sids, impossible, async (link, keys, those) => {
+    return this.#places.each<MemcachedToken | null>(await this.locate(sids), impossible, async (link, keys, those) => {
       const ends = link.deadline();
       const connection = await link.connection(ends);
       const replies = await link.writeOver(connection, keys.flatMap(items.tokenCommands), ends).catch(harmless);
@@ -186,21 +222,27 @@ export class MemcachedLegacyStore implements LegacyStore {
         }
       }),
     );
+    const destroyed = changes.flatMap(({ token, session, moved }, n) =>
+      outcomes[n] && session === null && !moved ? [token.sid] : [],
+    );
+    if (destroyed.length > 0) await this.#pool?.removeElsewhere(destroyed);
     return outcomes;
   }
 
   /**
    * Sorted by sid, which takes all sids of the servers in memory at once. Items that no client would look for where
-   * they lie (left behind by another list of servers), empty ones, ignored keys and keys that are no text are left out.
+   * they lie (left behind by another list of servers), empty ones, ignored keys and keys that are no text are left out,
+   * and of a pool the old copies of a session.
    */
   async *list(options: { after?: Sid; pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
     const { after, pageSize, signal } = options;
     const { deadline, fence = NO_FENCE } = this.options;
-    const sids: Sid[] = [];
-    for (const { server } of this.#places.links) {
+    const isAhead = (sid: Sid) => after === undefined || sid > after;
+    const sids: Sid[] = this.#pool === null ? [] : (await this.#pool.list(signal)).filter(isAhead);
+    for (const { server } of this.#pool === null ? this.#places.links : []) {
       await dumpKeys(server, { deadline, fence, signal }, (key) => {
         const sid = this.#places.sidAt(server, key);
-        if (sid !== null && (after === undefined || sid > after)) sids.push(sid);
+        if (sid !== null && isAhead(sid)) sids.push(sid);
       });
     }
     sids.sort();
@@ -221,9 +263,11 @@ export class MemcachedLegacyStore implements LegacyStore {
   /**
    * Without a prefix the servers' own `curr_items`: everything they hold, so also placeholders, and what has expired and
    * not been reclaimed yet. With a prefix, beside which other applications' items may lie, the keys that have it: not
-   * only where a client would look for them, so that a wrong rule for the servers shows.
+   * only where a client would look for them, so that a wrong rule for the servers shows. Of a pool its sessions, each
+   * once.
    */
   async count(): Promise<number> {
+    if (this.#pool !== null) return (await this.#pool.list()).length;
     const { deadline, fence = NO_FENCE } = this.options;
     if (this.#places.prefix === "") {
       const all = await this.#stats();
@@ -288,6 +332,10 @@ export class MemcachedLegacyStore implements LegacyStore {
 
   async close(): Promise<void> {
     for (const link of this.#places.links) link.close();
+  }
+
+  async #placeOf(sid: Sid): Promise<Place | null> {
+    return this.#places.of(this.#pool === null ? sid : (await this.#pool.locate([sid]))[0]!);
   }
 
   /** Why a change can never be written, or null. */

@@ -1,9 +1,11 @@
 import { ALL_BUCKETS, type BucketRange, bucketOf, inRange } from "../../core/cohort.js";
+import { restOf } from "../../core/place.js";
 import type { Sid } from "../../core/session.js";
 import { connectionName } from "../../ports/fence.js";
 import type { CallLimits, RedisFacts, SealState } from "../../ports/redis-records.js";
 import type { Argument, Connection } from "./connection.js";
 import { factsOf } from "./facts.js";
+import type { ItemKeys } from "./item-keys.js";
 import type { KeyNames } from "./key-names.js";
 import type { Link } from "./link.js";
 import { bytesOrNull, intentsOf, listOf, pageOf, wholeOf } from "./replies.js";
@@ -18,20 +20,21 @@ export class RedisAdministration {
     protected readonly names: KeyNames,
     protected readonly link: Link,
     protected readonly limits: { readonly call: CallLimits; readonly batch: CallLimits },
+    private readonly items: ItemKeys,
   ) {}
 
   async *listRecords({ pageSize, signal }: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
     for await (const keys of this.#scan(this.names.dataPattern, pageSize)) {
       if (signal?.aborted) return;
       const sids = keys.map((key) => this.names.sidOfData(key)).filter((sid) => sid !== null);
-      if (sids.length > 0) yield sids;
+      if (sids.length > 0) yield await this.locate(sids);
     }
   }
 
   async *listMarked({ pageSize }: { pageSize: number }): AsyncIterable<Sid[]> {
     for await (const keys of this.#scan(this.names.sidePattern, pageSize)) {
       const sids = keys.map((key) => this.names.sidOfSide(key)).filter((sid) => sid !== null);
-      if (sids.length > 0) yield sids;
+      if (sids.length > 0) yield await this.locate(sids);
     }
   }
 
@@ -115,6 +118,12 @@ export class RedisAdministration {
     this.link.end();
   }
 
+  async locate(sids: readonly Sid[]): Promise<Sid[]> {
+    if (this.names.servers === 0 || sids.length === 0) return [...sids];
+    const kept = listOf(await this.#send("MGET", ...sids.map((sid) => this.names.item(sid))), sids.length);
+    return sids.map((sid, i) => this.items.locate(sid, bytesOrNull(kept[i])));
+  }
+
   #send(command: string, ...args: Argument[]): Promise<unknown> {
     return this.link.run(this.limits.batch, ({ connection }) => connection.send(command, ...args));
   }
@@ -141,7 +150,9 @@ export class RedisAdministration {
 
   async #dirtyIn(buckets: BucketRange): Promise<Set<Sid>> {
     const dirty = new Set<Sid>();
-    for await (const sids of this.#dirtyPages(buckets)) for (const sid of sids) dirty.add(sid);
+    for await (const sids of this.#dirtyPages(buckets)) {
+      for (const sid of sids) dirty.add(this.names.servers === 0 ? sid : restOf(sid));
+    }
     return dirty;
   }
 

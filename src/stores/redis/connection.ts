@@ -20,6 +20,8 @@ export interface ConnectionOptions {
   readonly stallTimeout: number;
   /** Whether the scripts keep flags and tokens. */
   readonly items: boolean;
+  /** Servers of a pool; 0 for none. */
+  readonly servers: number;
 }
 
 export type Argument = string | Buffer | number;
@@ -98,7 +100,7 @@ export class Connection {
     }
   }
 
-  static async #identify(redis: Redis, { shown, items }: ConnectionOptions): Promise<Connection> {
+  static async #identify(redis: Redis, { shown, items, servers }: ConnectionOptions): Promise<Connection> {
     const [told, id] = await Promise.all([redis.info(), redis.client("ID")]);
     const info = parseInfo(String(told));
     const run = info.get("run_id");
@@ -118,7 +120,7 @@ export class Connection {
     }
     if (info.get("loading") === "1") throw new Error("it is still loading its data");
     if (info.get("role") === "slave") throw new Error("it is a replica");
-    const scripts = scriptsFor(isAtLeast(version, 7, 0), items);
+    const scripts = scriptsFor(isAtLeast(version, 7, 0), items, servers);
     // A server that refuses this still learns each script when it is first called.
     await Promise.allSettled(Object.values(scripts).map(({ text }) => redis.script("LOAD", text)));
     return new Connection(redis, run, String(id), version, scripts);

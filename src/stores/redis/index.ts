@@ -24,7 +24,11 @@ export interface RedisRecordsOptions {
    * Where memcached's clients are served: flags and tokens are kept. `flags` are those that need no key of their own,
    * since most items have them. The same for every node of a migration, jobs included.
    */
-  readonly items?: { readonly flags: number };
+  readonly items?: {
+    readonly flags: number;
+    /** Of a pool whose client's rule is not known: how many servers it has, so that sids are located. */
+    readonly servers?: number;
+  };
   /** How many replicas must have a write before it is answered; 0 for none. */
   readonly wait?: Replication;
   /** Milliseconds. */
@@ -51,7 +55,7 @@ export interface RedisRecordsOptions {
  */
 export async function openRedisRecords(options: RedisRecordsOptions): Promise<RedisRecords> {
   const { call = 5_000, batch = 10_000, open = 1_000 } = options.deadlines ?? {};
-  const names = new KeyNames(options.prefix, options.migration, options.items !== undefined);
+  const names = new KeyNames(options.prefix, options.migration, options.items !== undefined, options.items?.servers);
   const connection = connectionOf(options);
   const openLink = () => new Link(() => Connection.open(connection));
   const link = openLink();
@@ -80,7 +84,17 @@ function connectionOf(options: RedisRecordsOptions): ConnectionOptions {
   const server = serverOf(options);
   const { node, fence } = options;
   const items = options.items !== undefined;
-  return { server, shown: shownServer(server), node, fence, connectTimeout: connect, stallTimeout: stall, items };
+  const servers = options.items?.servers ?? 0;
+  return {
+    server,
+    shown: shownServer(server),
+    node,
+    fence,
+    connectTimeout: connect,
+    stallTimeout: stall,
+    items,
+    servers,
+  };
 }
 
 function serverOf({ url, tls }: RedisRecordsOptions): RedisOptions {

@@ -1,9 +1,16 @@
 import { isUtf8 } from "node:buffer";
+import { isLocated, restOf } from "../../core/place.js";
 import type { Sid } from "../../core/session.js";
 import { FerryError } from "../../errors.js";
 
 /** What begins like this is ours, whatever the prefix of the sessions is: marks and seals, and the control store. */
-export const RESERVED = ["sf:", "{sf:"];
+const RESERVED = ["sf:", "{sf:"];
+
+/** Tells of a sid whether its own key, behind this prefix, would begin as ours do. */
+export function reservedBehind(prefix: string): (sid: Sid) => boolean {
+  if (!RESERVED.some((reserved) => reserved.startsWith(prefix))) return () => false;
+  return (sid) => RESERVED.some((reserved) => (prefix + sid).startsWith(reserved));
+}
 
 /**
  * How keys are called in R; nothing else knows. A session's own key is the prefix with the sid, exactly as a plain
@@ -18,14 +25,15 @@ export class KeyNames {
   readonly #dirty: string;
   readonly #sides: string;
   readonly #items: string;
-  /** Whether a session's own key might begin as ours do. */
-  readonly #overlaps: boolean;
+  readonly #isReserved: (sid: Sid) => boolean;
 
   constructor(
     readonly prefix: string,
     readonly migration: string,
     /** Whether sessions have item keys: flags and tokens of memcached's clients. */
     readonly items = false,
+    /** Servers of a pool, whose sids are located; 0 where they are not. */
+    readonly servers = 0,
   ) {
     if (!/^[A-Za-z0-9_-]+$/.test(migration)) {
       throw new FerryError("CONFIG_INVALID", "`migration` must be of letters, digits, - and _ only.");
@@ -33,7 +41,7 @@ export class KeyNames {
     if (RESERVED.some((reserved) => prefix.startsWith(reserved))) {
       throw new FerryError("CONFIG_INVALID", "`redis.prefix` must not begin as sessionferry's own keys do (sf:).");
     }
-    this.#overlaps = RESERVED.some((reserved) => reserved.startsWith(prefix));
+    this.#isReserved = reservedBehind(prefix);
     this.#seal = `sf:${migration}:seal`;
     this.#dirty = `sf:${migration}:dirty`;
     this.#sides = `sf:${migration}:s:`;
@@ -49,11 +57,11 @@ export class KeyNames {
   }
 
   data(sid: Sid): string {
-    const key = this.prefix + sid;
-    if (this.#overlaps && RESERVED.some((reserved) => key.startsWith(reserved))) {
+    const rest = this.servers === 0 ? sid : restOf(sid);
+    if (this.#isReserved(rest)) {
       throw new FerryError("GUARD_REFUSED", "A session id must not begin as sessionferry's own keys do (sf:).");
     }
-    return key;
+    return this.prefix + rest;
   }
 
   side(sid: Sid): string {
@@ -87,13 +95,13 @@ export class KeyNames {
     return `${escapeGlob(this.#items + this.prefix)}*`;
   }
 
-  /** The sid of a session's own key, or null for a key that is none. */
+  /** The sid of a session's own key, never a located one, or null for a key that is none. */
   sidOfData(key: Buffer): Sid | null {
     if (!isUtf8(key)) return null;
     const name = key.toString("utf8");
     if (!name.startsWith(this.prefix)) return null;
-    if (this.#overlaps && RESERVED.some((reserved) => name.startsWith(reserved))) return null;
-    return name.slice(this.prefix.length);
+    const sid = name.slice(this.prefix.length);
+    return this.#isReserved(sid) || (this.servers > 0 && isLocated(sid)) ? null : sid;
   }
 
   /** The sid of a sidecar, or null for a key that is none. */

@@ -72,8 +72,9 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     private readonly wait: Replication,
     usualFlags = 0,
   ) {
-    super(names, link, limits);
-    this.#items = new ItemKeys(names.items, usualFlags);
+    const items = new ItemKeys(names.items, usualFlags, names.servers);
+    super(names, link, limits, items);
+    this.#items = items;
     this.#requests = new Requests(names, this.#items, {
       sealed: (given, perform) => this.#sealed(given, perform),
       script: (call, name, sids, args) => this.#script(call, name, sids, args),
@@ -107,7 +108,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     dirty: string,
     limits = this.limits.call,
   ): Promise<Mode> {
-    const written = sessionArguments(session, this.#items);
+    const written = sessionArguments(session, this.#items.at(sid));
     const kind = session === null ? "destroy" : "open";
     const until = performance.now() + limits.deadline;
     const first = mode === "L" ? LATER : written;
@@ -131,7 +132,12 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     const begin = [verb.alone ? `${mode}1` : mode, intent, dirty, sid, lease ?? "", known ? 1 : 0];
     const until = performance.now() + limits.deadline;
     const run = (sends: boolean, left: CallLimits) =>
-      this.#verb("open-if", verb, { sid, args: counted([...begin, ...verbArguments(verb, this.#items, sends)]) }, left);
+      this.#verb(
+        "open-if",
+        verb,
+        { sid, args: counted([...begin, ...verbArguments(verb, this.#items.at(sid), sends)]) },
+        left,
+      );
     let answer = await run(mode === "R" || !hasValue(verb), limits);
     let word = Buffer.isBuffer(answer) ? answer.toString() : "";
     if (word === "?") {
@@ -150,24 +156,24 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     token: CasToken,
     limits = this.limits.call,
   ): Promise<GetsAnswer> {
-    const args = [mode, lease, known ? 1 : 0, tokenBytes(token), this.#items.usualBytes];
+    const args = [mode, lease, known ? 1 : 0, tokenBytes(token), this.#items.usualBytes, this.#items.at(sid).mark];
     return this.#sealed(limits, async (call) =>
       getsAnswerOf(await this.#script(call, "gets", [sid], args), this.#items),
     );
   }
 
   async close(sid: Sid, intent: string, outcome: Outcome, limits = this.limits.call): Promise<void> {
-    const args = [intent, ...outcomeArguments(outcome, this.#items)];
+    const args = [intent, ...outcomeArguments(outcome, this.#items.at(sid))];
     await this.#requests.close.call({ sid, args }, limits);
   }
 
   async fill(sid: Sid, lease: string, session: Session | null, limits = this.limits.call): Promise<boolean> {
-    const args = [lease, ...sessionArguments(session, this.#items)];
+    const args = [lease, ...sessionArguments(session, this.#items.at(sid))];
     return flagOf(await this.#requests.fill.call({ sid, args }, limits));
   }
 
   async fillMany(fills: readonly { sid: Sid; lease: string; session: Session | null }[]): Promise<boolean[]> {
-    const written = fills.map(({ lease, session }) => [lease, ...sessionArguments(session, this.#items)]);
+    const written = fills.map(({ sid, lease, session }) => [lease, ...sessionArguments(session, this.#items.at(sid))]);
     return this.#batch("fill", sidsOf(fills), flagOf, (i) => written[i]!);
   }
 
@@ -179,12 +185,14 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     const views = await this.#batch(
       "view",
       sids,
-      (reply) => viewReplyOf(reply, this.#items),
+      (reply, i) => viewReplyOf(reply, this.#items.at(sids[i]!)),
       () => [],
     );
-    return views.map(({ mark, session }, i) => {
+    return views.map(({ mark, session: found, elsewhere }, i) => {
       const nonce = dirtyNonceOf(mark);
-      return { sid: sids[i]!, nonce, session: nonce === null ? null : session };
+      // What belongs to another server of a pool by now has gone from this one.
+      const session = nonce === null || elsewhere ? null : found;
+      return { sid: sids[i]!, nonce, session, ...(nonce !== null && elsewhere && { moved: true }) };
     });
   }
 
@@ -229,7 +237,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     return this.#batch(
       "view",
       sids,
-      (reply) => viewOf(reply, this.#items),
+      (reply, i) => viewOf(reply, this.#items.at(sids[i]!)),
       () => [],
       [],
       limits,
@@ -253,7 +261,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   async performAlone(sid: Sid, verb: ConditionalVerb, limits = this.limits.call): Promise<ItemResult> {
-    const item = { sid, args: counted(verbArguments(verb, this.#items, true)) };
+    const item = { sid, args: counted(verbArguments(verb, this.#items.at(sid), true)) };
     return resultOf(await this.#verb("alone", verb, item, limits), verb, this.#items);
   }
 
@@ -311,7 +319,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   async #batch<T>(
     name: ScriptName,
     sids: readonly Sid[],
-    answerOf: ((reply: unknown) => T) | null,
+    answerOf: ((reply: unknown, i: number) => T) | null,
     argumentsOf: (i: number) => readonly Argument[],
     rest: readonly Argument[] = [],
     limits = this.limits.batch,

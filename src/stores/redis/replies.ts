@@ -26,7 +26,7 @@ export function sessionArguments(
   return [items.kindOf(session.flags, token), session.value, expiryArgument(session.expiresAt)];
 }
 
-/** The kind, value and expiry that `close` takes. */
+/** The kind, value and expiry that `close` takes; with a keep the mark of the server in the value's place. */
 export function outcomeArguments(
   outcome: Outcome,
   items: ItemKeys,
@@ -35,7 +35,9 @@ export function outcomeArguments(
     case "value":
       return sessionArguments(outcome.session, items);
     case "keep":
-      return outcome.expiresAt === undefined ? ["keep", "", ""] : ["keep-until", "", expiryArgument(outcome.expiresAt)];
+      return outcome.expiresAt === undefined
+        ? ["keep", items.mark, ""]
+        : ["keep-until", items.mark, expiryArgument(outcome.expiresAt)];
     default:
       return [outcome.kind, "", ""];
   }
@@ -137,14 +139,20 @@ export function leaseAnswerOf(reply: unknown): LeaseAnswer {
 }
 
 /** What the view script answers for one session. */
-export function viewReplyOf(reply: unknown, items: ItemKeys): { mark: Buffer; session: Session | null } {
-  const [mark, value, expiry, kept] = listOf(reply, 4);
-  return { mark: bytesOf(mark), session: sessionOf(value, expiry, items.flagsIn(bytesOrNull(kept))) };
+export function viewReplyOf(
+  reply: unknown,
+  items: ItemKeys,
+): { mark: Buffer; session: Session | null; elsewhere: boolean } {
+  const [mark, value, expiry, item] = listOf(reply, 4);
+  const kept = bytesOrNull(item);
+  const session = sessionOf(value, expiry, items.flagsIn(kept));
+  return { mark: bytesOf(mark), session, elsewhere: items.isElsewhere(kept) };
 }
 
 export function viewOf(reply: unknown, items: ItemKeys): RecordView {
-  const { mark, session } = viewReplyOf(reply, items);
+  const { mark, session: found, elsewhere } = viewReplyOf(reply, items);
   const state = mark.toString();
+  const session = elsewhere && state[0] !== "D" ? null : found;
   switch (state[0]) {
     case "I":
     case "J":

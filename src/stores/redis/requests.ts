@@ -115,19 +115,21 @@ export class Requests {
     this.redis.expectSeal(connection, found.at(-1));
     return wanted.map(({ lease, expiry }, i) => {
       const value = bytesOrNull(found[stride * i]);
-      const flags = this.items.flagsIn(this.names.items ? bytesOrNull(found[stride * i + 2]) : null);
+      const kept = this.names.items ? bytesOrNull(found[stride * i + 2]) : null;
+      const flags = this.items.flagsIn(kept);
       const session = expiry ? sessionOf(value, expiries[i], flags) : valueAlone(value, flags);
       if (lease === null) return { from: "R", session };
       const mark = bytesOrNull(found[stride * i + 1]);
       if (mark !== null && !isWhole(mark)) return null;
       const tag = mark?.[0];
       if (tag === TAG.I || tag === TAG.J) return { from: "L", lease: null };
+      if (tag !== TAG.D && this.items.at(wanted[i]!.sid).isElsewhere(kept)) return null;
       return session !== null || (tag === TAG.D && value === null) ? { from: "R", session } : null;
     });
   }
 
   async #lease(call: Call, wanted: readonly Wanted[]): Promise<ReadAnswer[]> {
-    const leases = wanted.map(({ lease }) => lease!);
+    const leases = wanted.map(({ lease, sid }) => lease! + this.items.at(sid).mark);
     const replies = await this.redis.script(call, "read", sidsOf(wanted), [...leases, "values"]);
     return listOf(replies, wanted.length).map((reply) => readAnswerOf(reply, this.items));
   }
