@@ -1,5 +1,6 @@
 import { EventEmitter } from "node:events";
 import { createRequire } from "node:module";
+import type { Session } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import type { Sessions } from "../ports/sessions.js";
 
@@ -45,6 +46,8 @@ type AnyRequest = any;
 type AnyError = any;
 
 const DAY_SECONDS = 86_400;
+const WITH_EXPIRY = { expiry: true };
+const WITHOUT_EXPIRY = { expiry: false };
 const LIST_PAGE = 500;
 /** Sessions that `all` and `clear` have under way at once. */
 const BULK = 32;
@@ -85,7 +88,7 @@ export class ExpressStore extends EventEmitter {
 
   /** Gives a fresh object, or null; an error with code VALUE_INVALID where the stored bytes are no JSON object. */
   get(sid: string, callback: (error: AnyError, session?: AnySession) => void): void {
-    answer(this.#read(sid), callback);
+    answer(this.#fetch(sid), callback, (stored) => this.#dataOf(stored));
   }
 
   /** Stores the session as it is at this moment. One whose cookie has expired is destroyed instead. */
@@ -204,8 +207,14 @@ export class ExpressStore extends EventEmitter {
   }
 
   async #read(sid: string): Promise<AnySession> {
-    const wanted = this.#touchEvery > 0;
-    const stored = await this.#ferry.get(sid, { expiry: wanted });
+    return this.#dataOf(await this.#fetch(sid));
+  }
+
+  #fetch(sid: string): Promise<Session | null> {
+    return this.#ferry.get(sid, this.#touchEvery > 0 ? WITH_EXPIRY : WITHOUT_EXPIRY);
+  }
+
+  #dataOf(stored: Session | null): AnySession {
     if (stored === null) return null;
     let data: unknown;
     try {
@@ -222,7 +231,7 @@ export class ExpressStore extends EventEmitter {
         },
       );
     }
-    if (wanted) this.#expiries.set(data, stored.expiresAt);
+    if (this.#touchEvery > 0) this.#expiries.set(data, stored.expiresAt);
     return data;
   }
 
@@ -261,16 +270,28 @@ export class ExpressStore extends EventEmitter {
  * Calls the callback exactly once, and outside of the promise: if it throws, that is the application's uncaught
  * exception, as with every store, and neither a second call with an error nor an unhandled rejection.
  */
-function answer<T>(work: Promise<T>, callback: Callback<T> | undefined): void {
+function answer<T, A = T>(
+  work: Promise<T>,
+  callback: Callback<A> | undefined,
+  /** What the caller is given of it; what this throws is the caller's error. */
+  shape: (found: T) => A = (found) => found as unknown as A,
+): void {
   if (callback === undefined) {
     // Nobody asked for the outcome; express-session's own `save()` without a callback drops it too.
     work.catch(() => {});
     return;
   }
-  work.then(
-    (result) => process.nextTick(callback, null, result),
-    (error) => process.nextTick(callback, error),
-  );
+  const fail = (error: unknown) => process.nextTick(callback, error);
+  work.then((found) => {
+    let result: A;
+    try {
+      result = shape(found);
+    } catch (error) {
+      fail(error);
+      return;
+    }
+    process.nextTick(callback, null, result);
+  }, fail);
 }
 
 function positive(name: string, value: number | undefined, least: number): number | undefined {

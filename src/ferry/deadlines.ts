@@ -3,8 +3,12 @@ import type { Clock } from "../ports/clock.js";
 
 interface Waiting {
   readonly until: number;
-  reject: ((error: FerryError) => void) | null;
+  /** Null once the caller was told. */
+  reject: ((error: unknown) => void) | null;
 }
+
+/** Told once of every request, when its caller is: how many milliseconds it took. */
+export type Over = (milliseconds: number, result: "ok" | "error") => void;
 
 /**
  * One deadline for every request. All last equally long, so they run out in the order in which they began: one timer
@@ -22,25 +26,40 @@ export class Deadlines {
     readonly limit: number,
   ) {}
 
-  within<T>(work: Promise<T>): Promise<T> {
+  /** @param failure what the caller is told instead of the work's own error */
+  within<T>(work: Promise<T>, over: Over = () => {}, failure = (error: unknown) => error): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const entry: Waiting = { until: this.clock.elapsed() + this.limit, reject };
+      const began = this.clock.elapsed();
+      const end = (result: "ok" | "error") => {
+        entry.reject = null;
+        this.#forget();
+        over(this.clock.elapsed() - began, result);
+      };
+      const fail = (error: unknown) => {
+        end("error");
+        reject(failure(error));
+      };
+      const entry: Waiting = { until: began + this.limit, reject: fail };
       this.#queue.push(entry);
       if (!this.#watching) void this.#watch();
-      const settle = () => {
-        entry.reject = null;
-      };
       work.then(
         (value) => {
-          settle();
+          if (entry.reject === null) return;
+          end("ok");
           resolve(value);
         },
-        (error) => {
-          settle();
-          reject(error);
-        },
+        (error: unknown) => entry.reject?.(error),
       );
     });
+  }
+
+  /** Those at the front that were answered: who stays in the queue for long is costly for the collector of garbage. */
+  #forget(): void {
+    while (this.#queue[this.#head]?.reject === null) this.#head++;
+    if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#head);
+      this.#head = 0;
+    }
   }
 
   async #watch(): Promise<void> {
@@ -48,20 +67,14 @@ export class Deadlines {
     while (this.#head < this.#queue.length) {
       const oldest = this.#queue[this.#head]!;
       const left = oldest.until - this.clock.elapsed();
-      if (oldest.reject !== null && left > 0) {
-        await this.clock.sleep(left);
-        continue;
-      }
-      this.#head++;
-      oldest.reject?.(
-        new FerryError(
-          "DEADLINE",
-          `The request was not answered within ${this.limit} ms; a write may still take effect.`,
-        ),
-      );
-      if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
-        this.#queue = this.#queue.slice(this.#head);
-        this.#head = 0;
+      if (left > 0) await this.clock.sleep(left);
+      else {
+        oldest.reject?.(
+          new FerryError(
+            "DEADLINE",
+            `The request was not answered within ${this.limit} ms; a write may still take effect.`,
+          ),
+        );
       }
     }
     this.#queue = [];

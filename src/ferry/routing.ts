@@ -1,4 +1,4 @@
-import { bucketOf } from "../core/cohort.js";
+import { ALL_BUCKETS, BUCKETS, bucketOf, bucketsBelow } from "../core/cohort.js";
 import { type Phases, type Placement, placementOf, publishedRung } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
@@ -16,6 +16,18 @@ export interface Operation {
   end(): void;
 }
 
+/** Made for every request: a class, since closures cost more. */
+class Begun implements Operation {
+  constructor(
+    readonly placement: Placement,
+    private readonly era: Era,
+  ) {}
+
+  end(): void {
+    this.era.inFlight--;
+  }
+}
+
 /**
  * The routes a node follows, and the operations it began under each revision of them. An operation takes its routes
  * and is counted in one synchronous step, so `acknowledged` can promise what rule 8 needs of a barrier: that every
@@ -23,6 +35,8 @@ export interface Operation {
  */
 export class Routing {
   #record: ControlRecord;
+  /** Where all sids stand; null where that depends on the bucket. */
+  #everywhere: Placement | null;
   #eras: Era[];
   #waiting: (() => void)[] = [];
 
@@ -32,6 +46,7 @@ export class Routing {
   ) {
     requireKnown(phases, record);
     this.#record = record;
+    this.#everywhere = placementOfAll(phases, record);
     this.#eras = [{ revision: record.revision, inFlight: 0 }];
   }
 
@@ -54,6 +69,7 @@ export class Routing {
     if (record.revision === current) return false;
     requireKnown(this.phases, record);
     this.#record = record;
+    this.#everywhere = placementOfAll(this.phases, record);
     this.#eras.push({ revision: record.revision, inFlight: 0 });
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -67,11 +83,14 @@ export class Routing {
   }
 
   placement(sid: Sid): Placement {
-    return placementOf(this.phases, this.#record, bucketOf(sid));
+    return this.#everywhere ?? placementOf(this.phases, this.#record, bucketOf(sid));
   }
 
   begin(sid: Sid): Operation {
-    return { placement: this.placement(sid), end: this.enter() };
+    const placement = this.placement(sid);
+    const era = this.#eras.at(-1)!;
+    era.inFlight++;
+    return new Begun(placement, era);
   }
 
   /** Counts an operation that looks up placements itself (a batch); the returned function ends it. */
@@ -92,6 +111,14 @@ export class Routing {
   get inFlight(): number {
     return this.#eras.reduce((sum, era) => sum + era.inFlight, 0);
   }
+}
+
+/** The placement that all buckets have in common; null where they differ, as in a ramp. */
+function placementOfAll(phases: Phases, record: ControlRecord): Placement | null {
+  const { position, pending } = record;
+  const [from, to] = pending?.buckets ?? ALL_BUCKETS;
+  const differ = pending === null ? bucketsBelow(position.percent) < BUCKETS : from > 0 || to < BUCKETS;
+  return differ && (position.phase !== "legacy" || pending !== null) ? null : placementOf(phases, record, 0);
 }
 
 /** What cannot be followed is refused before any request meets it. */

@@ -55,6 +55,9 @@ export class Metrics implements Observer {
   readonly #evictions = new Counter("evictions_total", "How often this process was taken for dead and fenced off.");
   readonly #backgroundErrors = new Counter("background_errors_total", "Failures of background work, by task.");
   readonly #operationSeries = new Map<string, OperationSeries>();
+  /** Of requests whose store nobody tells, by verb and result. */
+  readonly #usual = { ok: new Map<string, OperationSeries>(), error: new Map<string, OperationSeries>() };
+  readonly #reads = new Map<string, { value: number }>();
   readonly #recent: RecentLatencies;
 
   #gap = 0;
@@ -84,7 +87,7 @@ export class Metrics implements Observer {
         this.#mirrorFailures.add({ failed_on: event.failedOn, verb: event.verb });
         break;
       case "read-through":
-        this.#readThrough.add({ result: event.result });
+        this.#readsSeriesOf(event.result).value++;
         break;
       case "gap":
         this.#gap = event.size;
@@ -145,12 +148,22 @@ export class Metrics implements Observer {
 
   /** Requests are too many to spell their labels each time. */
   #seriesOf({ verb, store, result }: Operation): OperationSeries {
-    const key = `${verb} ${store} ${result}`;
-    let series = this.#operationSeries.get(key);
+    const found = store === undefined ? this.#usual[result] : this.#operationSeries;
+    const key = store === undefined ? verb : `${verb} ${store} ${result}`;
+    let series = found.get(key);
     if (series === undefined) {
       const labels: Labels = store === undefined ? { verb } : { verb, store };
       series = { count: this.#operations.series({ ...labels, result }), durations: this.#durations.series(labels) };
-      this.#operationSeries.set(key, series);
+      found.set(key, series);
+    }
+    return series;
+  }
+
+  #readsSeriesOf(result: string): { value: number } {
+    let series = this.#reads.get(result);
+    if (series === undefined) {
+      series = this.#readThrough.series({ result });
+      this.#reads.set(result, series);
     }
     return series;
   }

@@ -29,8 +29,13 @@ export class ClockLead {
 
   /** Milliseconds; 0 until it is known, and after our own clock was set. */
   get milliseconds(): number {
-    if (!this.known || Math.abs(this.#lead) < WORTH) return 0;
-    return this.#lead;
+    return this.shift ?? 0;
+  }
+
+  /** By how many milliseconds times of expiry are moved; null until that is known. */
+  get shift(): number | null {
+    if (!this.known) return null;
+    return Math.abs(this.#lead) < WORTH ? 0 : this.#lead;
   }
 
   get known(): boolean {
@@ -88,20 +93,22 @@ export interface Unknown {
  */
 export function onOwnClock<T extends object>(store: T, lead: ClockLead, unknown: Unknown): T {
   const translating = (method: Method, position: number | null): Method => {
-    const call: Method = (...args) => {
-      const by = lead.milliseconds;
+    const call = (args: unknown[], by: number): Promise<unknown> => {
       if (by === 0) return method.apply(store, args);
       const theirs = args.map((arg, i) => (i === position ? (arg as number) + by : moved(arg, by)));
       return method.apply(store, theirs).then((answer) => moved(answer, -by));
     };
-    const afterLook: Method = async (...args) => {
+    const afterLook = async (args: unknown[]) => {
       // One look may be over just as the process' clock was set; whoever comes then looks once more.
       for (let looks = 0; !lead.known; looks++) {
         if (looks > 1 || (await within(lead.look(), unknown.patience)) === LATE) throw unknown.error();
       }
-      return call(...args);
+      return call(args, lead.milliseconds);
     };
-    return (...args) => (lead.known ? call : afterLook)(...args);
+    return (...args) => {
+      const by = lead.shift;
+      return by === null ? afterLook(args) : call(args, by);
+    };
   };
   const methods = new Map<PropertyKey, unknown>();
   return new Proxy(store, {
