@@ -3,10 +3,11 @@ import { isLive, type Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import type { Item, ItemResult, ItemStore, Items, ItemVerb, ItemWishes } from "../ports/items.js";
 import type { VerbName } from "../ports/observer.js";
-import type { CallLimits, ConditionalVerb, Outcome } from "../ports/redis-records.js";
+import type { ConditionalVerb, Outcome } from "../ports/redis-records.js";
 import { type FerryContext, redisLimits } from "./context.js";
 import { drainOwnDestroy } from "./drain.js";
 import { gets } from "./gets.js";
+import { learn } from "./learn.js";
 import { mutate, type Opened } from "./mutate.js";
 import { read } from "./read.js";
 import { write } from "./write.js";
@@ -119,11 +120,12 @@ export class FerryItems implements Items {
     /** Under which L was read as absent. */
     let lease: string | null = null;
     let done = false;
+    const creates = createsItem(verb);
     return mutate<ItemResult>(ctx, sid, {
       script: "openIf",
       legacy: () => legacy.perform(sid, verb, wishes),
       alone: () => records.performAlone(sid, asked),
-      lacks: ({ result }) => result === "absent",
+      ...(!creates && { lacks: ({ result }: ItemResult) => result === "absent" }),
       open: async (intent, routes, alone): Promise<Opened<ItemResult>> => {
         const mode = routes.write === "R" ? "R" : "L";
         const known = routes.read === "R";
@@ -138,9 +140,10 @@ export class FerryItems implements Items {
         return {
           to: "unknown",
           learn: async () => {
-            const learned = await learn(ctx, sid, verb, limits);
+            const learned = await learn(ctx, sid, limits, { keepsLease: creates });
             lease = learned.lease;
-            return learned.refusal === null ? null : { value: learned.refusal };
+            if (learned.state === "absent" && !creates) return { value: { result: "absent" } };
+            return learned.state === "present" && verb.verb === "add" ? { value: { result: "present" } } : null;
           },
         };
       },
@@ -168,30 +171,6 @@ export class FerryItems implements Items {
     if (verb.verb === "set") await this.#perform(sid, { verb: "delete", token: 0n }, NO_TOKEN);
     throw new FerryError("VALUE_TOO_LARGE", "The value is larger than memcached takes.");
   }
-}
-
-/** What rule 13 (3) brought: an answer, or the lease under which R may decide, or R knows the state by now. */
-interface Learned {
-  readonly refusal: ItemResult | null;
-  readonly lease: string | null;
-}
-
-async function learn(
-  { records, legacy, ids }: FerryContext,
-  sid: Sid,
-  verb: ItemVerb,
-  limits: CallLimits,
-): Promise<Learned> {
-  const answer = await records.read(sid, ids.next(), limits);
-  if (answer.from === "R") return { refusal: null, lease: null };
-  const session = await legacy.get(sid);
-  if (session !== null) {
-    if (answer.lease !== null) await records.fill(sid, answer.lease, session, limits);
-    return { refusal: verb.verb === "add" ? { result: "present" } : null, lease: null };
-  }
-  if (createsItem(verb)) return { refusal: null, lease: answer.lease };
-  if (answer.lease !== null) await records.fill(sid, answer.lease, null, limits);
-  return { refusal: { result: "absent" }, lease: null };
 }
 
 /** Whether the verb does something where there is no item. */

@@ -1,6 +1,6 @@
 import type { Sid } from "../core/session.js";
-import type { CallLimits } from "../ports/redis-records.js";
 import { type FerryContext, redisLimits } from "./context.js";
+import { learn } from "./learn.js";
 import { mutate, type Opened } from "./mutate.js";
 
 /**
@@ -24,21 +24,11 @@ export function touch(ctx: FerryContext, sid: Sid, expiresAt: number): Promise<b
       const opened = await records.openIf(sid, intent, mode, verb, null, known, ids.next(), limits);
       if (opened.answer === "L" || opened.answer === "busy") return { to: opened.answer };
       if (opened.answer === "R") return { to: "R", value: opened.result.result === "done" };
-      return { to: "unknown", learn: () => learn(ctx, sid, limits) };
+      return {
+        to: "unknown",
+        learn: async () => ((await learn(ctx, sid, limits)).state === "absent" ? { value: false } : null),
+      };
     },
     outcome: (had) => (had ? { kind: "keep", expiresAt } : { kind: "none" }),
   });
-}
-
-/** Brings L's state into R (rule 2), unless L answers that there is no such session: then nothing is touched. */
-async function learn(
-  { records, legacy, ids }: FerryContext,
-  sid: Sid,
-  limits: CallLimits,
-): Promise<{ value: boolean } | null> {
-  const answer = await records.read(sid, ids.next(), limits);
-  if (answer.from === "R") return null;
-  const session = await legacy.get(sid);
-  if (answer.lease !== null) await records.fill(sid, answer.lease, session, limits);
-  return session === null ? { value: false } : null;
 }
