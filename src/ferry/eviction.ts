@@ -1,7 +1,7 @@
 import { newGeneration } from "../core/ids.js";
 import { type Phases, rankOf } from "../core/phase.js";
 import { redisIsSoleAuthority, redisMayBeAhead, type Steering } from "../core/transition.js";
-import type { ControlStore } from "../ports/control-store.js";
+import type { ControlStore, NodeInfo } from "../ports/control-store.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { Observer } from "../ports/observer.js";
 import { type CallLimits, RedisLost, type RedisRecords } from "../ports/redis-records.js";
@@ -57,12 +57,8 @@ async function evictHolding(
   by: string,
   { word = false, withoutRedis = false }: Word,
 ): Promise<boolean> {
-  const info = (await control.nodes()).find(({ id }) => id === node);
-  if (info === undefined) return true;
-  if (info.state === "live") {
-    await control.evict(node);
-    await control.append({ by, action: "evict", detail: { node, host: info.host, pid: info.pid, role: info.role } });
-  }
+  const info = await refuse(control, node, by);
+  if (info === null) return true;
   const [left, cut] = await Promise.all([
     legacy.disconnectNode(node, info.report.endpoints),
     withoutRedis ? false : endedInRedis(records, node),
@@ -81,6 +77,31 @@ async function evictHolding(
   }
   await control.forget(node);
   return true;
+}
+
+/**
+ * The beginning of an eviction, as far as R is concerned: from now on nothing of the node reaches R any more. The rest is
+ * done by whoever finds the node evicted. False while R cannot be asked.
+ */
+export async function fenceOffRedis(
+  { control, records }: EvictionStores,
+  node: string,
+  by: string,
+  withoutRedis: boolean,
+): Promise<boolean> {
+  if ((await refuse(control, node, by)) === null) return true;
+  return withoutRedis || endedInRedis(records, node);
+}
+
+/** First step: the node's renewals are refused. Null: it is registered no more. */
+async function refuse(control: ControlStore, node: string, by: string): Promise<NodeInfo | null> {
+  const info = (await control.nodes()).find(({ id }) => id === node);
+  if (info === undefined) return null;
+  if (info.state === "live") {
+    await control.evict(node);
+    await control.append({ by, action: "evict", detail: { node, host: info.host, pid: info.pid, role: info.role } });
+  }
+  return info;
 }
 
 /**

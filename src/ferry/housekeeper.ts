@@ -80,6 +80,8 @@ export class Housekeeper {
     if (ctx.health.state === "up") return;
     const demotable = options.onRedisDown === "demote" && isDemotable(ctx.routing.record, ctx.routing.phases);
     if (demotable && ctx.health.awayFor >= options.demoteAfter) await demote(steerage);
-    if (ctx.health.state === "lost" && !(await rearm(steerage))) await reclaim(steerage);
+    if (ctx.health.state === "lost" && !(await rearm(steerage, this.eviction))) {
+      await reclaim(steerage, this.eviction);
+    }
   }
 }

@@ -4,6 +4,7 @@ import type { Transition } from "../core/phase.js";
 import { authorityIsDivided, redisMayBeAhead, segments } from "../core/transition.js";
 import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
+import type { EvictionStores } from "./eviction.js";
 import { alone, type Steerage } from "./steerage.js";
 
 /** Of which generations the R may be that is reclaimed for the generation under whose name this is kept. */
@@ -31,7 +32,7 @@ const KIND = "reclaim";
  * So R under the seal of generation g holds, for every bucket of L's, nothing from before g was armed. An R without the
  * seal of the generation before is none of ours, or was emptied: that is a loss, and the decision is the operator's.
  */
-export async function reclaim(steerage: Steerage): Promise<boolean> {
+export async function reclaim(steerage: Steerage, eviction: EvictionStores): Promise<boolean> {
   const { control, records } = steerage;
   const record = await control.read();
   // Another node has drawn a new generation; this one will hear of it.
@@ -40,7 +41,7 @@ export async function reclaim(steerage: Steerage): Promise<boolean> {
   if (authorityIsDivided(record) && (await records.hasRestarted())) return distrust(steerage, record);
   if (origin === null || !redisMayBeAhead(record) || record.pending?.oneWay) return false;
   if (!allDrained(record, await control.nodes())) return false;
-  return alone(steerage, "rearm", () => putRight(steerage, record, origin));
+  return alone(steerage, eviction, "rearm", () => putRight(steerage, record, origin));
 }
 
 /** Notes, before it is published, that the R of this record may be reclaimed for that generation. */

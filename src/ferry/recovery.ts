@@ -12,6 +12,7 @@ import {
 } from "../core/transition.js";
 import type { ControlRecord, NodeInfo } from "../ports/control-store.js";
 import { type CallLimits, RedisLost, type RedisRecords } from "../ports/redis-records.js";
+import type { EvictionStores } from "./eviction.js";
 import { noteOrigin } from "./reclaim.js";
 import { alone, type Steerage } from "./steerage.js";
 
@@ -25,13 +26,13 @@ const BRIEFLY: CallLimits = { deadline: 1_000, hold: false };
  * nodes write L with the gap liberty until they trust the new generation, everything under the prefix is dropped, and
  * the seal comes last, so that no script runs before R is clean. Evidence is bound to the generation and so is void.
  */
-export async function rearm(steerage: Steerage): Promise<boolean> {
+export async function rearm(steerage: Steerage, eviction: EvictionStores): Promise<boolean> {
   const { control, records, phases, by } = steerage;
   const record = await control.read();
   if (someBucketReadsRedis(record, phases) || redisMayBeAhead(record)) return false;
   // Another node has drawn a new generation already; this one will hear of it.
   if (record.generation !== records.generation) return false;
-  return alone(steerage, "rearm", async () => {
+  return alone(steerage, eviction, "rearm", async () => {
     if (await isTrusted(records)) return false;
     const { runId } = await records.facts();
     const generation = newGeneration();

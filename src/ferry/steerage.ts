@@ -1,6 +1,8 @@
 import type { Phases } from "../core/phase.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
+import type { EvictionStores } from "./eviction.js";
+import { release, succeed } from "./succession.js";
 
 /** What a node needs that does something for the whole fleet. */
 export interface Steerage {
@@ -17,13 +19,16 @@ const LOCK_TTL = 15_000;
 /**
  * Does what only one node at a time may do to R as a whole; false where another is at it. The lock is renewed while the
  * work lasts: dropping millions of records takes its time, and a second one must not drop what is in use again already.
+ * Who held it before, and did not give it back, is fenced off first (succession.ts).
  */
 export async function alone(
   { control, by }: Steerage,
+  eviction: EvictionStores,
   lock: string,
   perform: () => Promise<boolean>,
 ): Promise<boolean> {
-  if (!(await control.lock(lock, by, LOCK_TTL))) return false;
+  const successor = { control, eviction, lock, holder: by, node: by, ttl: LOCK_TTL };
+  if ((await succeed(successor)) !== "held") return false;
   let renewal: Promise<unknown> = Promise.resolve();
   const renewing = setInterval(() => {
     renewal = control.lock(lock, by, LOCK_TTL).catch(() => {});
@@ -34,6 +39,6 @@ export async function alone(
     clearInterval(renewing);
     // A renewal that lands after the lock was given back would hold it for nobody.
     await renewal;
-    await control.unlock(lock, by);
+    await release(successor);
   }
 }

@@ -1,4 +1,4 @@
-import { newGeneration } from "../core/ids.js";
+import { newGeneration, nodeOf } from "../core/ids.js";
 import { type Phases, type Position, type Transition, targetOf, type WorkName } from "../core/phase.js";
 import {
   abandonRedis,
@@ -13,6 +13,7 @@ import { FerryError } from "../errors.js";
 import { type EvictionStores, evict } from "../ferry/eviction.js";
 import { allAcknowledge } from "../ferry/recovery.js";
 import { Silence } from "../ferry/silence.js";
+import { release, succeed } from "../ferry/succession.js";
 import type { Clock } from "../ports/clock.js";
 import { type ControlRecord, type ControlStore, type NodeInfo, PROTOCOL_NUMBER } from "../ports/control-store.js";
 import type { Observer } from "../ports/observer.js";
@@ -106,8 +107,8 @@ export class Coordinator {
    * generation. Works without R. `dirty` sids had not reached L, as far as was known.
    */
   async abandon(reason: string, dirty: number | null): Promise<ControlRecord> {
+    this.#redisLost = true;
     return this.#holding(async () => {
-      this.#redisLost = true;
       const record = await this.control.read();
       if (!record.pending?.oneWay) {
         const author = { by: this.by, reason, at: await this.control.now() };
@@ -231,20 +232,36 @@ export class Coordinator {
   }
 
   async #holding<T>(perform: () => Promise<T>): Promise<T> {
-    await this.#keepLock();
+    this.#requireUninterrupted();
+    const { control, eviction, by } = this;
+    const node = nodeOf(this.works.nonce());
+    const successor = { control, eviction, lock: "phase", holder: by, node, ttl: LOCK_TTL };
+    const outcome = await succeed(successor, this.#redisLost);
+    if (outcome === "taken") throw isHeld();
+    if (outcome === "haunted") {
+      throw new FerryError("HELD", "A command died in the middle of its work on Redis and cannot be fenced off yet.", {
+        remedy: "Bring Redis back, then repeat the command.",
+      });
+    }
     try {
       return await perform();
     } finally {
-      await this.control.unlock("phase", this.by).catch(() => {});
+      await release(successor).catch(() => {});
     }
   }
 
-  async #keepLock(): Promise<void> {
+  #requireUninterrupted(): void {
     if (this.signal?.aborted) throw new FerryError("INTERRUPTED", "Interrupted; what was recorded stays pending.");
-    if (!(await this.control.lock("phase", this.by, LOCK_TTL))) {
-      throw new FerryError("HELD", "Another command is changing the phase of this migration.");
-    }
   }
+
+  async #keepLock(): Promise<void> {
+    this.#requireUninterrupted();
+    if (!(await this.control.lock("phase", this.by, LOCK_TTL))) throw isHeld();
+  }
+}
+
+function isHeld(): FerryError {
+  return new FerryError("HELD", "Another command is changing the phase of this migration.");
 }
 
 export function describe({ lower, upper, direction }: Transition): string {

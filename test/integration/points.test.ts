@@ -119,6 +119,33 @@ describe("a command held at every step of a transition", () => {
     busy.expectOnly([]);
   });
 
+  test.runIf(ALL)(
+    "frozen before it drops what Redis holds: it wakes to records that are in use, and leaves them",
+    async () => {
+      busy = await BusySite.open(own.folder, at("legacy"));
+      let records = 0;
+      // Rung 0 is published and acknowledged; the third point is before the first work.
+      const { points, ended } = await walkAndDie(
+        own.folder,
+        busy.site.config,
+        { to: at("dual-write") },
+        3,
+        async (holder) => {
+          await busy.site.breakLock(holder);
+          await busy.site.moveTo(at("dual-write"));
+          await busy.traffic.stop();
+          await busy.site.command((_, node) => busy.site.backfill(node));
+          records = await recordCount();
+        },
+      );
+      expect(points.at(2)).toBe("transition:work");
+      expect(["NODE_EVICTED", "RedisUnreachable", "REDIS_UNREACHABLE"]).toContain(ended);
+      expect(records).toBeGreaterThan(0);
+      expect(await recordCount()).toBe(records);
+      await busy.rest();
+    },
+  );
+
   test.each(moves)(
     "from %s to %s: frozen there and fenced off, another finishes, and it wakes to nothing",
     async (_from, _to, from, to) => {
@@ -128,7 +155,8 @@ describe("a command held at every step of a transition", () => {
         const goal = position.phase === to.phase ? from : to;
         if (goal.phase === "read-through") await busy.site.command((_, node) => busy.site.backfill(node));
         const { ended } = await walkAndDie(own.folder, busy.site.config, { to: goal }, step, async (holder) => {
-          await fenceOff(holder);
+          // Whoever takes its lock fences it off.
+          await busy.site.breakLock(holder);
           await busy.site.moveTo(goal);
         });
         if (ended === "done") break;
@@ -149,3 +177,11 @@ describe("a command held at every step of a transition", () => {
     },
   );
 });
+
+function recordCount(): Promise<number> {
+  return busy.site.look(async ({ records }) => {
+    let count = 0;
+    for await (const page of records.listRecords({ pageSize: 500 })) count += page.length;
+    return count;
+  });
+}

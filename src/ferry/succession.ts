@@ -1,0 +1,62 @@
+import type { ControlStore } from "../ports/control-store.js";
+import { type EvictionStores, fenceOffRedis } from "./eviction.js";
+
+/**
+ * A lock that ran out says nothing about who held it. Frozen in the middle of dropping R's records, that process would go
+ * on when it wakes, with what others have put there since. No clock and no look at the lock can keep it from that; what
+ * fences a process is its connections (rule 11). So whoever takes such a lock
+ *
+ * 1. puts its name down, and then makes sure that it holds the lock still: nobody works whose name is not there;
+ * 2. fences off from R everybody else whose name it finds. They held the lock once and did not give it back.
+ *
+ * Who gives the lock back takes its name away. A name whose node is registered no more does no harm: its connections have
+ * ended.
+ */
+export interface Successor {
+  readonly control: ControlStore;
+  readonly eviction: EvictionStores;
+  readonly lock: string;
+  /** Whom the lock is held by, as the control store knows it. */
+  readonly holder: string;
+  /** The node whose connections the work goes over. */
+  readonly node: string;
+  /** Milliseconds. */
+  readonly ttl: number;
+}
+
+/** More processes than ever die holding one lock before somebody succeeds them. */
+const MOST = 1_000;
+
+/**
+ * Takes the lock, or finds out why not.
+ *
+ * @param withoutRedis R is gone for good: nobody needs to be fenced off from it.
+ * @returns `held`; `taken`: another holds it; `haunted`: it was held by somebody who could not be fenced off yet.
+ */
+export async function succeed(successor: Successor, withoutRedis = false): Promise<"held" | "taken" | "haunted"> {
+  const { control, eviction, lock, holder, node, ttl } = successor;
+  if (!(await control.lock(lock, holder, ttl))) return "taken";
+  await control.putDocument(kindOf(lock), node, { holder });
+  if (!(await control.lock(lock, holder, ttl))) {
+    await control.deleteDocument(kindOf(lock), node);
+    return "taken";
+  }
+  for (const { id } of await control.listDocuments(kindOf(lock), MOST)) {
+    if (id === node) continue;
+    if (!(await fenceOffRedis(eviction, id, holder, withoutRedis))) {
+      await release(successor);
+      return "haunted";
+    }
+    await control.deleteDocument(kindOf(lock), id);
+  }
+  return "held";
+}
+
+export async function release({ control, lock, holder, node }: Successor): Promise<void> {
+  await control.deleteDocument(kindOf(lock), node);
+  await control.unlock(lock, holder);
+}
+
+function kindOf(lock: string): string {
+  return `holders:${lock}`;
+}
