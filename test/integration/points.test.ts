@@ -113,7 +113,8 @@ describe("a command held at every step of a transition", () => {
       passed.push(points.at(-1)!);
       await fenceOff(holder);
     }
-    expect(passed.length).toBeGreaterThan(3);
+    // The shortest way, from full-redis to redis-first, has two.
+    expect(passed.length).toBeGreaterThan(1);
     expect(await busy.site.record()).toMatchObject({ position: to, pending: null });
     await busy.rest();
     busy.expectOnly([]);
