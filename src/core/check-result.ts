@@ -59,6 +59,8 @@ export interface CheckResult {
    */
   readonly coverage: { readonly counted: number; readonly listed: number; readonly share: number };
   readonly planted: { readonly planted: number; readonly found: number; readonly missed: readonly PlantedKind[] };
+  /** Old copies on other servers of a pool, with digests of some; null where there are none, absent before they were told. */
+  readonly duplicates?: { readonly count: number; readonly digests: readonly string[] } | null;
   /** Null where no plain clients were given. */
   readonly witness: WitnessTally | null;
   readonly examples: Readonly<Partial<Record<DifferenceClass | "busy", readonly CheckExample[]>>>;

@@ -16,10 +16,11 @@ import type { LegacyStore } from "../ports/legacy-store.js";
 import { BackfillDesk, doneOf, isOutdated, wishOfBackfill } from "./backfill-desk.js";
 import { patiently, real } from "./batches.js";
 import { Copying } from "./copying.js";
+import { type Duplicates, duplicatesIn } from "./duplicates.js";
 import { refuseWithoutCopies } from "./guards.js";
 import { asCatalogued, DEFAULT_PATIENCE, Patience } from "./patience.js";
 import { type Progress, Pulse } from "./progress.js";
-import { loadSecrets } from "./secrets.js";
+import { loadSecrets, type Secrets } from "./secrets.js";
 import { Throttle } from "./throttle.js";
 
 const LOCK = "backfill";
@@ -59,6 +60,8 @@ export interface BackfillResult extends BackfillProgress {
   /** Whether it went on from an earlier checkpoint. */
   readonly resumed: boolean;
   readonly milliseconds: number;
+  /** Null where there are none. */
+  readonly duplicates: Duplicates | null;
 }
 
 /**
@@ -79,8 +82,9 @@ export async function runBackfill(deps: BackfillDeps, options: BackfillOptions):
     throw new FerryError("HELD", "Another backfill is running.", { next: "sessionferry backfill status" });
   }
   try {
-    const desk = new BackfillDesk(deps.control, await loadSecrets(deps.control, deps.clock));
-    return await new Backfill(deps, options, holder, desk).run(record);
+    const secrets = await loadSecrets(deps.control, deps.clock);
+    const desk = new BackfillDesk(deps.control, secrets);
+    return await new Backfill(deps, options, holder, desk, secrets).run(record);
   } finally {
     await deps.control.unlock(LOCK, holder).catch(() => {});
   }
@@ -125,6 +129,7 @@ class Backfill {
     readonly options: BackfillOptions,
     readonly holder: string,
     readonly desk: BackfillDesk,
+    readonly secrets: Secrets,
   ) {
     this.#patience = new Patience(deps.clock, options.patience ?? DEFAULT_PATIENCE, options.signal);
     this.#throttle = new Throttle(options.rate, deps.clock);
@@ -156,7 +161,8 @@ class Backfill {
       throw asCatalogued(this.#failure.error);
     }
     await this.#settle(state);
-    const result = { ...this.#progress(), resumed, milliseconds: this.deps.clock.now() - began };
+    const duplicates = await this.#patience.attempt(() => duplicatesIn(this.deps.legacy, this.secrets));
+    const result = { ...this.#progress(), resumed, milliseconds: this.deps.clock.now() - began, duplicates };
     const entry = { by: this.options.by, action: "backfill", detail: { ...result } };
     await this.#patience.attempt(() => this.deps.control.append(entry));
     return result;

@@ -17,6 +17,7 @@ import { type DestroyJournal, NO_JOURNAL } from "../ports/destroy-journal.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import { keepCheck, newCheckId } from "./check-archive.js";
+import { duplicatesIn } from "./duplicates.js";
 import { Examiner } from "./examiner.js";
 import { Findings } from "./findings.js";
 import { refuseWithoutCopies } from "./guards.js";
@@ -142,6 +143,7 @@ class Check {
       ...tally.snapshot(),
       coverage: { counted, listed: seen.listed, share: counted === 0 ? 0 : Math.min(1, seen.listed / counted) },
       planted: { planted, found, missed },
+      duplicates: await this.patience.attempt(() => duplicatesIn(legacy, secrets)),
       witness,
       repaired: this.options.repair === undefined ? null : tally.repaired,
       aborted: !seen.whole,

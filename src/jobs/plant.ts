@@ -73,8 +73,10 @@ export class Planting {
 
   async plant(): Promise<void> {
     for (const kind of PLANTED_KINDS) {
-      const sid = this.#draw();
-      if (sid === null) return;
+      const drawn = this.#draw();
+      if (drawn === null) return;
+      // In a pool a session is on some server.
+      const [sid = drawn] = (await this.deps.legacy.locate?.([drawn])) ?? [drawn];
       const plant = { kind, sid, found: false };
       // Listed first, so that it is removed even if planting it stops half-way.
       this.#plants.push(plant);

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
+import { restOf } from "../core/place.js";
 import type { Sid } from "../core/session.js";
 import type { Clock } from "../ports/clock.js";
 import type { ControlStore } from "../ports/control-store.js";
@@ -23,9 +24,9 @@ export class Secrets {
     this.#sealKey = derive(key, "seal");
   }
 
-  /** 16 hexadecimal characters by which people may name a session. */
+  /** 16 hexadecimal characters by which people may name a session, whichever server it is on. */
   digest(sid: Sid): string {
-    return createHmac("sha256", this.#digestKey).update(sid).digest("hex").slice(0, 16);
+    return createHmac("sha256", this.#digestKey).update(restOf(sid)).digest("hex").slice(0, 16);
   }
 
   seal(text: string): string {

@@ -61,6 +61,9 @@ function lookLines(result: CheckResult): string[] {
     `Phase: ${place(position.before)}${moved}; buckets compared: the first ${percent(result.coveredBelow / 10_000)}.`,
     `Coverage: ${coverage.listed} listed of ${coverage.counted} that the legacy store counts (${percent(coverage.share)}).`,
     `Planted faults: planted ${planted.planted}, found ${planted.found}.`,
+    ...(result.duplicates
+      ? [`Pool: ${result.duplicates.count} old copies on other servers than the session's own.`]
+      : []),
     witness === null
       ? "Plain clients: none."
       : `Plain clients: ${witness.agreed} of ${witness.read} confirmed, ${witness.disagreed} contradicted, ` +

@@ -36,6 +36,11 @@ export const checkResultSchema = z.object({
   authority: z.object({ L: count, R: count }).describe("Sessions compared, by the store that was right about them."),
   coverage: z.object({ counted: count, listed: count, share: z.number().min(0).max(1) }),
   planted: z.object({ planted: count, found: count, missed: z.array(z.enum(PLANTED_KINDS)).readonly() }),
+  duplicates: z
+    .object({ count, digests: z.array(z.string()).readonly() })
+    .nullable()
+    .optional()
+    .describe("Old copies of sessions on other servers of a pool, with digests of some; null where there are none."),
   witness: z
     .object({ read: count, agreed: count, disagreed: count, unsettled: count })
     .nullable()

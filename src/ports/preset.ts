@@ -1,3 +1,4 @@
+import { restOf } from "../core/place.js";
 import type { LegacyPresetName, RedisPresetName } from "../core/preset-names.js";
 import type { Session, Sid } from "../core/session.js";
 
@@ -37,7 +38,7 @@ export interface RedisPreset {
 
 /** Whether a sid is none that moves: a lock, say. */
 export function isIgnored({ ignore }: Pick<LegacyPreset, "ignore">, sid: Sid): boolean {
-  return ignore?.some((pattern) => pattern.test(sid)) ?? false;
+  return ignore?.some((pattern) => pattern.test(restOf(sid))) ?? false;
 }
 
 /** Turns the bytes of one side into those of the other where the formats differ; identity for all presets so far. */

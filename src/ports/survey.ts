@@ -47,6 +47,8 @@ export interface MemcachedSurvey {
   }[];
   /** Of some sessions, how many carry other flags than the preset's; null where memcached's clients are not served. */
   readonly flags: { readonly sampled: number; readonly other: number } | null;
+  /** Of a pool whose client's rule is not known: old copies of sessions on other servers; null elsewhere. */
+  readonly duplicates: number | null;
 }
 
 export type LegacySurvey = PostgresSurvey | MemcachedSurvey;

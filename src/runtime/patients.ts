@@ -9,7 +9,7 @@ import { legacyPreset } from "../presets/index.js";
 import type { MemcachedLegacyStore } from "../stores/memcached/store.js";
 import type { PostgresLegacyStore } from "../stores/postgres.js";
 import type { Patients } from "../workflow/doctor.js";
-import { listenerMap } from "./listener-map.js";
+import { listenerMap, poolOf } from "./listener-map.js";
 import { recordsOptions, redisPrefix, servesItems } from "./open.js";
 import { openVisitor } from "./visitor.js";
 
@@ -56,7 +56,9 @@ export async function openPatients(config: Config, clock: Clock): Promise<Patien
 async function surveyLegacy(config: Config, legacy: LegacyStore): Promise<LegacySurvey> {
   if (!isPostgres(config.legacy.url)) {
     const servers = await (legacy as MemcachedLegacyStore).describe();
-    return { kind: "memcached", servers, flags: servesItems(config) ? await sampleFlags(config, legacy) : null };
+    const flags = servesItems(config) ? await sampleFlags(config, legacy) : null;
+    const duplicates = poolOf(config) === null ? null : ((await legacy.duplicates?.())?.length ?? 0);
+    return { kind: "memcached", servers, flags, duplicates };
   }
   const { surveyPostgres } = await import("../stores/postgres-survey.js");
   const facts = await (legacy as PostgresLegacyStore).describe();

@@ -36,11 +36,27 @@ export const DOOR_PROBES: readonly Probe[] = [
           "Name `proxy.listeners` in the configuration, so that every process has the same.",
         );
       }
+      const named = config.proxy.listeners.map(({ listen }) => listen);
+      const twice = [...new Set(named.filter((listen, i) => !listen.endsWith(":0") && named.indexOf(listen) !== i))];
+      if (twice.length > 0) {
+        return refused(
+          "CONFIG_INVALID",
+          `several listeners have one address: ${twice.join(", ")}`,
+          "Give each listener of `proxy.listeners` an address of its own.",
+        );
+      }
       const told = [
         ...forgotten.map((server) => `${server} has no listener`),
         ...shared.map((server) => `${server} has several listeners`),
       ];
       if (told.length === 0) return fine(`${config.proxy.listeners.length} listeners, one to a server`);
+      if (config.legacy.distribution === "client" && forgotten.length > 0) {
+        return refused(
+          "CONFIG_INVALID",
+          `no rule for the servers is known, and the listeners are not one to one with them: ${told.join(", ")}`,
+          "Give each server of `legacy.url` one listener, in the order in which the application names its servers.",
+        );
+      }
       return warning(
         `the listeners are not one to one with the servers: ${told.join(", ")}`,
         "Give each server of `legacy.url` one listener: only then does the application's own rule find its keys.",
@@ -54,6 +70,14 @@ export const DOOR_PROBES: readonly Probe[] = [
     return warning(
       `none of ${items} items has a key of the preset ${config.legacy.preset}`,
       "Look at the application's own prefix, and name it under `legacy.prefix`; keys without it do not move.",
+    );
+  }),
+  door("legacy-duplicates", (_, { duplicates }) => {
+    if (duplicates === null) return null;
+    if (duplicates === 0) return fine("no session lies on two servers");
+    return warning(
+      `${duplicates} old copies of sessions lie on other servers than the session: its clients went elsewhere once, or servers were added`,
+      "They do not move. Switch the clients' failover off, and begin when the list of servers has stood for one session lifetime.",
     );
   }),
   door("legacy-flags", (_, { flags }) => {

@@ -1,5 +1,6 @@
 import { EXIT, type ExitCode } from "../../errors.js";
 import { type BackfillProgress, type BackfillResult, countForBackfill, runBackfill } from "../../jobs/backfill.js";
+import { toldDuplicates } from "../../jobs/duplicates.js";
 import { progressDisplay } from "../../jobs/progress.js";
 import { systemClock } from "../../runtime/clock.js";
 import { type CommandResult, type Context, defineCommand } from "../command.js";
@@ -62,7 +63,7 @@ async function count(context: Context): Promise<CommandResult> {
 }
 
 function documentOf(result: BackfillResult): BackfillDocument {
-  const { state, resumed, milliseconds, done, total, rate } = result;
+  const { state, resumed, milliseconds, done, total, rate, duplicates } = result;
   const { copied, hit, dirty, absent, notYet, skipped, refused, failed } = result;
   const counts = { copied, hit, dirty, absent, notYet, skipped, refused, failed };
   return {
@@ -70,7 +71,7 @@ function documentOf(result: BackfillResult): BackfillDocument {
     byPhase: null,
     wouldCopy: null,
     notYet,
-    result: { state, resumed, milliseconds, done, total, rate, counts },
+    result: { state, resumed, milliseconds, done, total, rate, counts, duplicates },
   };
 }
 
@@ -100,5 +101,6 @@ function textOf(result: BackfillResult): string {
     running: "",
     paused: "",
   }[state];
-  return `Backfill ${state}${from} in ${span(milliseconds)}: ${figures.join(", ")}.\n${next}`;
+  const old = result.duplicates === null ? "" : `${toldDuplicates(result.duplicates)}\n`;
+  return `Backfill ${state}${from} in ${span(milliseconds)}: ${figures.join(", ")}.\n${old}${next}`;
 }

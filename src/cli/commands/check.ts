@@ -1,6 +1,7 @@
 import type { CheckResult } from "../../core/check-result.js";
 import { EXIT, type ExitCode, FerryError } from "../../errors.js";
 import { type CheckOptions, type CheckProgress, runCheck } from "../../jobs/check.js";
+import { toldDuplicates } from "../../jobs/duplicates.js";
 import { progressDisplay } from "../../jobs/progress.js";
 import { adviceFor } from "../../observe/check-advice.js";
 import { requireReportName, writeReport } from "../../observe/report.js";
@@ -131,6 +132,7 @@ function textOf(result: CheckResult): string {
     `${verdict}: ${found.map(([name, count]) => `${count} ${name}`).join(", ") || "nothing was compared"}`,
     `  planted ${planted.planted}, found ${planted.found}; saw ${coverage.listed} of ${coverage.counted}; ${witnessed}; took ${span(result.endedAt - result.startedAt)}`,
     meaning,
+    ...(result.duplicates ? [`  ${toldDuplicates(result.duplicates)}`] : []),
     ...result.whyNot.map((reason) => `  - ${reason}`),
     ...next.map(({ command, why }) => `Next: ${command}  (${why})`),
     `The whole result: sessionferry check show ${result.id}`,

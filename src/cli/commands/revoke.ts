@@ -29,7 +29,7 @@ export const command = defineCommand({
     let first: FerryError | null = null;
     if (dryRun) for await (const _ of ids) tally.read++;
     else {
-      await withNode(context, async ({ ferry }) => {
+      await withNode(context, async ({ ferry, legacy }) => {
         const limit = pLimit(AT_ONCE);
         const underWay = new Set<Promise<void>>();
         for await (const sid of ids) {
@@ -37,7 +37,9 @@ export const command = defineCommand({
           tally.read++;
           const done = limit(async () => {
             try {
-              await ferry.destroy(sid);
+              // Of a pool: where it is. Memcached need not be there any more.
+              const [located = sid] = (await legacy.locate?.([sid]).catch(() => null)) ?? [sid];
+              await ferry.destroy(located);
               tally.revoked++;
             } catch (error) {
               tally.failed++;

@@ -17,7 +17,7 @@ export const command = defineCommand({
   examples: [["$0 session show < id.txt", "Where the session of that id stands; the value is never shown"]],
   async run(context) {
     const config = context.config();
-    const sid = await readOneSid(context);
+    const named = await readOneSid(context);
     const visitor = await openVisitor(config, { call: 3_000, batch: 3_000 });
     try {
       const json = await abortable(look(), context.signal);
@@ -26,10 +26,19 @@ export const command = defineCommand({
       await visitor.close();
     }
 
+    /** In a pool: by R's word on its server, else where a server holds it. */
+    async function whereItIs(): Promise<string> {
+      const [inRedis = named] = (await visitor.records.locate?.([named])) ?? [named];
+      // Whether memcached is there is told by the question that matters.
+      const [found = inRedis] = (await visitor.legacy.locate?.([inRedis]).catch(() => null)) ?? [inRedis];
+      return found;
+    }
+
     async function look(): Promise<SessionShow> {
       const { control, legacy, records } = visitor;
       const record = await control.read();
       records.generation = record.generation;
+      const sid = await whereItIs();
       const bucket = bucketOf(sid);
       const placement = placementOf(loadPhases(), record, bucket);
       // R first, as the check looks: a write between the two shows as a mark, not as a difference.

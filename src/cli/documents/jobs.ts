@@ -46,6 +46,10 @@ export const backfillDocument = z.strictObject({
       total: count,
       rate: z.number(),
       counts: backfillCounts,
+      duplicates: z
+        .strictObject({ count, digests: z.array(z.string()).readonly() })
+        .nullable()
+        .describe("Old copies of sessions on other servers of a pool, with digests of some."),
     })
     .nullable(),
 });

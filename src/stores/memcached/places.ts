@@ -87,7 +87,7 @@ export class Places {
 
   /** Whether a session is none that moves: a lock, say. */
   isIgnored(sid: Sid): boolean {
-    return isIgnored(this.options.preset, this.isPool ? restOf(sid) : sid);
+    return isIgnored(this.options.preset, sid);
   }
 
   /** Whether a key looks like a session's, wherever it lies. */
