@@ -35,7 +35,9 @@ export class Replies {
     let begun = this.#between ? 0 : 1;
     for (let at = 0; at < chunk.length; ) {
       if (this.#between && ++begun > waiting) throw new ReplyViolation("a reply that nobody asked for");
-      at = this.#step(chunk, at);
+      const whole = this.#inside === "line" && this.#line === "" ? endOfText(chunk, at) : -1;
+      if (whole >= 0) this.#end();
+      at = whole >= 0 ? whole : this.#step(chunk, at);
     }
   }
 
@@ -115,4 +117,25 @@ export class Replies {
       }
     }
   }
+}
+
+const [DOLLAR, MINUS, ZERO, NINE] = [36, 45, 48, 57];
+
+/**
+ * Where a text that begins here ends, or "no text" does: -1 where it is neither, or not here as a whole. Nearly all that
+ * comes is one of the two, so they are worth a look without a string for each length.
+ */
+function endOfText(chunk: Buffer, at: number): number {
+  if (chunk[at] !== DOLLAR) return -1;
+  let digit = at + 1;
+  const none = chunk[digit] === MINUS && chunk[digit + 1] === ZERO + 1;
+  if (none) digit += 2;
+  let length = 0;
+  while (!none && digit - at < 10 && chunk[digit]! >= ZERO && chunk[digit]! <= NINE) {
+    length = length * 10 + chunk[digit++]! - ZERO;
+  }
+  if (digit === at + 1 || length > LONGEST_TEXT || chunk[digit] !== CR || chunk[digit + 1] !== LF) return -1;
+  if (none) return digit + 2;
+  const end = digit + 2 + length;
+  return chunk[end] === CR && chunk[end + 1] === LF ? end + 2 : -1;
 }

@@ -43,7 +43,7 @@ export function redisLimits(ctx: FerryContext, routes: Routes): CallLimits {
  * wait for an R that is away, and what could not be told is owed to R anyway.
  */
 export function afterthought(ctx: FerryContext): CallLimits {
-  return { deadline: ctx.limits.request, hold: false };
+  return { deadline: ctx.limits.request, hold: false, later: true };
 }
 
 /** Lets a test hold the operation here; costs nothing where nobody looks. */

@@ -1,5 +1,4 @@
 import type { Session, Sid } from "../core/session.js";
-import type { ReadAnswer } from "../ports/redis-records.js";
 import { afterthought, type FerryContext, passing, redisLimits } from "./context.js";
 import { isRedisFailure } from "./failures.js";
 import { forgets, Turn } from "./give-back.js";
@@ -31,8 +30,12 @@ export async function read(ctx: FerryContext, sid: Sid, expiry = true): Promise<
       const answer = await ctx.records.read(sid, ctx.ids.next(), redisLimits(ctx, routes), expiry);
       ctx.health.succeeded();
       ctx.observer.event({ type: "read-through", result: answer.from === "R" ? "hit" : "miss" });
-      const session = await readAnswered(ctx, operation, sid, answer);
-      const isProven = session !== null || answer.from === "R" || answer.lease !== null;
+      if (answer.from === "R") {
+        operation.end();
+        return answer.session;
+      }
+      const session = await readAnswered(ctx, operation, sid, answer.lease);
+      const isProven = session !== null || answer.lease !== null;
       if (isProven || !forgets(ctx, routes) || turn.isOver) return session;
       await turn.pause();
     } catch (error) {
@@ -63,13 +66,8 @@ async function readAnswered(
   ctx: FerryContext,
   operation: Operation,
   sid: Sid,
-  answer: ReadAnswer,
+  lease: string | null,
 ): Promise<Session | null> {
-  if (answer.from === "R") {
-    operation.end();
-    return answer.session;
-  }
-  const { lease } = answer;
   if (lease === null) return readLegacy(ctx, operation, sid);
   let session: Session | null;
   try {

@@ -101,6 +101,8 @@ export interface CallLimits {
    * (`sent` false), for callers that can go on without R or look around while they wait.
    */
   readonly hold: boolean;
+  /** It may wait a moment for another call to go with, because nobody waits for its answer. */
+  readonly later?: boolean;
 }
 
 /**

@@ -45,13 +45,16 @@ local LEASE_LIFETIME = 30000
 -- Puts every destroy before every write in the dirty index.
 local DESTROYS_FIRST = 1e15
 
--- What the key holds, or false where it holds no string.
+-- What the key holds, or false where it holds no string; and then whether it holds something else.
 local function string_in(key)
   local found = redis.pcall('GET', key)
-  if type(found) == 'table' then
-    return not string.find(found.err, 'WRONGTYPE', 1, true) and redis.call('GET', key)
+  if type(found) ~= 'table' then
+    return found, false
   end
-  return found
+  if not string.find(found.err, 'WRONGTYPE', 1, true) then
+    redis.call('GET', key)
+  end
+  return false, true
 end
 
 local function is_there(data)
@@ -223,11 +226,11 @@ end
 -- What stands in the sidecar; false for nothing. `v_stays`: whoever asks knows that R is the truth, or overwrites it all
 -- the same, so that a broken mark is none.
 local function mark_of(data, side, item, v_stays)
-  local mark = string_in(side)
+  local mark, is_other = string_in(side)
   if mark and is_whole(mark) then
     return mark
   end
-  if not mark and redis.call('EXISTS', side) == 0 then
+  if not mark and not is_other then
     return false
   end
   if v_stays and not is_dirty(mark) then

@@ -278,7 +278,7 @@ describe("replicas", () => {
       expect(failures.filter(({ sent }) => sent)).toHaveLength(8);
     });
     // What does not wait goes on meanwhile.
-    expect(await duration(() => records.read("two", ids.next(), BRIEF))).toBeLessThan(60);
+    expect(await duration(() => records.read("two", ids.next(), BRIEF))).toBeLessThan(brief.deadline);
     expect(await open(records, BRIEF, "two")).toBe("L");
     expect(await settled).toBeLessThan(600);
     replica.resume();

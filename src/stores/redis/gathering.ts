@@ -3,6 +3,9 @@ import type { CallLimits } from "../../ports/redis-records.js";
 /** Calls in one piece at most, since a script holds R up for everybody else while it runs; and bytes, for its memory. */
 const MOST = { calls: 100, bytes: 512 * 1024 };
 
+/** Milliseconds that a call waits at most for others to go with, where nobody waits for its answer. */
+const LATER = 1;
+
 export interface Kind<I, O> {
   /** Carries all of these out; outcomes in their order. Its rejection is that of each. */
   perform(items: readonly I[], limits: CallLimits): Promise<readonly O[]>;
@@ -28,13 +31,17 @@ interface Group<I, O> {
  * costs, in the driver, in system calls and in R, is then shared by all of them; nothing waits longer than it takes the
  * event loop to come round. The kinds go in the order in which they were made known, so that what ends an operation
  * reaches R before what begins the next one.
+ *
+ * A call that nobody waits for goes with the next one of another kind: what ends one operation travels with what begins
+ * the next. That saves the system calls and wake-ups of a journey of its own, on both sides.
  */
 export class Gathering {
   readonly #kinds: { flush(): void }[] = [];
   #due = false;
+  #later: NodeJS.Timeout | undefined;
 
   kind<I, O>(kind: Kind<I, O>): Gathered<I, O> {
-    const gathered = new Gathered(kind, () => this.#flushSoon());
+    const gathered = new Gathered(kind, (later) => (later ? this.#flushLater() : this.#flushSoon()));
     this.#kinds.push(gathered);
     return gathered;
   }
@@ -42,6 +49,8 @@ export class Gathering {
   /** At once, what else would go at the end of this turn. */
   flush(): void {
     this.#due = false;
+    clearTimeout(this.#later);
+    this.#later = undefined;
     for (const kind of this.#kinds) kind.flush();
   }
 
@@ -50,6 +59,10 @@ export class Gathering {
     this.#due = true;
     setImmediate(() => this.flush());
   }
+
+  #flushLater(): void {
+    if (!this.#due) this.#later ??= setTimeout(() => this.flush(), LATER);
+  }
 }
 
 export class Gathered<I, O> {
@@ -57,13 +70,13 @@ export class Gathered<I, O> {
 
   constructor(
     private readonly kind: Kind<I, O>,
-    private readonly flushSoon: () => void,
+    private readonly flushDue: (later: boolean) => void,
   ) {}
 
   call(item: I, limits: CallLimits): Promise<O> {
     return new Promise((resolve, reject) => {
       this.#groupOf(limits).waiting.push({ item, resolve, reject });
-      this.flushSoon();
+      this.flushDue(limits.later === true);
     });
   }
 

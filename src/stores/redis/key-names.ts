@@ -64,20 +64,26 @@ export class KeyNames {
     return this.prefix + rest;
   }
 
-  side(sid: Sid): string {
-    return this.#sides + this.data(sid);
+  /** Of the session with this own key. */
+  sideOf(data: string): string {
+    return this.#sides + data;
+  }
+
+  itemOf(data: string): string {
+    return this.#items + data;
   }
 
   item(sid: Sid): string {
-    return this.#items + this.data(sid);
+    return this.itemOf(this.data(sid));
   }
 
   /** The keys of a script: seal, dirty index, then own key, sidecar and, with items, item key of each session. */
   ofScript(sids: readonly Sid[]): string[] {
     const keys = [this.seal(), this.dirtyIndex()];
     for (const sid of sids) {
-      keys.push(this.data(sid), this.side(sid));
-      if (this.items) keys.push(this.item(sid));
+      const data = this.data(sid);
+      keys.push(data, this.sideOf(data));
+      if (this.items) keys.push(this.itemOf(data));
     }
     return keys;
   }

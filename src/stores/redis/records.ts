@@ -61,6 +61,7 @@ export interface Replication {
 export class RedisScripts extends RedisAdministration implements RedisRecords {
   generation = "";
   trustRestarts = false;
+  #expected = { generation: "", run: "", beginning: "" };
   readonly #items: ItemKeys;
   readonly #requests: Requests;
 
@@ -377,11 +378,17 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   #expectSeal(connection: Connection, seal: unknown): void {
-    if (!(seal instanceof Buffer) || !seal.toString().startsWith(this.#beginning(connection))) throw new SealMismatch();
+    const beginning = this.#beginning(connection);
+    if (!(seal instanceof Buffer) || !seal.toString().startsWith(beginning)) throw new SealMismatch();
   }
 
-  #beginning(connection: Connection): string {
-    return sealBeginning(this.generation, connection.run, this.names.prefix);
+  /** Asked for with every command, and the same for as long as a connection lasts. */
+  #beginning({ run }: Connection): string {
+    if (this.#expected.run !== run || this.#expected.generation !== this.generation) {
+      const beginning = sealBeginning(this.generation, run, this.names.prefix);
+      this.#expected = { generation: this.generation, run, beginning };
+    }
+    return this.#expected.beginning;
   }
 }
 

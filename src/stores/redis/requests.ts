@@ -98,13 +98,18 @@ export class Requests {
    * asks the script.
    */
   async #look({ connection }: Call, wanted: readonly Wanted[]): Promise<(ReadAnswer | null)[]> {
+    const { names } = this;
     const keys: string[] = [];
-    const stride = this.names.items ? 3 : 2;
+    // Where absence in R is knowledge no mark changes the answer.
+    const marked = wanted.some(({ lease }) => lease !== null);
+    const stride = 1 + (marked ? 1 : 0) + (names.items ? 1 : 0);
     for (const { sid } of wanted) {
-      keys.push(this.names.data(sid), this.names.side(sid));
-      if (this.names.items) keys.push(this.names.item(sid));
+      const data = names.data(sid);
+      keys.push(data);
+      if (marked) keys.push(names.sideOf(data));
+      if (names.items) keys.push(names.itemOf(data));
     }
-    const asked = connection.send("MGET", ...keys, this.names.seal());
+    const asked = connection.send("MGET", ...keys, names.seal());
     const expiring: Promise<number>[] = [];
     wanted.forEach(({ expiry }, i) => {
       if (expiry) expiring[i] = expiryOf(connection, keys[stride * i]!);
@@ -115,7 +120,7 @@ export class Requests {
     this.redis.expectSeal(connection, found.at(-1));
     return wanted.map(({ lease, expiry }, i) => {
       const value = bytesOrNull(found[stride * i]);
-      const kept = this.names.items ? bytesOrNull(found[stride * i + 2]) : null;
+      const kept = names.items ? bytesOrNull(found[stride * (i + 1) - 1]) : null;
       const flags = this.items.flagsIn(kept);
       const session = expiry ? sessionOf(value, expiries[i], flags) : valueAlone(value, flags);
       if (lease === null) return { from: "R", session };
