@@ -153,6 +153,10 @@ export class FerryNode {
         follower,
         metrics,
       );
+      // Figures are asked for before anything changes; the log tells changes alone.
+      const { position, revision } = record;
+      metrics.event({ type: "routes", revision, ...position });
+      metrics.event({ type: "acknowledged", revision });
       node.#start(clocks);
       return node;
     } catch (error) {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { noteDirty, notedDirty } from "../../src/ferry/drainer.js";
+import { Metrics } from "../../src/observe/index.js";
 import { FerryNode } from "../../src/runtime/node.js";
 import { Site } from "../integration/site.js";
 
@@ -22,6 +23,14 @@ describe("a node", () => {
     } finally {
       await node.close();
     }
+  });
+
+  it("tells the phase before anything has changed", async () => {
+    const metrics = new Metrics();
+    const node = await FerryNode.open(site.config, { role: "app", metrics });
+    await node.close();
+    expect(metrics.render()).toContain('sessionferry_phase{phase="legacy"} 1');
+    expect(metrics.render()).toMatch(/^sessionferry_acknowledged_revision \d+$/m);
   });
 
   it("leaves the count of what is dirty where it outlives Redis", async () => {

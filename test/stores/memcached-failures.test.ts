@@ -66,6 +66,22 @@ describe("memcached that fails", () => {
       ]);
     });
 
+    it("that has no connection for us yet is told how long an item lives from then on", async () => {
+      const items = open({ deadline: 20_000, items: true }).verbs();
+      await server.pause();
+      const life = 100_000;
+      const done = items.perform(
+        "late",
+        { verb: "set", session: { ...aSession(), expiresAt: Date.now() + life } },
+        { token: false },
+      );
+      await delay(2_200);
+      await server.resume();
+      await expect(done).resolves.toMatchObject({ result: "done" });
+      const told = await raw(server, `mg ${connectMemjs.prefix}late t\r\n`);
+      expect(Number(/t(\d+)/.exec(told.toString())![1])).toBeLessThan(99);
+    });
+
     it("that nobody answers for means that nothing was sent", async () => {
       const error = await rejection(open({ url: "memcached://127.0.0.1:9" }).set("a", aSession()));
       expect(error).toBeInstanceOf(LegacyUnreachable);

@@ -25,6 +25,9 @@ const DEFAULT_ITEM_SIZE = 1024 * 1024;
 /** So often a verb begins anew because the item changed between its look and its act; one of all that try succeeds. */
 const TRIES = 200;
 
+/** A command that holds a span of time: made once there is a connection, for which it may have had to wait. */
+type Timed = () => Command;
+
 /**
  * memcached's verbs as memcached itself decides them: one meta command each, in the order given.
  *
@@ -157,7 +160,7 @@ export class MemcachedItems implements ItemStore {
   }
 
   /** A verb that must find an item: where that might be a placeholder it looks, and acts on the very item it saw. */
-  async #onItem(place: Place, plain: Command, ifCas: (cas: string) => Command): Promise<ItemResult> {
+  async #onItem(place: Place, plain: Command | Timed, ifCas: (cas: string) => Command | Timed): Promise<ItemResult> {
     if (!this.options.placeholders) return this.#conditional(place, plain);
     for (let tries = 0; tries < TRIES; tries++) {
       const seen = await look(place);
@@ -171,7 +174,7 @@ export class MemcachedItems implements ItemStore {
   }
 
   /** Runs a command of which memcached's one answer decides. */
-  async #conditional(place: Place, command: Command): Promise<ItemResult> {
+  async #conditional(place: Place, command: Command | Timed): Promise<ItemResult> {
     const reply = await write(place, command);
     switch (reply.code) {
       case "HD":
@@ -200,9 +203,12 @@ export class MemcachedItems implements ItemStore {
     const mode = verb === "incr" ? "" : "MD ";
     // memcached itself makes items of no other flags.
     const itself = initial !== null && initial.flags === 0 && token === 0n;
-    const create = itself ? ` N${toExptime(initial.expiresAt, Date.now())} J${initial.value.toString("latin1")}` : "";
     const condition = token === 0n ? "" : ` C${token}`;
-    const command = metaArithmetic(place.key, `${mode}D${by}${create}${condition}`, wishes.token ? "vtc" : "vt");
+    const command = () => {
+      const span = itself ? toExptime(initial.expiresAt, Date.now()) : 0;
+      const create = itself ? ` N${span} J${initial.value.toString("latin1")}` : "";
+      return metaArithmetic(place.key, `${mode}D${by}${create}${condition}`, wishes.token ? "vtc" : "vt");
+    };
     for (let tries = 0; tries < TRIES; tries++) {
       const reply = await write(place, command);
       const now = Date.now();
@@ -234,7 +240,7 @@ export class MemcachedItems implements ItemStore {
     wishes: ItemWishes,
   ): Promise<ItemResult> {
     const wanted = `${verb === "touch" ? "s" : "v"}f${wishes.token ? "c" : ""}`;
-    const reply = await write(place, metaGet(place.key, wanted, `T${toExptime(expiresAt, Date.now())}`));
+    const reply = await write(place, () => metaGet(place.key, wanted, `T${toExptime(expiresAt, Date.now())}`));
     if (!hit(reply)) return { result: "absent" };
     if (this.options.placeholders && metPlaceholder(reply)) {
       await write(place, restoreCommand(place.key));
@@ -246,13 +252,18 @@ export class MemcachedItems implements ItemStore {
   }
 }
 
-function storeCommand({ key }: Place, session: Session, condition: string, { token }: ItemWishes): Command {
-  const flags = `F${session.flags} T${toExptime(session.expiresAt, Date.now())}`;
-  return metaSet(key, session.value, condition === "" ? flags : `${flags} ${condition}`, token ? "c" : "");
+function storeCommand({ key }: Place, session: Session, condition: string, { token }: ItemWishes): Timed {
+  return () => {
+    const flags = `F${session.flags} T${toExptime(session.expiresAt, Date.now())}`;
+    return metaSet(key, session.value, condition === "" ? flags : `${flags} ${condition}`, token ? "c" : "");
+  };
 }
 
-async function write(place: Place, command: Command): Promise<Reply> {
-  return first(await place.link.write([command]));
+async function write({ link }: Place, command: Command | Timed): Promise<Reply> {
+  if (typeof command !== "function") return first(await link.write([command]));
+  const ends = link.deadline();
+  const connection = await link.connection(ends);
+  return first(await link.writeOver(connection, [command()], ends));
 }
 
 /** Size, flags and CAS; the server's order of use stays as it is. */
