@@ -3,9 +3,10 @@ import type { Phases, Transition, WorkName } from "../core/phase.js";
 const WORKS: Readonly<Partial<Record<WorkName, string>>> = {
   "drop-records": "remove what Redis holds of these sessions",
   "evidence-stands": "make sure that nothing has voided the evidence meanwhile",
+  "redis-stands": "make sure that Redis has not restarted with older data",
   "no-intents": "wait until no write is under way",
   "full-copy": "copy every session that Redis lacks",
-  "push-missing": "mark what the legacy store has lost, so that it is written back",
+  "push-missing": "write back what the legacy store has lost",
   "drain-dirty": "wait until every change is in the legacy store",
   "clear-marks": "remove leftover marks, and seal Redis as complete",
 };

@@ -20,9 +20,10 @@ export interface Routes {
 export type WorkName =
   | "drop-records" // every R record of the changing buckets goes; all their nodes are in legacy
   | "evidence-stands" // refuse, and walk back, if evidence was voided since the transition began
+  | "redis-stands" // R is the one that is trusted, and carries the stamp of this walk
   | "no-intents" // wait until no intent stands in R
   | "full-copy" // copy every live session of L until each ended as hit, dirty or filled
-  | "push-missing" // make dirty every R record that L has lost
+  | "push-missing" // give back to L every R record that it has lost
   | "drain-dirty" // wait until the dirty index is empty
   | "clear-marks"; // remove leftover marks and seal R as complete
 
@@ -80,6 +81,11 @@ export interface Transition {
   readonly direction: "up" | "down";
   /** Whether R was written first since the walk last stood on its lowest rung; absent in records of older builds. */
   readonly ahead?: boolean;
+  /**
+   * What R's seal carries if R holds what was written to it first in this walk (`redis-stands`): an R without it
+   * restarted with data from before. Absent where R was written first already when the walk began.
+   */
+  readonly stamp?: string;
   /** A jump that left Redis behind (demotion, redis-lost) can only be finished. */
   readonly oneWay: boolean;
   readonly by: string;

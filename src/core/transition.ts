@@ -71,8 +71,12 @@ export function begin(state: Steering, to: Position, phases: Phases, author: Aut
   };
 }
 
-/** The next rung in the transition's direction, or the settled position after the last. */
-export function proceed(state: Steering, phases: Phases): Steering {
+/**
+ * The next rung in the transition's direction, or the settled position after the last.
+ *
+ * @param stamp that of the `redis-stands` that was done, where the next rung is the first on which R is written first.
+ */
+export function proceed(state: Steering, phases: Phases, stamp?: string): Steering {
   const { pending } = state;
   if (pending === null) throw new RangeError("no transition is pending");
   publishedRung(phases, pending);
@@ -81,7 +85,9 @@ export function proceed(state: Steering, phases: Phases): Steering {
   const rung = pending.rung + (pending.direction === "up" ? 1 : -1);
   // What was ahead has been drained before the lowest rung is published.
   const ahead = rung > 0 && (pending.ahead || phases[pending.ladder].ladder[rung]?.routes.write === "R");
-  return { ...state, pending: { ...pending, rung, ahead } };
+  const { stamp: stamped, ...others } = pending;
+  const standing = pending.ahead ? stamped : stamp;
+  return { ...state, pending: { ...others, rung, ahead, ...(ahead && standing && { stamp: standing }) } };
 }
 
 /** Whether a pending transition may be turned round where it stands. */

@@ -12,6 +12,7 @@ import { copy } from "./copy.js";
 import { Deadlines } from "./deadlines.js";
 import { drain } from "./drain.js";
 import { asFerryError } from "./failures.js";
+import { giveBackMany } from "./give-back.js";
 import { FerryItems, type LegacyItems } from "./items.js";
 import { read } from "./read.js";
 import { touch } from "./touch.js";
@@ -72,6 +73,11 @@ export class Ferry implements Sessions, Copier {
 
   drain(sids: readonly Sid[]): Promise<number> {
     return drain(this.ctx, sids);
+  }
+
+  /** Before L alone is read: brings back what it has forgotten. The sids that must be tried again. */
+  giveBack(sids: readonly Sid[]): Promise<Sid[]> {
+    return giveBackMany(this.ctx, sids);
   }
 
   placement(sid: Sid): Placement {

@@ -1,6 +1,6 @@
 import type { Routes } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
-import { LegacyRefused, LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
+import { type ConditionalChange, LegacyRefused, LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
 import type { CallLimits } from "../ports/redis-records.js";
 import type { FerryContext } from "./context.js";
 import { isRedisFailure } from "./failures.js";
@@ -84,6 +84,44 @@ export async function giveBack(
   } catch (error) {
     if (isRedisFailure(error) || isLegacyFailure(error)) return "unsure";
     throw error;
+  }
+}
+
+/**
+ * The same for many sessions without an intent of ours, before L alone is read again. A session that is there when our
+ * token was taken needs none of it; where it is not, the token is a placeholder's, which no touch ever moves, so that
+ * steps 2 and 3 hold here, too: what reached L before was opened before R is looked at, and either ended before, then `v`
+ * tells of it, or stands as an intent. No mark is left in R: nothing is ever ahead of L in read-through, and an R that is
+ * lost in the middle of it costs nothing. Each call is an operation under the routes of its moment, so that no barrier
+ * is passed before it has ended: afterwards, in the gap, `v` would be no proof.
+ *
+ * @returns the sids that L may lack still, to be tried again.
+ */
+export async function giveBackMany(ctx: FerryContext, sids: readonly Sid[]): Promise<Sid[]> {
+  const { legacy, records, routing } = ctx;
+  const end = routing.enter();
+  try {
+    const read = sids.filter((sid) => forgets(ctx, routing.placement(sid).routes));
+    const held = await legacy.getMany(read);
+    const missing = read.filter((_, i) => held[i] === null);
+    if (missing.length === 0) return [];
+    const tokens = await legacy.tokens(missing);
+    const [come, views] = [await legacy.getMany(missing), await records.view(missing)];
+    const changes: ConditionalChange[] = [];
+    const left = new Set<Sid>();
+    missing.forEach((sid, i) => {
+      const { mark, session } = views[i]!;
+      if (come[i] !== null || mark === "dirty") return;
+      if (mark === "intents" || !tokens[i]) left.add(sid);
+      else if (session !== null) changes.push({ token: tokens[i], session });
+    });
+    const given = changes.length === 0 ? [] : await legacy.applyIf(changes);
+    changes.forEach(({ token }, i) => {
+      if (!given[i]) left.add(token.sid);
+    });
+    return [...left];
+  } finally {
+    end();
   }
 }
 

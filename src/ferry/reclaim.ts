@@ -1,6 +1,6 @@
 import { type BucketRange, inRange } from "../core/cohort.js";
 import { newGeneration } from "../core/ids.js";
-import type { Transition } from "../core/phase.js";
+import type { Routes, Transition } from "../core/phase.js";
 import { authorityIsDivided, redisMayBeAhead, segments } from "../core/transition.js";
 import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
@@ -24,8 +24,10 @@ const KIND = "reclaim";
  *    what L may answer L answers.
  * 2. *Wait out.* Every node has ended all that it began under the old generation, or is fenced off: no write is under
  *    way to L whose intent R may have forgotten, and no copy whose lease it may have remembered.
- * 3. *Put right.* The records of the buckets whose authority is L are dropped, but for what may be a change that L has
- *    not got yet, on the rungs where that may be. Then R is sealed for the new generation and for the very run that was
+ * 3. *Put right.* The records of the buckets whose authority is L are dropped. Those of buckets that are on their way to
+ *    or from R go as well, but for the changes that L has not got yet: whatever is not dirty is in L, and may be older in
+ *    R, which can have restarted before it was written first. Where it restarted with what it held before that, it lacks
+ *    the stamp of this walk, and its dirty marks are old, too: everything goes. Then R is sealed for the new generation and for the very run that was
  *    put right: should it have restarted meanwhile, all of this begins anew. Intents that R remembers from earlier days
  *    belong to nobody, and are withdrawn.
  *
@@ -68,24 +70,35 @@ async function putRight({ control, records, phases, by }: Steerage, record: Cont
   const { runId } = await records.facts();
   const seal = await records.seal();
   if (seal === null || !from.includes(seal.generation)) return false;
+  const { pending } = record;
+  const predates = pending?.stamp !== undefined && pending.stamp !== seal.stamp;
   let dropped = 0;
   for (const { buckets, placement } of segments(record, phases)) {
-    if (placement.routes.write === "R") continue;
-    dropped += await records.drop(buckets, { spareDirty: mayBeDirty(record.pending, buckets) });
+    const { isAhead, isSettled } = standing(pending, buckets, placement.routes);
+    if (isSettled) continue;
+    dropped += await records.drop(buckets, { spareDirty: isAhead && !predates });
   }
   const left = await intentsIn(records);
   // Somebody may have left R behind for good meanwhile.
   if ((await control.read()).generation !== record.generation) return false;
-  await records.arm(record.generation, "active", runId);
+  await records.arm(record.generation, "active", runId, pending?.stamp);
   await control.append({ by, action: "rearm", detail: { dropped, intents: left.length } });
   await Promise.all(left.map(({ sid, intent }) => records.close(sid, intent, { kind: "withdraw" })));
   return true;
 }
 
-/** Whether a bucket that is written in mode L now may hold changes that were made in mode R and not drained yet. */
-function mayBeDirty(pending: Transition | null, [first]: BucketRange): boolean {
-  if (pending?.ladder !== "redis-first" || !inRange(first, pending.buckets)) return false;
-  return pending.ahead ?? true;
+/**
+ * How R stands to the records of these buckets. *Settled*: it has been their authority since before this walk. *Ahead*:
+ * they were or are written to R first in this walk, or before it, so that they may hold changes that L has not got yet.
+ */
+function standing(
+  pending: Transition | null,
+  [first]: BucketRange,
+  { write }: Routes,
+): { readonly isAhead: boolean; readonly isSettled: boolean } {
+  const changes = pending?.ladder === "redis-first" && inRange(first, pending.buckets);
+  const isSettled = write === "R" && !(changes && pending.stamp !== undefined);
+  return { isSettled, isAhead: changes && (pending.ahead ?? true) };
 }
 
 async function intentsIn(records: RedisRecords): Promise<{ sid: string; intent: string }[]> {

@@ -199,14 +199,16 @@ export interface RedisRecords {
   /** Removes the flags and tokens of all items: for those who only read values from now on. */
   clearItems(): Promise<void>;
   /** Reads the seal: who armed R, for which generation, in which state; null where there is none. */
-  seal(): Promise<{ migration: string; generation: string; state: SealState } | null>;
+  seal(): Promise<{ migration: string; generation: string; state: SealState; stamp?: string } | null>;
   /** Whether R carries the seal of `generation`, but of another run: it restarted or failed over with its data. */
   hasRestarted(): Promise<boolean>;
   /**
    * Writes the seal for this generation and the present run of the server, or the run that is given: a work on R that
    * must not outlive a restart begins by asking for the run (`facts`) and ends by arming that one.
    */
-  arm(generation: string, state: SealState, run?: string): Promise<void>;
+  arm(generation: string, state: SealState, run?: string, stamp?: string): Promise<void>;
+  /** Puts a stamp on the seal of an R that is trusted at this very moment, or else rejects with `RedisLost`. */
+  stamp(stamp: string): Promise<void>;
   removeSeal(limits?: CallLimits): Promise<void>;
   /** Facts for the gates and the doctor. Bytes; null where the service does not tell. */
   facts(): Promise<RedisFacts>;

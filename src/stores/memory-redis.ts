@@ -6,6 +6,9 @@ import type { SealState } from "../ports/redis-records.js";
 /** A sidecar that holds nothing but a lease expires after this many milliseconds. */
 export const LEASE_LIFETIME = 30_000;
 
+/** Where a snapshot keeps the seal's stamp. */
+const STAMP = "(stamp)";
+
 /** One record with the protocol's own names. */
 export interface RecordSnapshot {
   readonly v: Session | null;
@@ -35,7 +38,7 @@ export class MemoryRedis {
   readonly #clock: Clock;
   /** Stands for Redis' run id. */
   run = 1;
-  seal: { migration: string; generation: string; state: SealState; run: number } | null = null;
+  seal: { migration: string; generation: string; state: SealState; run: number; stamp?: string } | null = null;
 
   /** @param items whether flags and tokens are kept */
   constructor(
@@ -109,7 +112,15 @@ export class MemoryRedis {
 
   /** What a snapshot on disk would hold. */
   save(): ReadonlyMap<Sid, unknown> {
-    return new Map([...this.#records].map(([sid, stored]) => [sid, { ...stored }]));
+    const records = [...this.#records].map(([sid, stored]): [Sid, unknown] => [sid, { ...stored }]);
+    return new Map([...records, [STAMP, this.seal?.stamp]]);
+  }
+
+  loadStamp(snapshot: ReadonlyMap<Sid, unknown>): void {
+    if (this.seal === null) return;
+    const { stamp: _, ...seal } = this.seal;
+    const stamp = snapshot.get(STAMP) as string | undefined;
+    this.seal = { ...seal, ...(stamp !== undefined && { stamp }) };
   }
 
   /** Puts one record back to what a snapshot holds of it. */

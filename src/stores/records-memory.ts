@@ -57,10 +57,11 @@ export class MemoryRedisRecords implements RedisRecords {
     this.redis.emptyOut();
   }
 
-  /** R restarts with its data, as another run; of these sids with what a snapshot held. */
-  restart(snapshot: ReadonlyMap<Sid, unknown> = new Map(), aged: readonly Sid[] = []): void {
+  /** R restarts with its data, as another run; of these sids, and of the seal's stamp, with what a snapshot held. */
+  restart(snapshot: ReadonlyMap<Sid, unknown> = new Map(), aged: readonly Sid[] = [], agesStamp = false): void {
     this.redis.run++;
     for (const sid of aged) this.redis.load(snapshot, sid);
+    if (agesStamp) this.redis.loadStamp(snapshot);
   }
 
   /** What R would restart with, had it just saved. */
@@ -314,9 +315,10 @@ export class MemoryRedisRecords implements RedisRecords {
     }
   }
 
-  async seal(): Promise<{ migration: string; generation: string; state: SealState } | null> {
-    const { seal } = this.redis;
-    return seal === null ? null : { migration: seal.migration, generation: seal.generation, state: seal.state };
+  async seal(): Promise<{ migration: string; generation: string; state: SealState; stamp?: string } | null> {
+    if (this.redis.seal === null) return null;
+    const { run: _, ...told } = this.redis.seal;
+    return told;
   }
 
   async hasRestarted(): Promise<boolean> {
@@ -324,8 +326,14 @@ export class MemoryRedisRecords implements RedisRecords {
     return seal !== null && seal.generation === this.generation && seal.run !== run;
   }
 
-  async arm(generation: string, state: SealState, run = String(this.redis.run)): Promise<void> {
-    this.redis.seal = { migration: this.options.migration, generation, state, run: Number(run) };
+  async arm(generation: string, state: SealState, run = String(this.redis.run), stamp?: string): Promise<void> {
+    const { migration } = this.options;
+    this.redis.seal = { migration, generation, state, run: Number(run), ...(stamp !== undefined && { stamp }) };
+  }
+
+  async stamp(stamp: string): Promise<void> {
+    this.#checkSeal();
+    this.redis.seal = { ...this.redis.seal!, stamp };
   }
 
   async removeSeal(): Promise<void> {

@@ -138,7 +138,7 @@ export class Coordinator {
       if (pending === null) return record;
       await this.#barrier(record, pending);
       try {
-        await this.#work(pending);
+        await this.#work(pending, stampOf(record));
       } catch (error) {
         // R restarted, and the nodes put it right before anybody trusts it: what was done on it is done again.
         if (error instanceof RedisLost && this.clock.elapsed() < patience) {
@@ -153,7 +153,7 @@ export class Coordinator {
         throw error;
       }
       // Somebody may have changed the record meanwhile (R armed anew, another node finishing a demotion): look again.
-      const next = await this.control.compareAndSet(record.revision, proceed(record, this.phases));
+      const next = await this.control.compareAndSet(record.revision, proceed(record, this.phases, stampOf(record)));
       if (next === null) continue;
       patience = this.clock.elapsed() + this.times.acknowledge;
       await this.observer.at?.("transition:published", null);
@@ -191,7 +191,7 @@ export class Coordinator {
     await this.observer.at?.("transition:acknowledged", null);
   }
 
-  async #work(transition: Transition): Promise<void> {
+  async #work(transition: Transition, stamp: string): Promise<void> {
     const { ladder, rung, direction, buckets } = transition;
     const phase = this.phases[ladder];
     const rungs = phase.ladder;
@@ -207,6 +207,7 @@ export class Coordinator {
         await WORKS[name](this.works, {
           buckets,
           startedAt: transition.startedAt,
+          stamp,
           patience: this.times.drain,
           progress: (work, count) => this.onProgress({ transition, step: { work, count } }),
           ...(this.signal && { signal: this.signal }),
@@ -258,6 +259,11 @@ export class Coordinator {
     this.#requireUninterrupted();
     if (!(await this.control.lock("phase", this.by, LOCK_TTL))) throw isHeld();
   }
+}
+
+/** Different for each rung of each walk. */
+function stampOf({ revision }: ControlRecord): string {
+  return String(revision);
 }
 
 function isHeld(): FerryError {

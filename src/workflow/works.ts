@@ -13,10 +13,10 @@ import type { RedisRecords } from "../ports/redis-records.js";
 export interface WorkStores {
   readonly legacy: LegacyStore;
   readonly records: RedisRecords;
-  readonly copier: Copier;
+  readonly copier: Copier & { giveBack(sids: readonly Sid[]): Promise<Sid[]> };
   readonly clock: Clock;
   readonly control: ControlStore;
-  /** Fresh nonces for pushes. */
+  /** Ids of the node that works. */
   readonly nonce: () => string;
 }
 
@@ -24,6 +24,8 @@ export interface WorkRequest {
   /** When the transition began, by the control store's clock. */
   readonly startedAt: number;
   readonly buckets: BucketRange;
+  /** Of this rung of this walk: what `redis-stands` leaves in R. */
+  readonly stamp: string;
   /** Milliseconds for each wait. */
   readonly patience: number;
   readonly progress: (work: WorkName, done: number) => void;
@@ -55,6 +57,12 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
       changed: "the transition was begun and walked back",
       next: "sessionferry check --repair",
     });
+  },
+
+  // An R that restarted with older data contradicts what L has acknowledged since: L is its authority up to here. And
+  // should it restart between here and the first write that it gets, it must be told from one that restarts later.
+  "redis-stands": async ({ records }, { stamp }) => {
+    await records.stamp(stamp);
   },
 
   "no-intents": async (stores, request) => {
@@ -89,16 +97,16 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
 
   // Only a store that loses items by itself is given back what R still has; in a SQL database a missing row is a
   // destroy that bypassed us, and the check reports it.
-  "push-missing": async ({ legacy, records, nonce }, { buckets, progress, signal }) => {
+  "push-missing": async (stores, request) => {
+    const { legacy, records, copier } = stores;
+    const { buckets, progress, signal } = request;
     if (!legacy.lossy) return;
-    let pushed = 0;
+    let looked = 0;
     for await (const page of records.listRecords({ pageSize: PAGE, signal })) {
       const within = page.filter((sid) => isWithin(sid, buckets));
-      const held = await legacy.getMany(within);
-      const missing = within.filter((_, i) => held[i] === null).map((sid) => ({ sid, dirty: nonce() }));
-      if (missing.length > 0) await records.push(missing);
-      pushed += missing.length;
-      progress("push-missing", pushed);
+      await repeat(stores, request, within, (left) => copier.giveBack(left), "could not be given back to memcached");
+      looked += within.length;
+      progress("push-missing", looked);
     }
   },
 
@@ -121,22 +129,34 @@ function isWithin(sid: Sid, buckets: BucketRange): boolean {
   return inRange(bucketOf(sid), buckets) && !isSynthetic(sid);
 }
 
-async function copyUntilDone({ copier, clock }: WorkStores, sids: Sid[], request: WorkRequest): Promise<number> {
-  const until = clock.elapsed() + request.patience;
+async function copyUntilDone(stores: WorkStores, sids: Sid[], request: WorkRequest): Promise<number> {
   let copied = 0;
+  const copy = async (left: readonly Sid[]) => {
+    const outcomes = await stores.copier.copy(left);
+    copied += outcomes.filter((outcome) => outcome === "filled").length;
+    return left.filter((_, i) => outcomes[i] === "refused");
+  };
+  await repeat(stores, request, sids, copy, "kept changing under the full copy");
+  return copied;
+}
+
+/** Works on these sids until `work` leaves none of them over. */
+async function repeat(
+  { clock }: WorkStores,
+  { patience, signal }: WorkRequest,
+  sids: readonly Sid[],
+  work: (left: readonly Sid[]) => Promise<readonly Sid[]>,
+  trouble: string,
+): Promise<void> {
+  const until = clock.elapsed() + patience;
   let left = sids;
   for (let pause = 1; left.length > 0; pause = Math.min(pause * 2, 100)) {
-    const outcomes = await copier.copy(left);
-    copied += outcomes.filter((outcome) => outcome === "filled").length;
-    left = left.filter((_, i) => outcomes[i] === "refused");
-    if (left.length === 0) break;
-    if (clock.elapsed() >= until) {
-      throw new FerryError("TRANSITION_PENDING", `${left.length} sessions kept changing under the full copy.`);
-    }
-    await clock.sleep(pause, request.signal);
-    throwIfAborted(request.signal);
+    left = await work(left);
+    if (left.length === 0) return;
+    if (clock.elapsed() >= until) throw new FerryError("TRANSITION_PENDING", `${left.length} sessions ${trouble}.`);
+    await clock.sleep(pause, signal);
+    throwIfAborted(signal);
   }
-  return copied;
 }
 
 async function waitUntil(

@@ -716,6 +716,7 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         touchAlone: () => r.touchAlone(sid, 1),
         destroyAlone: () => r.destroyAlone(sid),
         ping: () => r.ping(),
+        stamp: () => r.stamp("1"),
       });
       const allLost = async () => {
         for (const [command, run] of Object.entries(commands())) {
@@ -727,9 +728,20 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         expect(await r.seal()).toEqual({ migration: "shop", generation: r.generation, state: "active" });
         await r.arm(r.generation, "complete");
         expect(await test.other.seal()).toMatchObject({ state: "complete" });
+        await r.arm(r.generation, "active", undefined, "7");
+        const stamped = { migration: "shop", generation: r.generation, state: "active", stamp: "7" };
+        expect(await r.seal()).toEqual(stamped);
         await r.ping();
         await r.removeSeal();
         expect(await r.seal()).toBeNull();
+      });
+
+      it("takes a stamp, under which everything works as before", async () => {
+        await store(later("old"));
+        await r.stamp("12");
+        await r.stamp("13");
+        expect(await test.other.seal()).toMatchObject({ generation: r.generation, state: "active", stamp: "13" });
+        expect(await v()).toMatchObject({ value: Buffer.from("old") });
       });
 
       it("of another generation, also one that begins alike, makes every command fail and change nothing", async () => {

@@ -7,6 +7,7 @@ import { Arrears } from "../../src/ferry/arrears.js";
 import type { FerryContext } from "../../src/ferry/context.js";
 import { copy } from "../../src/ferry/copy.js";
 import { drain } from "../../src/ferry/drain.js";
+import { giveBackMany } from "../../src/ferry/give-back.js";
 import { FerryItems, type LegacyItems } from "../../src/ferry/items.js";
 import { RedisHealth } from "../../src/ferry/redis-health.js";
 import { Routing } from "../../src/ferry/routing.js";
@@ -183,7 +184,7 @@ export class ItemsWorld {
         while ((await copy(ctx, [SID]))[0] === "refused");
         return;
       case "push-missing":
-        if (this.legacy.peek(SID) === null) await ctx.records.push([{ sid: SID, dirty: ctx.ids.next() }]);
+        while ((await giveBackMany(ctx, [SID])).length > 0) await this.step("tries again");
         return;
       case "drain-dirty":
         while ((await this.records.dirtyState()).count > 0) await drain(ctx, [SID]);

@@ -13,4 +13,23 @@ describe("the protocol, with a Redis that restarts with older data and a fleet t
     const trouble = fc.oneof(redisRestart, redisRestart, outage, polling, redisOutage);
     await assertProtocol({ starts, trouble }, Math.ceil(RUNS / 5));
   }, 600_000);
+
+  // A climb into redis-first had begun, L had acknowledged a write, and R came back with what it held before that.
+  it("never believes a Redis that restarted before it was written first", async () => {
+    await assertProtocol(
+      {
+        starts: [{ phase: "redis-first", percent: 10 }],
+        moves: ["down", "up"],
+        actions: [
+          { do: "save" },
+          { do: "set", node: 0, sid: 0 },
+          { do: "restart", after: 5 },
+          { do: "get", node: 1, sid: 0, after: 7 },
+        ],
+        linger: 0,
+        lag: 0,
+      },
+      Math.ceil(RUNS / 20),
+    );
+  }, 600_000);
 });

@@ -336,7 +336,7 @@ export class World {
       const changes = record.pending !== null && inRange(bucketOf(sid), record.pending.buckets);
       return (routes.write === "L" || routes.write === "legacy") && !(changes && mayBeDirty);
     };
-    this.records.restart(this.#snapshot, this.options.sids.filter(isLegacys));
+    this.records.restart(this.#snapshot, this.options.sids.filter(isLegacys), !mayBeDirty);
   }
 
   /** L forgets a session, or a placeholder, wherever R is to make up for it. */

@@ -49,6 +49,7 @@ const works = z
     z.enum([
       "drop-records",
       "evidence-stands",
+      "redis-stands",
       "no-intents",
       "full-copy",
       "push-missing",

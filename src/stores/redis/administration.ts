@@ -73,10 +73,12 @@ export class RedisAdministration {
     await this.#unlink(this.names.itemPattern, (key) => this.names.sidOfItem(key) !== null);
   }
 
-  async seal(): Promise<{ migration: string; generation: string; state: SealState } | null> {
+  async seal(): Promise<{ migration: string; generation: string; state: SealState; stamp?: string } | null> {
     const text = await this.link.run(this.limits.batch, ({ connection }) => this.sealIn(connection));
     const seal = text === null ? null : decodeSeal(String(text));
-    return seal === null ? null : { migration: seal.migration, generation: seal.generation, state: seal.state };
+    if (seal === null) return null;
+    const { migration, generation, state, stamp } = seal;
+    return { migration, generation, state, ...(stamp !== undefined && { stamp }) };
   }
 
   /** The text of the seal; null where there is none, and where a key of another type stands in its place. */
@@ -84,10 +86,11 @@ export class RedisAdministration {
     return listOf(await connection.send("MGET", this.names.seal()), 1)[0];
   }
 
-  async arm(generation: string, state: SealState, run?: string): Promise<void> {
+  async arm(generation: string, state: SealState, run?: string, stamp?: string): Promise<void> {
     const { migration, prefix } = this.names;
     await this.link.run(this.limits.batch, ({ connection }) => {
-      const seal = encodeSeal({ generation, run: run ?? connection.run, state, migration, prefix });
+      const stamped = stamp === undefined ? {} : { stamp };
+      const seal = encodeSeal({ generation, run: run ?? connection.run, state, migration, prefix, ...stamped });
       return connection.send("SET", this.names.seal(), seal);
     });
   }

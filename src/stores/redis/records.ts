@@ -280,6 +280,15 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     });
   }
 
+  async stamp(stamp: string): Promise<void> {
+    await this.#sealed(this.limits.batch, async (call) => {
+      const text = await this.sealIn(call.connection);
+      this.#expectSeal(call.connection, text);
+      const next = encodeSeal({ ...decodeSeal(String(text))!, stamp });
+      if (!(await this.#reseal(call, String(text), next))) throw new SealMismatch();
+    });
+  }
+
   override async end(): Promise<void> {
     this.#requests.flush();
     this.lanes.end();
@@ -368,9 +377,13 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     call.check();
     const seal = text === null ? null : decodeSeal(String(text));
     if (seal === null || !this.#isOurs(seal)) return false;
-    const next = encodeSeal({ ...seal, run: connection.run });
-    await connection.script("reseal", [this.names.seal()], [String(text), next], () => call.check());
+    await this.#reseal(call, String(text), encodeSeal({ ...seal, run: connection.run }));
     return true;
+  }
+
+  /** False: somebody changed the seal meanwhile. */
+  async #reseal(call: Call, from: string, to: string): Promise<boolean> {
+    return flagOf(await call.connection.script("reseal", [this.names.seal()], [from, to], () => call.check()));
   }
 
   #isOurs({ generation, prefix }: Seal): boolean {

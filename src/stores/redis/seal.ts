@@ -9,14 +9,16 @@ export interface Seal {
   readonly prefix: string;
   readonly state: SealState;
   readonly migration: string;
+  /** Of the walk in which R was written first last. */
+  readonly stamp?: string;
 }
 
 /**
  * JSON with generation, run and prefix in front, so that a script can tell a seal that it may work under by comparing
  * its beginning with `sealBeginning`.
  */
-export function encodeSeal({ generation, run, prefix, state, migration }: Seal): string {
-  return JSON.stringify({ generation, run, prefix, state, migration });
+export function encodeSeal({ generation, run, prefix, state, migration, stamp }: Seal): string {
+  return JSON.stringify({ generation, run, prefix, state, migration, stamp });
 }
 
 export function sealBeginning(generation: string, run: string, prefix: string): string {
@@ -31,8 +33,8 @@ export function decodeSeal(text: string): Seal | null {
   } catch {
     return null;
   }
-  const { generation, run, state, migration, prefix } = seal ?? {};
+  const { generation, run, state, migration, prefix, stamp } = seal ?? {};
   if (typeof generation !== "string" || typeof run !== "string" || typeof prefix !== "string") return null;
   if (typeof migration !== "string" || (state !== "active" && state !== "complete")) return null;
-  return { generation, run, prefix, state, migration };
+  return { generation, run, prefix, state, migration, ...(typeof stamp === "string" && { stamp }) };
 }
