@@ -26,7 +26,10 @@ const REDIS: CallLimits = { deadline: 2_000, hold: false };
 export interface Word {
   /** The operator's word that the node is dead: that its connections are gone, where a store cannot end or see them. */
   readonly word?: boolean;
-  /** The operator's word that R is gone for good: it need not be asked. */
+  /**
+   * The operator's word that R is gone for good: what is in it counts no more. Where it answers all the same, the node's
+   * connections to it are ended as ever: frozen, and with its old seal still there, it would be told that it wrote.
+   */
   readonly withoutRedis?: boolean;
 }
 
@@ -59,10 +62,11 @@ async function evictHolding(
 ): Promise<boolean> {
   const info = await refuse(control, node, by);
   if (info === null) return true;
-  const [left, cut] = await Promise.all([
+  const [left, ended] = await Promise.all([
     legacy.disconnectNode(node, info.report.endpoints),
-    withoutRedis ? false : endedInRedis(records, node),
+    endedInRedis(records, node),
   ]);
+  const cut = ended && !withoutRedis;
   if (!left && !word) return false;
   if (!cut && !(await leaveRedisBehind(control, word || withoutRedis))) return false;
   // Last of all, when nothing of it can land any more, and before anything relies on its being gone: its gap, if it
@@ -90,7 +94,7 @@ export async function fenceOffRedis(
   withoutRedis: boolean,
 ): Promise<boolean> {
   if ((await refuse(control, node, by)) === null) return true;
-  return withoutRedis || endedInRedis(records, node);
+  return (await endedInRedis(records, node)) || withoutRedis;
 }
 
 /** First step: the node's renewals are refused. Null: it is registered no more. */

@@ -30,7 +30,7 @@ const MOST = 1_000;
 /**
  * Takes the lock, or finds out why not.
  *
- * @param withoutRedis R is gone for good: nobody needs to be fenced off from it.
+ * @param withoutRedis R is gone for good: it is no hindrance that nobody can be fenced off from it.
  * @returns `held`; `taken`: another holds it; `haunted`: it was held by somebody who could not be fenced off yet.
  */
 export async function succeed(successor: Successor, withoutRedis = false): Promise<"held" | "taken" | "haunted"> {

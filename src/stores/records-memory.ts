@@ -354,7 +354,7 @@ export class MemoryRedisRecords implements RedisRecords {
     };
   }
 
-  async disconnectNode(): Promise<void> {}
+  async disconnectNode(_node: string): Promise<void> {}
 
   async ping(): Promise<void> {
     this.#checkSeal();

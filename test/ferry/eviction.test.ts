@@ -11,13 +11,17 @@ const clock = { now: () => Date.now(), elapsed: () => performance.now(), sleep: 
 const SELF = "test0000";
 const DEAD = "dead0000";
 
-test("an evictor that has not heard yet of R's generation leaves the eviction unfinished, and its intents to be swept", async () => {
+async function controlWithTheDead(): Promise<MemoryControlStore> {
   const control = new MemoryControlStore({ clock });
   const position = { phase: "dual-write", percent: 100 } as const;
   await control.setup({ position, pending: null, generation: "new", interrupted: false });
   const registration = { role: "app", protocol: PROTOCOL_NUMBER, host: "h", pid: 1, version: "0" } as const;
   await control.join({ ...registration, id: DEAD }, { presence: 1_000 });
+  return control;
+}
 
+test("an evictor that has not heard yet of R's generation leaves the eviction unfinished, and its intents to be swept", async () => {
+  const control = await controlWithTheDead();
   const theirs = new MemoryRedisRecords({ clock, migration: "m" });
   theirs.generation = "new";
   await theirs.arm("new", "active");
@@ -32,5 +36,24 @@ test("an evictor that has not heard yet of R's generation leaves the eviction un
   records.generation = "new";
   expect(await evict(stores, DEAD, SELF)).toBe(true);
   expect((await theirs.view(["a"]))[0]!.intents).toEqual([]);
+  expect(await control.nodes()).toEqual([]);
+});
+
+test("a Redis that is given up and answers all the same is asked to end the node's connections before it is forgotten", async () => {
+  const control = await controlWithTheDead();
+  const ended: string[] = [];
+  class Answering extends MemoryRedisRecords {
+    override async disconnectNode(node: string): Promise<void> {
+      expect(await control.nodes()).toHaveLength(1);
+      ended.push(node);
+    }
+  }
+  const records = new Answering({ clock, migration: "m" });
+  const stores = {
+    ...{ control, records, legacy: new MemoryLegacyStore({ clock }) },
+    ...{ phases: loadPhases(), observer: SILENT },
+  };
+  expect(await evict(stores, DEAD, SELF, { withoutRedis: true })).toBe(true);
+  expect(ended).toEqual([DEAD]);
   expect(await control.nodes()).toEqual([]);
 });

@@ -45,6 +45,14 @@ describe("phase rollback --redis-lost", () => {
       // With the sleeper asked as well, until it knows what happened to it.
       expect(history.failures.slice(failed).filter(({ code }) => code !== "NODE_EVICTED")).toEqual([]);
       await site.emptyRedis();
+      await until("Redis is armed anew", () =>
+        site.look(({ records }) =>
+          records.ping().then(
+            () => true,
+            () => false,
+          ),
+        ),
+      );
       await busy.climb(at("redis-first"));
       await busy.rest();
       busy.expectOnly([...AWAY, "NODE_EVICTED", "cut-off"]);
