@@ -43,7 +43,7 @@ describe("defaults", () => {
     const config = loadConfig({ config: MINIMAL, env: {} });
     expect(config).toEqual({
       migration: "shop",
-      legacy: { ...MINIMAL.legacy, preparedStatements: false, connections: 10 },
+      legacy: { ...MINIMAL.legacy, preparedStatements: false, connections: 10, tls: {} },
       redis: { preset: "connect-redis", url: MINIMAL.redis.url, wait: { destroy: 0, open: 0 }, tls: {} },
       control: { url: MINIMAL.legacy.url },
       onRedisDown: "demote",

@@ -44,6 +44,12 @@ const legacy = section({
     .describe(
       "Several memcached servers: the rule of the application's client, where it is not the preset's (memjs: modulo, npm memcached: ketama); client, where only that client knows it and the proxy has a listener for each server.",
     ),
+  tls: z
+    .record(z.string(), z.unknown(), { error: "must be a section with options of Node's tls.connect" })
+    .default({})
+    .describe(
+      "memcached: with any option (ca, cert and key as PEM or as the paths of files, servername, rejectUnauthorized) the servers are spoken to over TLS.",
+    ),
   preparedStatements: flag().default(false).describe("PostgreSQL: prepare statements; leave it off behind PgBouncer."),
   connections: whole(1, 500).default(10).describe("Connections to the legacy store of one process."),
 });
@@ -194,6 +200,9 @@ export function crossProblems(raw: unknown): string[] {
   } else {
     if (at("legacy", "distribution") !== undefined) {
       problems.push("legacy.distribution has no meaning with PostgreSQL; remove it");
+    }
+    if (at("legacy", "tls") !== undefined && Object.keys(at("legacy", "tls") ?? {}).length > 0) {
+      problems.push("legacy.tls has no meaning with PostgreSQL; name sslmode in legacy.url");
     }
     if (at("legacy", "prefix") !== undefined) problems.push("legacy.prefix has no meaning with PostgreSQL; remove it");
   }

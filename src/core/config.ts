@@ -13,6 +13,8 @@ export interface Config {
     readonly prefix?: string;
     /** Several memcached servers: the client's own rule, or that only the client knows it. */
     readonly distribution?: "modulo" | "ketama" | "client";
+    /** memcached: options of Node's tls.connect; none for plain connections. */
+    readonly tls: Readonly<Record<string, unknown>>;
     readonly preparedStatements: boolean;
     /** Connections to the legacy store of one process. */
     readonly connections: number;

@@ -12,6 +12,7 @@ import { legacyPreset, redisPreset } from "../presets/index.js";
 import type { MemcachedLegacyStore } from "../stores/memcached/store.js";
 import type { RedisRecordsOptions } from "../stores/redis/index.js";
 import { poolOf } from "./listener-map.js";
+import { tlsOptions } from "./tls.js";
 
 /** Who opens a store: the node its connections are named after, and what fences them. */
 export interface Opener {
@@ -39,8 +40,9 @@ export async function openLegacy(config: Config, { node, fence, report, owners }
     return openPostgresLegacy({ ...common, node, preparedStatements, ...(table !== undefined && { table }) });
   }
   const { openMemcachedLegacy } = await import("../stores/memcached/store.js");
+  const tls = tlsOptions("legacy.tls", config.legacy.tls);
   const keys = { ...(prefix !== undefined && { prefix }), ...(distribution !== undefined && { distribution }) };
-  return openMemcachedLegacy({ ...common, ...keys, items: servesItems(config), owners });
+  return openMemcachedLegacy({ ...common, ...keys, tls, items: servesItems(config), owners });
 }
 
 /** memcached's verbs on L, over its own connections; null where L is none. */

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import type { SecureContextOptions } from "node:tls";
 import type { Config } from "../core/config.js";
 import { type Door, openDoor, type Ways } from "../doors/memcached/server.js";
@@ -16,6 +15,7 @@ import { listenerMap, serverNumber } from "./listener-map.js";
 import { LiveFerry } from "./live-ferry.js";
 import { redisPrefix } from "./open.js";
 import { LegacyRelay } from "./relay.js";
+import { tlsOptions } from "./tls.js";
 
 export interface ProxyOptions {
   /** Milliseconds in `legacy` before bytes are passed through as they are; tests have no placeholders to wait for. */
@@ -44,7 +44,8 @@ export class ProxyProcess {
     const { listeners, allowFlush, sasl, tokens, limits, http } = config.proxy;
     const { url } = config.legacy;
     requireListeners(config);
-    const tls = tlsOptions(config.proxy.tls);
+    const tls: SecureContextOptions | null = tlsOptions("proxy.tls", config.proxy.tls);
+    const legacyTls = tlsOptions("legacy.tls", config.legacy.tls);
     const live = await LiveFerry.open(config, new EventLog(log), "proxy");
     const opened: { close(): Promise<void> }[] = [live];
     const closing = { draining: false };
@@ -52,14 +53,14 @@ export class ProxyProcess {
       const deadline = config.timeouts.legacy;
       // These touch no session, so nothing fences them: an evicted node goes on serving them while it joins again.
       const aside = new MemcachedLegacyStore({
-        ...{ url, deadline, fence: NO_FENCE, connections: config.legacy.connections },
+        ...{ url, deadline, fence: NO_FENCE, connections: config.legacy.connections, tls: legacyTls },
         preset: { ...legacyPreset(config.legacy.preset), prefix: "" },
         ...(config.legacy.distribution && { distribution: config.legacy.distribution }),
       });
       opened.push(aside);
       // Of a pool each listener stands for its own server, in everything that a client can ask.
       const waysTo = (url: string, server?: number): Ways => {
-        const admin = openMemcachedAdmin({ url, deadline, fence: NO_FENCE });
+        const admin = openMemcachedAdmin({ url, tls: legacyTls, deadline, fence: NO_FENCE });
         opened.push(admin);
         const prefixes = { legacy: legacyPrefix(config), redis: redisPrefix(config) };
         return {
@@ -130,21 +131,4 @@ function requireListeners({ proxy, legacy }: Config): void {
   if (strangers.length > 0) {
     throw new FerryError("CONFIG_INVALID", `proxy.listeners: ${strangers.join(", ")}: no server of legacy.url.`);
   }
-}
-
-/** Where the text is no PEM it is the path of a file with it. */
-const PEM = ["cert", "key", "ca", "crl"];
-
-function tlsOptions(tls: Config["proxy"]["tls"]): SecureContextOptions | null {
-  if (Object.keys(tls).length === 0) return null;
-  const read = (name: string, value: unknown): unknown => {
-    if (!PEM.includes(name) || typeof value !== "string" || value.includes("-----BEGIN")) return value;
-    try {
-      return readFileSync(value, "utf8");
-    } catch (error) {
-      const { code = "error" } = error as NodeJS.ErrnoException;
-      throw new FerryError("CONFIG_INVALID", `proxy.tls.${name}: the file cannot be read (${code}).`);
-    }
-  };
-  return Object.fromEntries(Object.entries(tls).map(([name, value]) => [name, read(name, value)]));
 }

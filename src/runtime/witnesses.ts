@@ -6,6 +6,7 @@ import type { LegacyWitness } from "../ports/witness.js";
 import { legacyPreset } from "../presets/index.js";
 import { poolOf } from "./listener-map.js";
 import { redisPrefix, servesItems } from "./open.js";
+import { tlsOptions } from "./tls.js";
 
 /**
  * Plain clients of both sides, for the check; they share no code with our stores.
@@ -38,7 +39,8 @@ async function openLegacyWitness(config: Config): Promise<LegacyWitness> {
     return openPostgresWitness({ url, table: table ?? preset.table!.name, timeout });
   }
   const { openMemcachedWitness } = await import("../stores/witness-memcached.js");
-  const common = { prefix: prefix ?? preset.prefix, timeout, empties: servesItems(config) };
+  const tls = tlsOptions("legacy.tls", legacy.tls);
+  const common = { prefix: prefix ?? preset.prefix, tls, timeout, empties: servesItems(config) };
   const rule = distribution ?? preset.distribution ?? "modulo";
   if (rule !== "client") return openMemcachedWitness({ url, distribution: rule, ...common });
   // Each server has a client of its own, as a client has that is pointed at its listener.

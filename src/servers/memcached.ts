@@ -13,11 +13,15 @@ export interface MemcachedOptions {
   /** Appended to the command line, where the last word wins: `["-I", "2m"]`. */
   readonly args?: readonly string[];
   readonly port?: number;
+  /** Paths of PEM files that every account may read: memcached speaks TLS alone then. Not in a container. */
+  readonly tls?: { readonly cert: string; readonly key: string };
 }
 
 /** A memcached with room for the demo and CAS on, which is its default (`-C` would turn it off). */
 export async function startMemcached(options: MemcachedOptions = {}): Promise<RunningServer> {
-  const settings = ["-U", "0", "-m", "256", "-c", "2048", ...(options.args ?? [])];
+  const { tls } = options;
+  const secured = tls === undefined ? [] : ["-Z", "-o", `ssl_chain_cert=${tls.cert},ssl_key=${tls.key}`];
+  const settings = ["-U", "0", "-m", "256", "-c", "2048", ...secured, ...(options.args ?? [])];
   const url = ({ host, port }: Address) => `memcached://${host}:${port}`;
   const command = findMemcached();
   if (command === null) {
@@ -40,13 +44,14 @@ export async function startMemcached(options: MemcachedOptions = {}): Promise<Ru
       stopSignal: "SIGKILL",
       args: (port) => ["-l", "127.0.0.1", "-p", String(port), ...settings],
       url,
-      ready: memcachedServes,
+      ready: (where, pid) => memcachedServes(where, pid, tls !== undefined),
     },
     options.port,
   );
 }
 
-async function memcachedServes(where: Address, pid: number): Promise<boolean> {
-  const answer = await ask(where, "stats\r\n", (text) => text.includes("END\r\n") || text.includes("ERROR"));
+async function memcachedServes(where: Address, pid: number, tls = false): Promise<boolean> {
+  const isWhole = (text: Buffer) => text.includes("END\r\n") || text.includes("ERROR");
+  const answer = await ask(where, "stats\r\n", isWhole, 1_000, tls);
   return answer?.includes(`STAT pid ${pid}\r\n`) ?? false;
 }

@@ -5,6 +5,7 @@ declare module "memjs" {
     set(key: string, value: string | Buffer, options: { expires?: number }): Promise<boolean>;
     /** The index of the server that holds a key; may be replaced. */
     getServer(key: string): number;
+    readonly servers: readonly { readonly host: string; port: number | string }[];
     close(): void;
   }
   export const Client: { create(servers: string, options?: Record<string, unknown>): Client };

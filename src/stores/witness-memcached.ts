@@ -1,6 +1,8 @@
+import type { ConnectionOptions } from "node:tls";
 import type { Client } from "memjs";
 import { FerryError } from "../errors.js";
 import type { LegacyWitness } from "../ports/witness.js";
+import { openTlsTunnel, type TlsTunnel } from "./tls-tunnel.js";
 
 export interface MemcachedWitnessOptions {
   /** memcached://host:port[,host:port] */
@@ -8,6 +10,8 @@ export interface MemcachedWitnessOptions {
   readonly prefix: string;
   /** Where the application's client is not one that chooses a server as memjs does, every server is asked. */
   readonly distribution: "modulo" | "ketama";
+  /** Options of Node's tls.connect; null, or absent, for plain connections. */
+  readonly tls?: ConnectionOptions | null;
   /** Milliseconds. */
   readonly timeout: number;
   /** Whether empty items are sessions as well, which they are where memcached's own clients are served. */
@@ -32,6 +36,15 @@ export async function openMemcachedWitness(options: MemcachedWitnessOptions): Pr
   const open = (list: string) =>
     memjs.Client.create(list, { timeout: options.timeout / 1000, retries: 1, logger: { log() {} } });
   const clients: Client[] = options.distribution === "modulo" ? [open(servers)] : servers.split(",").map(open);
+  const tunnels: TlsTunnel[] = [];
+  if (options.tls) {
+    for (const server of clients.flatMap((client) => client.servers)) {
+      const tunnel = await openTlsTunnel({ ...options.tls, host: server.host, port: Number(server.port) });
+      tunnels.push(tunnel);
+      // It is given to Node's net.connect as it stands, for which a path is as good as a port.
+      server.port = tunnel.path;
+    }
+  }
   return {
     async get(sid) {
       const answers = await Promise.all(clients.map((client) => client.get(options.prefix + sid)));
@@ -41,6 +54,7 @@ export async function openMemcachedWitness(options: MemcachedWitnessOptions): Pr
     },
     async close() {
       for (const client of clients) client.close();
+      await Promise.all(tunnels.map((tunnel) => tunnel.close()));
     },
   };
 }

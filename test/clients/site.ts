@@ -30,6 +30,8 @@ export class DoorSite {
     readonly redis: RunningServer,
     readonly control: RunningServer,
     readonly folder: string,
+    /** What stands in its configuration. */
+    readonly config: Readonly<Record<string, unknown>>,
     private readonly packaged: { readonly path: string; remove(): void },
   ) {}
 
@@ -37,7 +39,6 @@ export class DoorSite {
   static async open(preset: string, changes: Record<string, Record<string, unknown>> = {}): Promise<DoorSite> {
     const [memcached, redis, control] = await Promise.all([startMemcached(), startRedis(), startRedis()]);
     const folder = mkdtempSync(join(tmpdir(), "sessionferry-door-"));
-    const site = new DoorSite(memcached, redis, control, folder, transpiledPackage());
     const base: Record<string, unknown> = {
       migration: "door",
       legacy: { preset, url: memcached.url },
@@ -54,7 +55,7 @@ export class DoorSite {
     };
     for (const [name, section] of Object.entries(changes)) base[name] = { ...(base[name] as object), ...section };
     writeFileSync(join(folder, "sessionferry.json"), JSON.stringify(base));
-    return site;
+    return new DoorSite(memcached, redis, control, folder, base, transpiledPackage());
   }
 
   async close(): Promise<void> {

@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from "node:tls";
 import type { Fence } from "../../ports/fence.js";
 import { MemcachedLink } from "./link.js";
 import { type Reply, stats, VERSION } from "./protocol.js";
@@ -6,6 +7,7 @@ import { parseServers } from "./server.js";
 export interface MemcachedAdminOptions {
   /** memcached://host:port[,host:port]; the first one is asked. */
   readonly url: string;
+  readonly tls?: ConnectionOptions | null | undefined;
   /** Milliseconds that a call takes at most. */
   readonly deadline: number;
   readonly fence: Fence;
@@ -16,8 +18,8 @@ const HARMLESS = new Set(["", "settings", "items", "slabs", "conns"]);
 const WITHHELD = /^(reset|detail|cachedump|sizes)\b/;
 
 /** What monitoring clients ask of memcached itself. Opens its one connection with the first question. */
-export function openMemcachedAdmin({ url, ...options }: MemcachedAdminOptions) {
-  const link = new MemcachedLink(parseServers(url)[0]!, { ...options, connections: 1 });
+export function openMemcachedAdmin({ url, tls, ...options }: MemcachedAdminOptions) {
+  const link = new MemcachedLink(parseServers(url, tls)[0]!, { ...options, connections: 1 });
   const lineOf = ({ code, words }: Reply) => `${[code, ...words].join(" ")}\r\n`;
   return {
     async version(): Promise<string> {

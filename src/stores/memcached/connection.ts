@@ -1,4 +1,5 @@
 import { connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { FerryError } from "../../errors.js";
 import type { Fence } from "../../ports/fence.js";
 import { LegacyUnreachable } from "../../ports/legacy-store.js";
@@ -50,6 +51,9 @@ export interface ServerFacts {
 
 /** The first release whose meta commands are those of today. */
 const OLDEST = [1, 6, 10] as const;
+
+/** What Node says of a certificate that it does not accept. */
+const DISTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO/;
 
 const NOTHING_ASKED: Replies = { kind: "replies", replies: [], at: 0, uncertainty: 0 };
 
@@ -281,16 +285,29 @@ export function processOf(incarnation: string): string {
   return incarnation.split("/")[0]!;
 }
 
-export async function openSocket(server: Server, deadline: number): Promise<Socket> {
-  const socket = connect({ host: server.host, port: server.port, noDelay: true, keepAlive: true });
+export async function openSocket({ host, port, tls, ...server }: Server, deadline: number): Promise<Socket> {
+  const socket = tls === null ? connect({ host, port }) : connectTls({ ...tls, host, port });
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true);
   const connected = new Promise<void>((resolve, reject) => {
-    socket.once("connect", resolve);
+    socket.once(tls === null ? "connect" : "secureConnect", resolve);
     socket.once("error", reject);
   });
   const outcome = await within(connected, deadline).catch((error: unknown) => error);
   if (outcome === undefined) return socket;
   socket.on("error", () => {});
   socket.destroy();
+  const { code = "" } = outcome as NodeJS.ErrnoException;
+  if (tls !== null && DISTRUSTED.test(code)) {
+    throw new FerryError(
+      "AUTHENTICATION_FAILED",
+      `The certificate of memcached at ${server.address} is not trusted (${code}).`,
+      {
+        remedy:
+          "Name who signed it under `legacy.tls.ca`, and the name that it is made out to under `legacy.tls.servername`.",
+      },
+    );
+  }
   const why = outcome === LATE ? "no connection in time" : outcome instanceof Error ? outcome.message : String(outcome);
   throw new LegacyUnreachable(`memcached at ${server.address} cannot be reached: ${why}.`);
 }

@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from "node:tls";
 import { bucketOf } from "../../core/cohort.js";
 import { isLocated, located, restOf, serverOf } from "../../core/place.js";
 import type { Sid } from "../../core/session.js";
@@ -10,6 +11,7 @@ import { numbered, parseServers, type Server } from "./server.js";
 
 export interface PlacesOptions extends MemcachedLinkOptions {
   readonly url: string;
+  readonly tls?: ConnectionOptions | null | undefined;
   readonly preset: LegacyPreset;
   readonly prefix?: string;
   readonly distribution?: "modulo" | "ketama" | "client";
@@ -34,7 +36,7 @@ export class Places {
   readonly prefix: string;
 
   constructor(private readonly options: PlacesOptions) {
-    const named = parseServers(options.url);
+    const named = parseServers(options.url, options.tls);
     const rule = options.distribution ?? options.preset.distribution;
     this.isPool = rule === "client" && named.length > 1;
     const servers = this.isPool ? numbered(named) : named;

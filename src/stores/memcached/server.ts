@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from "node:tls";
 import { MOST_SERVERS } from "../../core/place.js";
 import { FerryError } from "../../errors.js";
 
@@ -7,12 +8,14 @@ export interface Server {
   readonly port: number;
   /** `host:port`, as the URL spells it. */
   readonly address: string;
+  /** Options of Node's tls.connect; null for a plain connection. */
+  readonly tls: ConnectionOptions | null;
 }
 
 const DEFAULT_PORT = 11_211;
 
 /** The servers of `memcached://h:p[,h:p]`, in the order written. Rejects with CONFIG_INVALID. */
-export function parseServers(url: string): Server[] {
+export function parseServers(url: string, tls: ConnectionOptions | null = null): Server[] {
   const list = /^memcached:\/\/([^/?#]+)\/?$/.exec(url)?.[1];
   // The URL itself is not repeated: somebody may have put a password into it.
   if (list === undefined) throw invalid("expected memcached://host:port[,host:port]");
@@ -22,7 +25,7 @@ export function parseServers(url: string): Server[] {
     const port = Number(found?.[2] ?? DEFAULT_PORT);
     if (found === null || port < 1 || port > 65_535) throw invalid("a server is not written as host:port");
     const host = found[1]!;
-    return { host: host.replace(/^\[|\]$/g, ""), port, address: `${host}:${port}` };
+    return { host: host.replace(/^\[|\]$/g, ""), port, address: `${host}:${port}`, tls };
   });
 }
 

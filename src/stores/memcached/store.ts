@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { ConnectionOptions } from "node:tls";
 import type { Session, Sid } from "../../core/session.js";
 import type { FerryError } from "../../errors.js";
 import { type Fence, NO_FENCE } from "../../ports/fence.js";
@@ -20,6 +21,8 @@ import { look } from "./settle.js";
 export interface MemcachedLegacyOptions {
   /** memcached://host:port[,host:port], the servers in the application's order and spelling. */
   readonly url: string;
+  /** Options of Node's tls.connect; null for plain connections. */
+  readonly tls?: ConnectionOptions | null | undefined;
   readonly preset: LegacyPreset;
   /** The key prefix, where it is not the preset's. */
   readonly prefix?: string;
