@@ -12,12 +12,13 @@ import { door } from "./sections/door.js";
 import { growth } from "./sections/growth.js";
 import { load } from "./sections/load.js";
 import { operations } from "./sections/operations.js";
+import { plan } from "./sections/plan.js";
 import { transition } from "./sections/transition.js";
 import { onStage, type Stage } from "./stage.js";
 
 type Section = (stage: Stage, scale: Scale, tell: (line: string) => void) => Promise<SectionResult>;
 /** `check` runs with the backfill, by whose rate it is judged. */
-const SECTIONS: Readonly<Record<string, Section>> = { operations, load, door, backfill, transition, growth };
+const SECTIONS: Readonly<Record<string, Section>> = { operations, load, door, backfill, transition, growth, plan };
 const ALIASES: Readonly<Record<string, string>> = { check: "backfill" };
 
 async function main(): Promise<number> {

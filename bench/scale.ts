@@ -19,9 +19,22 @@ export interface Scale {
   readonly backfill: { readonly sessions: number; readonly rounds: number; readonly legacies: readonly LegacyName[] };
   readonly transition: { readonly rounds: number; readonly rate: number };
   readonly growth: { readonly sessions: readonly number[] };
+  readonly plan: {
+    /** Sessions whose memory is measured. */
+    readonly memory: number;
+    /** Milliseconds for which one request is repeated. */
+    readonly slice: number;
+    readonly phases: readonly PhaseName[];
+    /** By which the times of jobs are measured. */
+    readonly sizes: readonly { readonly sessions: number; readonly bytes: number }[];
+    /** Sessions for which everything is foretold and compared. */
+    readonly sessions: number;
+  };
 }
 
 export type LegacyName = "postgres" | "memcached";
+
+const sized = (sessions: number) => [300, 1_000, 5_000].map((bytes) => ({ sessions, bytes }));
 
 const BOTH = ["postgres", "memcached"] as const;
 
@@ -41,6 +54,7 @@ export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
     backfill: { sessions: 300_000, rounds: 3, legacies: BOTH },
     transition: { rounds: 10, rate: 1_000 },
     growth: { sessions: [10_000, 100_000, 1_000_000] },
+    plan: { memory: 10_000, slice: 1_000, phases: PHASE_NAMES, sizes: sized(50_000), sessions: 300_000 },
   },
   quick: {
     name: "quick",
@@ -50,6 +64,7 @@ export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
     backfill: { sessions: 20_000, rounds: 2, legacies: BOTH },
     transition: { rounds: 2, rate: 1_000 },
     growth: { sessions: [5_000, 10_000, 30_000] },
+    plan: { memory: 10_000, slice: 300, phases: PHASE_NAMES, sizes: sized(20_000), sessions: 50_000 },
   },
   // For the test of the bench itself: it shows that everything runs, its figures mean nothing.
   tiny: {
@@ -67,5 +82,6 @@ export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
     backfill: { sessions: 500, rounds: 1, legacies: BOTH },
     transition: { rounds: 1, rate: 100 },
     growth: { sessions: [200, 500] },
+    plan: { memory: 10_000, slice: 30, phases: ["dual-write"], sizes: [], sessions: 3_000 },
   },
 };

@@ -131,11 +131,13 @@ function complete(data: z.output<typeof configSchema>): Config {
   const { prefix: redisPrefix, preset = PAIRINGS[legacy.preset].redis[0], ...redisRest } = redis;
   const named = control?.url ?? "same";
   const controlUrl = named === "same" ? legacy.url : named === "target" ? redis.url : named;
+  const { queue } = rest.workers;
   return {
     ...rest,
     legacy: { ...legacyRest, ...defined({ table, prefix, distribution }) },
     redis: { preset, ...redisRest, ...defined({ prefix: redisPrefix }) },
     control: { url: controlUrl },
+    workers: { ...rest.workers, queue: queue === "target" ? redis.url : queue },
   };
 }
 

@@ -6,7 +6,7 @@ import { asCatalogued } from "../jobs/patience.js";
 /** Passwords of a configuration, in every spelling, longest first. */
 export function secretsIn(config: Config | null): string[] {
   if (config === null) return [];
-  const urls = [config.legacy.url, config.redis.url, config.control.url];
+  const urls = [config.legacy.url, config.redis.url, config.control.url, config.workers.queue];
   const secrets = [...urls.flatMap(secretsOf), ...config.proxy.sasl.map(({ password }) => password)];
   return [...new Set(secrets)].filter((secret) => secret.length > 2).sort((a, b) => b.length - a.length);
 }

@@ -101,6 +101,11 @@ export const VERBS: readonly Verb[] = [
     ],
   },
   {
+    name: "worker",
+    describe: "Do batches of a backfill or a check that was started with --workers",
+    load: () => import("./commands/worker.js"),
+  },
+  {
     name: "session",
     describe: "Look at one session",
     verbs: [

@@ -157,6 +157,16 @@ export const configSchema = section({
     concurrency: whole(1, 64).default(4).describe("Batches under way at once."),
     rate: whole(0, 1e7).default(0).describe("Sessions per second at most; 0 for no limit."),
   }).prefault({}),
+  workers: section({
+    queue: url("redis", ["target"])
+      .default("target")
+      .describe(
+        "Where batches wait for `sessionferry worker`: a redis:// whose policy is noeviction, or target (the Redis of the migration).",
+      ),
+    concurrency: whole(1, 64).default(4).describe("Batches under way at once in one worker."),
+  })
+    .prefault({})
+    .describe("backfill and check with --workers."),
   proxy,
   drain: section({
     every: duration({ min: 10, max: MINUTE, told: "from 10ms to 1m" })

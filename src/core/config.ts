@@ -54,6 +54,8 @@ export interface Config {
     readonly minStay: Readonly<Partial<Record<PhaseName, number>>>;
   };
   readonly backfill: { readonly batch: number; readonly concurrency: number; readonly rate: number };
+  /** `queue` is a Redis. */
+  readonly workers: { readonly queue: string; readonly concurrency: number };
   readonly proxy: {
     readonly listeners: readonly { readonly listen: string; readonly server: string }[];
     /** Where /healthz, /readyz and /metrics are: host:port, or "none". */

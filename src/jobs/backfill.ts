@@ -15,7 +15,7 @@ import type { Copier } from "../ports/copier.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import { BackfillDesk, doneOf, isOutdated, wishOfBackfill } from "./backfill-desk.js";
 import { patiently, real } from "./batches.js";
-import { Copying } from "./copying.js";
+import { type Carrier, Copying } from "./copying.js";
 import { type Duplicates, duplicatesIn } from "./duplicates.js";
 import { refuseWithoutCopies } from "./guards.js";
 import { asCatalogued, DEFAULT_PATIENCE, Patience } from "./patience.js";
@@ -34,6 +34,8 @@ export interface BackfillDeps {
   readonly control: ControlStore;
   readonly copier: Copier;
   readonly clock: Clock;
+  /** Has the batches copied by workers. */
+  readonly carrier?: Carrier;
 }
 
 export interface BackfillOptions {

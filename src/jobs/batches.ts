@@ -33,7 +33,7 @@ export function pageSizeOf(pace: Pace): number {
  * Works through pages of sids in batches, several at once, never holding more than a few pages. Batches that have
  * begun are always finished, whatever happens; the first failure is thrown after that.
  *
- * @returns false when `goOn` ended it.
+ * @returns false when `goOn` ended it, or a batch was broken off.
  */
 export async function inBatches(pages: AsyncIterable<Sid[]>, pace: Pace, work: BatchWork): Promise<boolean> {
   const limit = pLimit(pace.concurrency);
@@ -75,7 +75,7 @@ export async function inBatches(pages: AsyncIterable<Sid[]>, pace: Pace, work: B
   }
   while (underWay.length > 0) await settleOldest();
   if (failure !== null) throw (failure as { error: unknown }).error;
-  return !ended;
+  return !ended && unbroken;
 }
 
 /** L's listing from just after `after`, going on where it stood when L goes away and comes back. */

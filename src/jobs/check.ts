@@ -18,7 +18,7 @@ import type { LegacyStore } from "../ports/legacy-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import { keepCheck, newCheckId } from "./check-archive.js";
 import { duplicatesIn } from "./duplicates.js";
-import { Examiner } from "./examiner.js";
+import { Examiner, onlyInRedis } from "./examiner.js";
 import { Findings } from "./findings.js";
 import { refuseWithoutCopies } from "./guards.js";
 import { asCatalogued, DEFAULT_PATIENCE, Patience } from "./patience.js";
@@ -26,7 +26,9 @@ import { Planting } from "./plant.js";
 import { type Progress, Pulse } from "./progress.js";
 import { refuseTowardLossy } from "./repair.js";
 import { loadSecrets } from "./secrets.js";
-import { compareAll, compareSample } from "./survey.js";
+import type { Dispatcher } from "./spread/dispatcher.js";
+import { SpreadLooking } from "./spread/looking.js";
+import { compareAll, compareSample, type Survey } from "./survey.js";
 import { Tally } from "./tally.js";
 import { Throttle } from "./throttle.js";
 import { hearWitnesses, type Witnesses } from "./witness-check.js";
@@ -41,6 +43,8 @@ export interface CheckDeps {
   /** Plain clients of both sides; null makes the run worthless as evidence. */
   readonly witnesses: Witnesses | null;
   readonly journal?: DestroyJournal;
+  /** Has the batches looked at by workers. */
+  readonly dispatcher?: Dispatcher;
 }
 
 export interface CheckOptions {
@@ -95,6 +99,20 @@ export async function runCheck(deps: CheckDeps, options: CheckOptions): Promise<
   }
 }
 
+/** What a survey does with the batches it lists; `look` and `lookBeyond` as in `Survey`. */
+export interface Looking extends Pick<Survey, "look" | "lookBeyond"> {
+  /** Looks again at what is not settled yet. */
+  finish(): Promise<void>;
+  /** Another generation of R than the run's, if somebody looked at a batch under it. */
+  readonly strangeGeneration: string | null;
+}
+
+interface Surveyed {
+  readonly listed: number;
+  readonly whole: boolean;
+  readonly strangeGeneration: string | null;
+}
+
 class Check {
   readonly #pulse: Pulse;
   #done = 0;
@@ -115,7 +133,7 @@ class Check {
     const secrets = await this.patience.attempt(() => loadSecrets(control, clock));
     const tally = new Tally(secrets);
     const began = await this.#facts(before);
-    let seen: { listed: number; whole: boolean };
+    let seen: Surveyed;
     let witness: WitnessTally | null = null;
     try {
       if (!this.options.readOnly) await this.patience.attempt(() => this.planting.plant());
@@ -135,7 +153,7 @@ class Check {
       startedAt: began.at,
       endedAt: ended.at,
       revision: { before: before.revision, after: ended.record.revision },
-      generation: { before: before.generation, after: ended.record.generation },
+      generation: { before: before.generation, after: seen.strangeGeneration ?? ended.record.generation },
       legacyIdentity: { before: began.identity, after: ended.identity },
       position: { before: before.position, after: ended.record.position },
       coveredBelow: Math.min(coveredBelow(before), coveredBelow(ended.record)),
@@ -166,9 +184,14 @@ class Check {
     return result;
   }
 
-  async #survey(tally: Tally, counted: number): Promise<{ listed: number; whole: boolean }> {
-    const { legacy, records, copier, clock, ids, journal = NO_JOURNAL } = this.deps;
-    const { batch, concurrency, rate = 0, repair, readOnly = false, signal, sample } = this.options;
+  /** How a batch is looked at: here, or by whichever worker takes it. */
+  async #looking(tally: Tally): Promise<Looking> {
+    const { legacy, records, copier, clock, ids, journal = NO_JOURNAL, dispatcher } = this.deps;
+    const { batch, repair, readOnly = false, limits, signal } = this.options;
+    if (dispatcher !== undefined) {
+      const how = { ttlTolerance: limits.ttlTolerance, readOnly };
+      return new SpreadLooking(dispatcher, tally, this.planting, records.generation, how, signal);
+    }
     const redisEvicts = repair !== undefined && (await this.patience.attempt(() => records.facts())).evictedKeys > 0;
     const findings = new Findings({ legacy, records, copier, clock, ids }, this.planting, tally, this.patience, {
       repair: repair ?? null,
@@ -180,6 +203,22 @@ class Check {
       { batch, tolerance: this.tolerance },
       (found) => findings.take(found),
     );
+    return {
+      look: async (sids) => (await examiner.submit(sids)).length,
+      // Records of buckets in legacy are nobody's copies, and no session of L: they are not counted.
+      lookBeyond: async (sids) => {
+        await examiner.submit(await onlyInRedis(sids, legacy, this.patience));
+        return true;
+      },
+      finish: () => examiner.finish(),
+      strangeGeneration: null,
+    };
+  }
+
+  async #survey(tally: Tally, counted: number): Promise<Surveyed> {
+    const { legacy, records, clock } = this.deps;
+    const { batch, concurrency, rate = 0, signal, sample } = this.options;
+    const looking = await this.#looking(tally);
     const survey = {
       legacy,
       records,
@@ -188,10 +227,8 @@ class Check {
       // Planted sessions are always part of a sample: it must find them as it must find any other.
       chosen: (sid: Sid) => this.planting.owns(sid),
       ignored: (sid: Sid) => (isSynthetic(sid) && !this.planting.owns(sid)) || this.options.ignored?.(sid) === true,
-      look: async (sids: Sid[]) => {
-        const notYet = await examiner.submit(sids);
-        return notYet.length;
-      },
+      look: (sids: Sid[]) => looking.look(sids),
+      lookBeyond: (sids: Sid[]) => looking.lookBeyond(sids),
       goOn: async () => signal?.aborted !== true,
       progress: (more: number) => this.#tell(more, tally),
     };
@@ -199,9 +236,10 @@ class Check {
     this.#total = 2 * counted;
     const { listed, notYet, whole } = sample === null ? await compareAll(survey) : await compareSample(survey, sample);
     tally.counts["not-yet"] += notYet;
-    if (whole) await examiner.finish();
+    if (whole) await looking.finish();
     this.#tell(0, tally);
-    return { listed, whole: whole && signal?.aborted !== true };
+    const { strangeGeneration } = looking;
+    return { listed, whole: whole && signal?.aborted !== true, strangeGeneration };
   }
 
   async #witness(sids: readonly Sid[]): Promise<WitnessTally | null> {

@@ -11,11 +11,18 @@ const MAX_TRIES = 20;
 const FIRST_PAUSE = 20;
 const LONGEST_PAUSE = 2_000;
 
+/** Has a batch copied by somebody else. */
+export interface Carrier {
+  /** How its sids ended; rejects with INTERRUPTED where it was broken off. */
+  copy(sids: readonly Sid[], force: boolean): Promise<BackfillCounts>;
+}
+
 export interface CopyingDeps {
   readonly legacy: LegacyStore;
   readonly copier: Copier;
   readonly clock: Clock;
   readonly patience: Patience;
+  readonly carrier?: Carrier;
 }
 
 const COUNTED: Readonly<Record<Exclude<CopyOutcome, "refused">, keyof BackfillCounts>> = {
@@ -60,7 +67,20 @@ export class Copying {
       options.after,
       patience,
     );
-    return inBatches(pages, pace, { ...hooks, run: (sids) => this.batch(real(sids), force) });
+    const { carrier } = this.deps;
+    const run = carrier === undefined ? this.batch : this.#carried.bind(this, carrier);
+    return inBatches(pages, pace, { ...hooks, run: (sids) => run.call(this, real(sids), force) });
+  }
+
+  async #carried(carrier: Carrier, sids: readonly Sid[], force: boolean): Promise<boolean> {
+    try {
+      const counts = await carrier.copy(sids, force);
+      for (const [name, count] of Object.entries(counts)) this.counts[name as keyof BackfillCounts] += count;
+      return true;
+    } catch (error) {
+      if (this.deps.patience.signal?.aborted) return false;
+      throw error;
+    }
   }
 
   /** @returns false when it was broken off between two tries. */

@@ -168,3 +168,13 @@ interface Seen {
   readonly sight: Sight;
   readonly authority: Authority;
 }
+
+/** Of a batch that R listed, the sessions that L does not hold. */
+export async function onlyInRedis(
+  sids: readonly Sid[],
+  legacy: Pick<LegacyStore, "getMany">,
+  patience: Patience,
+): Promise<Sid[]> {
+  const held = await patience.attempt(() => legacy.getMany(sids));
+  return sids.filter((_, i) => held[i] === null);
+}

@@ -12,7 +12,7 @@ export class Findings {
 
   constructor(
     readonly deps: RepairDeps,
-    readonly planting: Planting,
+    readonly planting: Pick<Planting, "owns" | "observe">,
     readonly tally: Tally,
     readonly patience: Patience,
     readonly options: {

@@ -15,8 +15,10 @@ export interface Survey {
   readonly chosen: (sid: Sid) => boolean;
   /** Neither looked at nor counted. */
   readonly ignored: (sid: Sid) => boolean;
-  /** Returns how many of them are in buckets that are not compared yet. */
-  readonly look: (sids: Sid[]) => Promise<number>;
+  /** Looks at what L has listed; how many of them are in buckets that are not compared yet, or null if broken off. */
+  readonly look: (sids: Sid[]) => Promise<number | null>;
+  /** Of what R has listed, looks at what L does not hold. False if broken off. */
+  readonly lookBeyond: (sids: Sid[]) => Promise<boolean>;
   readonly goOn: () => Promise<boolean>;
   /** So many more sids of either listing are behind us. */
   readonly progress: (more: number) => void;
@@ -35,7 +37,7 @@ export interface Surveyed {
  * while L was listed, by a write that is mirrored anyway.
  */
 export async function compareAll(survey: Survey): Promise<Surveyed> {
-  const { legacy, patience, pace, look, goOn, progress } = survey;
+  const { pace, look, lookBeyond, goOn, progress } = survey;
   let listed = 0;
   let notYet = 0;
   const fromLegacy = await inBatches(legacyPages(survey), pace, {
@@ -44,20 +46,18 @@ export async function compareAll(survey: Survey): Promise<Surveyed> {
       listed += batch.filter((sid) => !survey.chosen(sid)).length;
       // Not `notYet += await ...`: that would read it before the other batches have added theirs.
       const more = await look(batch);
-      notYet += more;
+      notYet += more ?? 0;
       progress(batch.length);
-      return true;
+      return more !== null;
     },
   });
   if (!fromLegacy) return { listed, notYet, whole: false };
   const whole = await inBatches(redisPages(survey), pace, {
     goOn,
     run: async (batch) => {
-      const held = await patience.attempt(() => legacy.getMany(batch));
-      // Records of buckets in legacy are nobody's copies, and no session of L: they are not counted.
-      await look(batch.filter((_, i) => held[i] === null));
+      const done = await lookBeyond(batch);
       progress(batch.length);
-      return true;
+      return done;
     },
   });
   return { listed, notYet, whole };
@@ -76,8 +76,8 @@ export async function compareSample(survey: Survey, size: number): Promise<Surve
     goOn,
     run: async (batch) => {
       const more = await look(batch);
-      notYet += more;
-      return true;
+      notYet += more ?? 0;
+      return more !== null;
     },
   });
   return { listed: legacy.listed, notYet, whole };

@@ -10,6 +10,15 @@ const WITNESSED = 200;
 /** Beyond so many sessions that only R holds, one that R's listing gives twice may be counted twice. */
 const MAX_REMEMBERED = 100_000;
 
+/** What a worker tells of a batch: see `Examined` in spread/pieces.ts. */
+export interface Absorbed {
+  readonly counts: Readonly<Record<string, number>>;
+  readonly authority: Readonly<Record<Authority, number>>;
+  readonly examples: Readonly<Record<string, readonly CheckExample[]>>;
+  readonly onlyInRedis: readonly { readonly digest: string; readonly class: string; readonly authority: Authority }[];
+  readonly equal: readonly Sid[];
+}
+
 /** What a check has found so far, in memory that does not grow with the number of sessions. */
 export class Tally {
   readonly counts: Record<CheckClass, number> = emptyCounts();
@@ -18,7 +27,7 @@ export class Tally {
   readonly repaired: Partial<Record<DifferenceClass, { done: number; failed: number }>> = {};
   /** Sessions found equal, for the plain clients. */
   readonly #equal = new Reservoir<Sid>(WITNESSED);
-  readonly #onlyInRedis = new Set<Sid>();
+  readonly #onlyInRedis = new Set<string>();
 
   constructor(readonly secrets: Secrets) {}
 
@@ -40,12 +49,38 @@ export class Tally {
     if (as !== "equal" && as !== "copied") this.#exemplify(finding, as);
   }
 
-  /** True for a session that only R holds and that was counted already: R's listing may give one more than once. */
+  /** Whether a finding of this class is about a session that only R holds: R's listing may give one more than once. */
+  static mayRepeat(name: string): boolean {
+    return ["extra", "resurrected", "behind"].includes(name);
+  }
+
+  /** True for a session that only R holds and that was counted already. */
   isRepetition(finding: Finding): boolean {
-    const kinds: readonly string[] = ["extra", "resurrected", "behind"];
-    if (!kinds.includes(finding.class)) return false;
-    if (this.#onlyInRedis.has(finding.sid)) return true;
-    if (this.#onlyInRedis.size < MAX_REMEMBERED) this.#onlyInRedis.add(finding.sid);
+    return Tally.mayRepeat(finding.class) && this.#isKnown(finding.sid);
+  }
+
+  /** Adds what somebody else has found out about other sessions, who counted none of them twice. */
+  absorb(found: Absorbed): void {
+    for (const [name, count] of Object.entries(found.counts)) this.counts[name as CheckClass] += count;
+    this.authority.L += found.authority.L;
+    this.authority.R += found.authority.R;
+    for (const { digest, class: name, authority } of found.onlyInRedis) {
+      if (!this.#isKnown(digest)) continue;
+      this.counts[name as CheckClass]--;
+      this.authority[authority]--;
+    }
+    for (const [name, examples] of Object.entries(found.examples)) {
+      this.examples[name as DifferenceClass] ??= [];
+      const known = this.examples[name as DifferenceClass]!;
+      known.push(...examples.slice(0, EXAMPLES - known.length));
+    }
+    for (const sid of found.equal) this.#equal.add(sid);
+  }
+
+  /** @param name a sid, or in a run that others take part in a digest */
+  #isKnown(name: string): boolean {
+    if (this.#onlyInRedis.has(name)) return true;
+    if (this.#onlyInRedis.size < MAX_REMEMBERED) this.#onlyInRedis.add(name);
     return false;
   }
 

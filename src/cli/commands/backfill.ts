@@ -2,41 +2,46 @@ import { EXIT, type ExitCode } from "../../errors.js";
 import { type BackfillProgress, type BackfillResult, countForBackfill, runBackfill } from "../../jobs/backfill.js";
 import { toldDuplicates } from "../../jobs/duplicates.js";
 import { progressDisplay } from "../../jobs/progress.js";
+import { HANDED_OUT } from "../../jobs/spread/dispatcher.js";
 import { systemClock } from "../../runtime/clock.js";
 import { type CommandResult, type Context, defineCommand } from "../command.js";
 import { withNode } from "../node.js";
 import { dryRun, flag, whole } from "../options.js";
 import type { BackfillDocument } from "../schemas.js";
 import { span } from "../terminal.js";
+import { withWorkers } from "../workers.js";
 
 export const command = defineCommand({
   options: {
     rate: whole("Sessions per second at most, 0 for no limit; by default backfill.rate of the configuration.", 0, 1e7),
     force: flag("Copy also what Redis holds already; begins anew."),
+    workers: flag("Have the batches copied by `sessionferry worker` processes."),
     dryRun,
   },
   examples: [
     ["$0 backfill", "Copy every live session, from the checkpoint where there is one"],
     ["$0 backfill --rate 2000", "Gently"],
+    ["$0 backfill --workers", "Spread over any number of sessionferry worker processes"],
     ["$0 backfill --dry-run", "Count what would be copied"],
   ],
-  async run(context, { rate, force, dryRun }) {
+  async run(context, { rate, force, workers, dryRun }) {
     if (dryRun) return count(context);
     const { batch, concurrency, rate: configured } = context.config().backfill;
     const display = progressDisplay(context.output.streams.stderr, systemClock, "backfill");
-    const result = await withNode(context, ({ legacy, control, ferry }) =>
-      runBackfill(
-        { legacy, control, copier: ferry, clock: systemClock },
-        {
+    const result = await withNode(context, (node) =>
+      withWorkers(context, node, "backfill", workers, (carrier) => {
+        const { legacy, control, ferry } = node;
+        const deps = { legacy, control, copier: ferry, clock: systemClock, ...(carrier && { carrier }) };
+        return runBackfill(deps, {
           batch,
-          concurrency,
+          concurrency: carrier === null ? concurrency : HANDED_OUT,
           rate: rate ?? configured,
           force,
           by: context.by,
           signal: context.signal,
           onProgress: (progress) => display.show(progress, noteOf(progress)),
-        },
-      ),
+        });
+      }),
     );
     display.end(result, noteOf(result));
     return { json: documentOf(result), text: textOf(result), exit: EXITS[result.state] };

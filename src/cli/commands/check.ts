@@ -1,8 +1,9 @@
 import type { CheckResult } from "../../core/check-result.js";
 import { EXIT, type ExitCode, FerryError } from "../../errors.js";
-import { type CheckOptions, type CheckProgress, runCheck } from "../../jobs/check.js";
+import { type CheckDeps, type CheckOptions, type CheckProgress, runCheck } from "../../jobs/check.js";
 import { toldDuplicates } from "../../jobs/duplicates.js";
 import { progressDisplay } from "../../jobs/progress.js";
+import { type Dispatcher, HANDED_OUT } from "../../jobs/spread/dispatcher.js";
 import { adviceFor } from "../../observe/check-advice.js";
 import { requireReportName, writeReport } from "../../observe/report.js";
 import { isIgnored } from "../../ports/preset.js";
@@ -14,6 +15,7 @@ import { type Context, defineCommand } from "../command.js";
 import { withNode } from "../node.js";
 import { choice, dryRun, duration, flag, text, whole } from "../options.js";
 import { span } from "../terminal.js";
+import { withWorkers } from "../workers.js";
 
 /** Sessions of each side that a repeated check looks at, unless told. */
 const WATCH_SAMPLE = 2_000;
@@ -28,18 +30,21 @@ export const command = defineCommand({
     toward: choice("With --repair: also remove from Redis what is gone in the legacy store.", ["legacy"]),
     report: text("Write the result to a file, too; its name ends in .md or .json.", "FILE"),
     rate: whole("Sessions per second at most; 0 for no limit.", 0, 1e7),
+    workers: flag("Have the batches looked at by `sessionferry worker` processes; not with --repair."),
     dryRun,
   },
   examples: [
     ["$0 check", "Compare every session; what the gates ask for"],
     ["$0 check --sample 2000 --json", "Keep the evidence fresh: exit 4 when the stores differ"],
+    ["$0 check --workers", "The same, spread over any number of sessionferry worker processes"],
     ["$0 check --repair --report repair.md", "Repair, check again, and keep a report"],
   ],
   async run(context, values) {
-    const { sample, watch, every, repair, toward, report, rate, dryRun } = values;
+    const { sample, watch, every, repair, toward, report, rate, workers, dryRun } = values;
     if (toward !== undefined && !repair) throw new FerryError("USAGE", "--toward needs --repair.");
     if (watch && (repair || report !== undefined))
       throw new FerryError("USAGE", "--watch only looks: no --repair, no --report.");
+    if (workers && repair) throw new FerryError("USAGE", "A repair is made by one process: no --workers.");
     if (every !== undefined && !watch) throw new FerryError("USAGE", "--every needs --watch.");
     if (report !== undefined) requireReportName(report);
     const size = sample ?? (watch ? WATCH_SAMPLE : null);
@@ -47,12 +52,14 @@ export const command = defineCommand({
 
     const openedWitnesses = await openWitnesses(context.config());
     try {
-      return await withNode(context, async (node) => {
+      const examining = async (node: FerryNode, dispatcher: Dispatcher | null) => {
+        const deps = { witnesses: openedWitnesses.witnesses, ...(dispatcher && { dispatcher }) };
         const once = (options: Partial<CheckOptions>) =>
-          checkOnce(context, node, openedWitnesses.witnesses, {
+          checkOnce(context, node, deps, {
             sample: size,
             readOnly: dryRun,
             ...(rate === undefined ? {} : { rate }),
+            ...(dispatcher && { concurrency: HANDED_OUT }),
             ...options,
           });
         if (watch) return await repeat(context, () => once({}), every ?? WATCH_EVERY);
@@ -61,7 +68,10 @@ export const command = defineCommand({
         if (repairing.repair !== undefined && !result.aborted) result = await once({});
         if (report !== undefined) await writeReport(report, result);
         return { json: result, text: textOf(result), exit: exitOf(result) };
-      });
+      };
+      return await withNode(context, (node) =>
+        withWorkers(context, node, "check", workers, (dispatcher) => examining(node, dispatcher)),
+      );
     } finally {
       await openedWitnesses.close();
     }
@@ -71,14 +81,14 @@ export const command = defineCommand({
 async function checkOnce(
   context: Context,
   node: FerryNode,
-  witnesses: Parameters<typeof runCheck>[0]["witnesses"],
+  deps: Pick<CheckDeps, "witnesses" | "dispatcher">,
   options: Pick<CheckOptions, "sample"> & Partial<CheckOptions>,
 ): Promise<CheckResult> {
   const { legacy, records, control, ferry, ctx, config } = node;
   const display = progressDisplay(context.output.streams.stderr, systemClock, options.repair ? "repair" : "check");
   let last: CheckProgress | null = null;
   const result = await runCheck(
-    { legacy, records, control, copier: ferry, clock: systemClock, ids: ctx.ids, witnesses },
+    { legacy, records, control, copier: ferry, clock: systemClock, ids: ctx.ids, ...deps },
     {
       batch: config.backfill.batch,
       concurrency: config.backfill.concurrency,

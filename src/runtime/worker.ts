@@ -1,0 +1,134 @@
+import type { Config } from "../core/config.js";
+import { FerryError } from "../errors.js";
+import { drainIndex } from "../ferry/drainer.js";
+import { loadSecrets } from "../jobs/secrets.js";
+import { Performer } from "../jobs/spread/performer.js";
+import type { Observer } from "../ports/observer.js";
+import type { WorkEngine, WorkTaker } from "../ports/work-queue.js";
+import { systemClock } from "./clock.js";
+import { Loop } from "./loop.js";
+import { FerryNode } from "./node.js";
+
+/** The jobs that are handed out, each over a queue of its own. */
+export const SPREAD_JOBS = ["backfill", "check"] as const;
+export type SpreadJob = (typeof SPREAD_JOBS)[number];
+
+/** Milliseconds between attempts of an evicted worker to join again. */
+const REJOIN = 500;
+
+/** The engine over which one kind of job is handed out; only the driver in use is loaded. */
+export async function openEngine(config: Config, job: SpreadJob): Promise<WorkEngine> {
+  const { bullmqEngine } = await import("../stores/bullmq.js");
+  const { workers, redis, migration } = config;
+  // The TLS options belong to the Redis of the migration; a Redis elsewhere has its own in its URL's scheme.
+  const tls = workers.queue === redis.url ? redis.tls : {};
+  return bullmqEngine({ url: workers.queue, tls, migration, name: job });
+}
+
+/**
+ * A process that does batches of jobs which others hand out, and drains beside that: a node of the role job. Evicted,
+ * it gives back what it had taken and joins again as a new node; killed, its batches go to others when its locks in the
+ * queue run out, and what it owed the stores is swept as any node's.
+ */
+export class WorkerProcess {
+  #current: { readonly node: FerryNode; readonly performer: Performer; readonly drain: Loop } | null = null;
+  readonly #closing = new AbortController();
+  #takers: WorkTaker[] = [];
+  #batches = 0;
+
+  private constructor(
+    readonly config: Config,
+    readonly observer: Observer,
+  ) {}
+
+  /** Resolves when it takes work. @throws FerryError NOT_SET_UP, CONTROL_UNREACHABLE, USAGE, EVICTION_POLICY, ... */
+  static async open(config: Config, observer: Observer, concurrency: number): Promise<WorkerProcess> {
+    const worker = new WorkerProcess(config, observer);
+    try {
+      await worker.#join();
+      const onError = (error: unknown) => observer.event({ type: "background-error", task: "queue", error });
+      for (const job of SPREAD_JOBS) {
+        const engine = await openEngine(config, job);
+        worker.#takers.push(await engine.take((piece) => worker.#perform(piece), concurrency, onError));
+      }
+      return worker;
+    } catch (error) {
+      await worker.close();
+      throw error;
+    }
+  }
+
+  /** The node that it is at the moment; null while it joins again. */
+  get node(): FerryNode | null {
+    return this.#current?.node ?? null;
+  }
+
+  /** Batches that it has done. */
+  get batches(): number {
+    return this.#batches;
+  }
+
+  /** Gives back what is not done within a moment, leaves the fleet, and closes everything. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.allSettled(this.#takers.map((taker) => taker.close()));
+    const current = this.#current;
+    this.#current = null;
+    await current?.drain.stop();
+    await current?.node.close();
+  }
+
+  async #perform(piece: unknown): Promise<object> {
+    const current = this.#current;
+    if (current === null) throw new FerryError("NODE_EVICTED", "This worker was fenced off and joins again.");
+    const answer = await current.performer.perform(piece);
+    this.#batches++;
+    return answer;
+  }
+
+  async #join(): Promise<void> {
+    const gone = new AbortController();
+    const node = await FerryNode.open(this.config, {
+      role: "job",
+      observer: this.observer,
+      onEvicted: () => {
+        gone.abort();
+        void this.#rejoin();
+      },
+    });
+    const { legacy, records, control, ferry, ctx } = node;
+    const secrets = await loadSecrets(control, systemClock);
+    const performer = new Performer(
+      {
+        ...{ legacy, records, copier: ferry, clock: systemClock, ids: ctx.ids, secrets },
+        revision: () => ctx.routing.record.revision,
+      },
+      AbortSignal.any([gone.signal, this.#closing.signal]),
+    );
+    const { every, rate } = this.config.drain;
+    const limit = rate === 0 ? Number.POSITIVE_INFINITY : Math.max(1, Math.round((rate * every) / 1000));
+    const drain = new Loop(
+      async () => void (await drainIndex(ctx, limit)),
+      () => every,
+      (error) => this.observer.event({ type: "background-error", task: "drain", error }),
+    ).start();
+    this.#current = { node, performer, drain };
+  }
+
+  async #rejoin(): Promise<void> {
+    const old = this.#current;
+    this.#current = null;
+    if (old !== null) {
+      void old.drain.stop();
+      void old.node.abandon();
+    }
+    while (!this.#closing.signal.aborted) {
+      try {
+        return await this.#join();
+      } catch (error) {
+        this.observer.event({ type: "background-error", task: "rejoin", error });
+        await systemClock.sleep(REJOIN, this.#closing.signal);
+      }
+    }
+  }
+}
