@@ -311,9 +311,12 @@ async function marksLeft(records: Visitor["records"]): Promise<{ count: number; 
   return { count: dirty + sessions, kinds: `${dirty} dirty, ${sessions} with intents of ${[...owners]}` };
 }
 
-/** What a killed PostgreSQL acknowledged must be there when it comes back, or L would not be the truth it is. */
+/**
+ * What a killed PostgreSQL acknowledged must be there when it comes back, or L would not be the truth it is. Dozens of
+ * processes, of which some are frozen with all their connections, find room.
+ */
 function postgres(): Promise<RunningServer> {
-  return startPostgres({ settings: { synchronous_commit: "on" } });
+  return startPostgres({ settings: { synchronous_commit: "on", max_connections: "500" } });
 }
 
 async function createTable(url: string): Promise<void> {
