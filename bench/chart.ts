@@ -1,5 +1,5 @@
 import { machineLine } from "./machine.js";
-import { figure, type Results } from "./report.js";
+import { conditionsOf, figure, type Results } from "./report.js";
 
 /**
  * Every goal as a bar: how far the median lies on the good side of its bound (right) or on the bad one (left), as a
@@ -7,19 +7,23 @@ import { figure, type Results } from "./report.js";
  */
 const WIDTH = 960;
 const ROW = 22;
-const TOP = 64;
+const LINE = 18;
+const TOP = 44;
 const MIDDLE = 690;
 const REACH = 230;
 /** The factor at which a bar is as long as it gets. */
 const LONGEST = 4;
 
 export function chartOf(results: Results): string {
-  const height = TOP + results.goals.length * ROW + 44;
+  const { sections } = results;
+  const conditions = [...sections.slice(-1).map(({ machine }) => machineLine(machine)), ...sections.map(conditionsOf)];
+  const top = TOP + conditions.length * LINE;
+  const height = top + results.goals.length * ROW + 44;
   const rows = results.goals.map(({ measure, bound, measured, held }, i) => {
     const limit = Number(bound.split(" ").at(-1));
     const factor = goodness(measured.median, limit, bound.startsWith("at least"));
     const length = (Math.min(Math.abs(Math.log(factor)), Math.log(LONGEST)) / Math.log(LONGEST)) * REACH;
-    const y = TOP + i * ROW;
+    const y = top + i * ROW;
     const x = held ? MIDDLE : MIDDLE - length;
     return [
       `<text x="12" y="${y + 14}">${escaped(measure)}</text>`,
@@ -30,10 +34,10 @@ export function chartOf(results: Results): string {
   const missed = results.goals.filter(({ held }) => !held).length;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
 <rect width="${WIDTH}" height="${height}" fill="#fff"/>
-<text x="12" y="24" font-size="16">sessionferry: ${results.goals.length - missed} goals held, ${missed} missed (${results.scale} run)</text>
-<text x="12" y="44" fill="#555">${escaped(machineLine(results.machine))}</text>
+<text x="12" y="24" font-size="16">sessionferry: ${results.goals.length - missed} goals held, ${missed} missed</text>
+${conditions.map((line, i) => `<text x="12" y="${TOP + i * LINE}" fill="#555">${escaped(line)}</text>`).join("\n")}
 ${rows.join("\n")}
-<line x1="${MIDDLE}" y1="${TOP - 6}" x2="${MIDDLE}" y2="${height - 32}" stroke="#333"/>
+<line x1="${MIDDLE}" y1="${top - 6}" x2="${MIDDLE}" y2="${height - 32}" stroke="#333"/>
 <text x="${MIDDLE}" y="${height - 14}" text-anchor="middle" fill="#555">worse than the goal | better, up to a factor of ${LONGEST}</text>
 </svg>
 `;

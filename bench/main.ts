@@ -1,11 +1,20 @@
 /** `npm run bench [-- SECTION...] [--quick]`: measures, prints tables, writes results.json and results.svg. */
-import { writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { chartOf } from "./chart.js";
 import { GOALS, judge } from "./goals.js";
 import { machine, machineLine } from "./machine.js";
-import { goalsTable, type Results, type SectionResult, textOf } from "./report.js";
+import {
+  conditionsOf,
+  goalsTable,
+  type MeasuredSection,
+  mergedSections,
+  type Results,
+  type SectionResult,
+  textOf,
+} from "./report.js";
 import { SCALES, type Scale } from "./scale.js";
 import { backfill } from "./sections/backfill.js";
 import { door } from "./sections/door.js";
@@ -21,6 +30,31 @@ type Section = (stage: Stage, scale: Scale, tell: (line: string) => void) => Pro
 const SECTIONS: Readonly<Record<string, Section>> = { operations, load, door, backfill, transition, growth, plan };
 const ALIASES: Readonly<Record<string, string>> = { check: "backfill" };
 
+interface Narrowing {
+  readonly legacy?: string | undefined;
+  readonly rounds?: string | undefined;
+}
+
+/** A part of a section, for a machine that is quiet for minutes only. */
+function narrowed(scale: Scale, { legacy, rounds }: Narrowing): Scale {
+  const only = <T extends { readonly legacies: readonly string[] }>(part: T): T =>
+    legacy === undefined ? part : { ...part, legacies: part.legacies.filter((name) => name === legacy) };
+  const few = <T extends { readonly rounds: number }>(part: T): T =>
+    rounds === undefined ? part : { ...part, rounds: Math.max(1, Number(rounds) || 1) };
+  return {
+    ...scale,
+    operations: few(only(scale.operations)),
+    load: only(scale.load),
+    backfill: few(only(scale.backfill)),
+    transition: few(scale.transition),
+  };
+}
+
+function scaleLine({ name }: Scale, { legacy, rounds }: Narrowing): string {
+  const narrowings = [legacy && `${legacy} only`, rounds && `${rounds} rounds`].filter(Boolean);
+  return [name, ...narrowings].join(", ");
+}
+
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -28,19 +62,20 @@ async function main(): Promise<number> {
       quick: { type: "boolean", default: false },
       tiny: { type: "boolean", default: false },
       out: { type: "string" },
+      legacy: { type: "string" },
+      rounds: { type: "string" },
     },
   });
-  const scale = SCALES[values.tiny ? "tiny" : values.quick ? "quick" : "full"];
+  const scale = narrowed(SCALES[values.tiny ? "tiny" : values.quick ? "quick" : "full"], values);
   const asked = positionals.length === 0 ? Object.keys(SECTIONS) : positionals.map((name) => ALIASES[name] ?? name);
   const unknown = asked.filter((name) => SECTIONS[name] === undefined);
   if (unknown.length > 0) {
     console.error(`no such section: ${unknown.join(", ")}; known are ${Object.keys(SECTIONS).join(", ")}, check`);
     return 2;
   }
-  const here = machine();
-  const startedAt = new Date();
-  const sections: SectionResult[] = [];
-  const judged = () =>
+  const order = Object.keys(SECTIONS);
+  const measured: MeasuredSection[] = [];
+  const judged = (sections: readonly MeasuredSection[]) =>
     judge(
       GOALS,
       sections.flatMap(({ measures }) => measures),
@@ -48,17 +83,26 @@ async function main(): Promise<number> {
   // After each section: what a run that is broken off has measured so far is worth keeping.
   const keep = () => {
     if (values.out === undefined) return;
-    const seconds = Math.round((Date.now() - startedAt.getTime()) / 1000);
-    const began = startedAt.toISOString();
-    const results: Results = { scale: scale.name, startedAt: began, seconds, machine: here, sections, goals: judged() };
-    writeFileSync(join(values.out, "results.json"), `${JSON.stringify(results, null, 2)}\n`);
+    const file = join(values.out, "results.json");
+    const before = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Results).sections : [];
+    const sections = mergedSections(before, measured, order);
+    const results: Results = { sections, goals: judged(sections) };
+    writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
     writeFileSync(join(values.out, "results.svg"), chartOf(results));
   };
   let broken = 0;
   for (const name of new Set(asked)) {
     try {
+      const [here, startedAt] = [machine(), new Date()];
       const result = await onStage((stage) => SECTIONS[name]!(stage, scale, (line) => console.error(line)));
-      sections.push(result);
+      const seconds = Math.round((Date.now() - startedAt.getTime()) / 1000);
+      const conditions = {
+        scale: scaleLine(scale, values),
+        startedAt: startedAt.toISOString(),
+        seconds,
+        machine: here,
+      };
+      measured.push({ ...result, ...conditions, loadAfter: loadavg()[0]! });
       keep();
       for (const table of result.tables) console.log(`\n${textOf(table)}`);
       for (const note of result.notes) console.log(`  ${note}`);
@@ -68,12 +112,13 @@ async function main(): Promise<number> {
       console.error(`${name} could not be measured: ${error instanceof Error ? error.message : error}`);
     }
   }
-  const goals = judged();
+  const goals = judged(measured);
   console.log(`\n${textOf(goalsTable(goals))}`);
   const missed = goals.filter(({ held }) => !held);
   for (const { measure, goal, why } of missed) console.log(`\nMISSED ${measure}: ${goal}\n  Why: ${why}`);
   console.log(`\n${goals.length - missed.length} goals held, ${missed.length} missed.`);
-  console.log(`${scale.name} run on ${machineLine(here)}.`);
+  for (const each of measured) console.log(conditionsOf(each));
+  console.log(machineLine(machine()));
   // A goal that is missed is a result and not a failure.
   return broken === 0 ? 0 : 1;
 }

@@ -15,13 +15,36 @@ export interface SectionResult {
   readonly notes: readonly string[];
 }
 
-export interface Results {
+/** A section beside what its figures must not be quoted without. */
+export interface MeasuredSection extends SectionResult {
   readonly scale: string;
   readonly startedAt: string;
   readonly seconds: number;
   readonly machine: Machine;
-  readonly sections: readonly SectionResult[];
+  /** Processes that wanted a core in the last minute, on average; the section's own among them. */
+  readonly loadAfter: number;
+}
+
+/** The last measurement of each section: they may be measured one at a time. */
+export interface Results {
+  readonly sections: readonly MeasuredSection[];
   readonly goals: readonly Verdict[];
+}
+
+/** What was measured now instead of what was measured before, in the given order. */
+export function mergedSections(
+  before: readonly MeasuredSection[],
+  now: readonly MeasuredSection[],
+  order: readonly string[],
+): MeasuredSection[] {
+  const latest = new Map([...before, ...now].map((each) => [each.section, each]));
+  return order.flatMap((name) => latest.get(name) ?? []);
+}
+
+/** When and where a section was measured. */
+export function conditionsOf({ section, scale, startedAt, machine, loadAfter }: MeasuredSection): string {
+  const when = `${startedAt.slice(0, 16).replace("T", " ")} UTC`;
+  return `${section}: ${scale} run, ${when}, load ${machine.loadBefore.toFixed(1)} before and ${loadAfter.toFixed(1)} after`;
 }
 
 /** The first column to the left, figures to the right. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { GOALS, type Goal, judge, type Measure } from "../../bench/goals.js";
-import type { Results } from "../../bench/report.js";
+import { type MeasuredSection, mergedSections, type Results } from "../../bench/report.js";
 import { quantile, sampleOf } from "../../bench/statistics.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -19,7 +19,9 @@ test("measures a section, judges it, and writes the results and a chart", { time
     expect(stderr).not.toContain("could not be measured");
     expect(status).toBe(0);
     const results = JSON.parse(readFileSync(join(out, "results.json"), "utf8")) as Results;
-    expect(results.sections.map(({ section }) => section)).toEqual(["operations"]);
+    expect(results.sections).toMatchObject([
+      { section: "operations", scale: "tiny", machine: { node: process.version } },
+    ]);
     const [table] = results.sections[0]!.tables;
     const stores = ["connect-pg-simple", "dual-write", "full-redis", "connect-redis"];
     expect(table!.rows.map(([store]) => store)).toEqual(stores);
@@ -32,6 +34,21 @@ test("measures a section, judges it, and writes the results and a chart", { time
   } finally {
     rmSync(out, { recursive: true, force: true });
   }
+});
+
+test("keeps what other sections measured before, and what is newer of the same", () => {
+  const section = (name: string, seconds: number) => ({ section: name, seconds }) as MeasuredSection;
+  const before = [section("load", 1), section("growth", 1), section("gone", 1)];
+  const merged = mergedSections(
+    before,
+    [section("operations", 2), section("load", 2)],
+    ["operations", "load", "growth"],
+  );
+  expect(merged.map(({ section: name, seconds }) => [name, seconds])).toEqual([
+    ["operations", 2],
+    ["load", 2],
+    ["growth", 1],
+  ]);
 });
 
 test("refuses a section that there is none of", () => {
@@ -65,6 +82,14 @@ test("states what each goal of the bench costs where it is missed", () => {
       goal.of,
     ).toHaveLength(1);
   }
+});
+
+test("takes what a session operation costs from profiles and counts", () => {
+  const own = GOALS.filter(
+    ({ of }) => of.startsWith("operations/") && of.includes("postgres") && !of.includes("drain"),
+  );
+  expect(own.length).toBeGreaterThan(5);
+  for (const { of, cost } of own) expect(cost, of).toMatch(/profile|commandstats|[Cc]ounted/);
 });
 
 test("takes medians and quartiles", () => {
