@@ -70,6 +70,7 @@ describe("defaults", () => {
         minStay: { "dual-write": 0, "read-through": 0, "redis-first": 0, "full-redis": 2_592_000_000 },
       },
       backfill: { batch: 500, concurrency: 4, rate: 0 },
+      workers: { queue: MINIMAL.redis.url, concurrency: 4 },
       proxy: {
         listeners: [],
         http: "none",

@@ -5,7 +5,7 @@ import { whole } from "../options.js";
 
 export const command = defineCommand({
   options: {
-    concurrency: whole("Batches under way at once; by default workers.concurrency of the configuration.", 1, 64),
+    concurrency: whole("Batches under way at once; by default workers.concurrency of the configuration.", 1, 1_000),
   },
   examples: [
     ["$0 worker", "Do batches of what is started with --workers, until Ctrl-C"],
