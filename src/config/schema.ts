@@ -50,7 +50,9 @@ const legacy = section({
     .describe(
       "memcached: with any option (ca, cert and key as PEM or as the paths of files, servername, rejectUnauthorized) the servers are spoken to over TLS.",
     ),
-  preparedStatements: flag().default(false).describe("PostgreSQL: prepare statements; leave it off behind PgBouncer."),
+  preparedStatements: flag()
+    .default(false)
+    .describe("PostgreSQL: prepare statements behind a pooler, too; a direct connection always does."),
   connections: whole(1, 500).default(10).describe("Connections to the legacy store of one process."),
 });
 
