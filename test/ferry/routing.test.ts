@@ -1,0 +1,52 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { bucketOf } from "../../src/core/cohort.js";
+import { PHASE_NAMES, phaseBelow, placementOf, type Transition } from "../../src/core/phase.js";
+import { Routing } from "../../src/ferry/routing.js";
+import { loadPhases } from "../../src/phases.js";
+import type { ControlRecord } from "../../src/ports/control-store.js";
+
+const phases = loadPhases();
+
+test("a sid stands where its bucket stands, whether or not all of them stand alike", () => {
+  const percent = fc.constantFrom(1, 37, 99, 100);
+  const state = fc
+    .record({
+      phase: fc.constantFrom(...PHASE_NAMES),
+      percent,
+      pending: fc.boolean(),
+      from: fc.nat(9_999),
+      rung: fc.nat(2),
+    })
+    .map(({ phase, percent, pending, from, rung }) => {
+      const whole = phase === "legacy" || phase === "complete";
+      const position = { phase, percent: whole ? 100 : percent };
+      if (!pending || phase === "legacy") return { position, pending: null };
+      const transition: Transition = {
+        lower: { phase: phaseBelow(phase), percent: 100 },
+        upper: position,
+        ladder: phase,
+        buckets: from % 2 === 0 ? [0, 10_000] : [from, 10_000],
+        rung: Math.min(rung, phases[phase].ladder.length - 1),
+        direction: "up",
+        oneWay: false,
+        by: "test",
+        reason: "",
+        startedAt: 0,
+      };
+      return { position: transition.lower, pending: transition };
+    });
+  fc.assert(
+    fc.property(state, fc.array(fc.string(), { minLength: 1, maxLength: 20 }), (given, sids) => {
+      const record = { ...given, revision: 1, generation: "g", interrupted: false } as ControlRecord;
+      const routing = new Routing(phases, record);
+      for (const sid of sids) expect(routing.placement(sid)).toEqual(placementOf(phases, record, bucketOf(sid)));
+      const [first] = sids;
+      const operation = routing.begin(first!);
+      expect(operation.placement).toEqual(routing.placement(first!));
+      expect(routing.inFlight).toBe(1);
+      operation.end();
+      expect(routing.inFlight).toBe(0);
+    }),
+  );
+});
