@@ -156,14 +156,18 @@ export class FerryItems implements Items {
   }
 
   /** What L holds after it answered so. */
-  protected outcomeOf(verb: ItemVerb, { result }: ItemResult): Outcome {
+  protected outcomeOf(verb: ItemVerb, answered: ItemResult): Outcome {
+    const { result } = answered;
     if (result === "absent") return { kind: "none" };
     if (result !== "done") return { kind: "keep" };
     if ("session" in verb) {
       const { session } = verb;
       return isLive(session, this.ctx.clock.now()) ? { kind: "value", session } : { kind: "none" };
     }
-    return "expiresAt" in verb ? { kind: "keep", expiresAt: verb.expiresAt } : { kind: "none" };
+    if ("expiresAt" in verb) return { kind: "keep", expiresAt: verb.expiresAt };
+    // Of a number that was there the answer tells all that has changed; one that may have been made is unknown.
+    const counted = "initial" in verb && verb.initial === null ? answered.item : null;
+    return counted === null ? { kind: "none" } : { kind: "revalue", value: counted.value };
   }
 
   /** As memcached does: a value that cannot be stored is not stored, and a `set` has removed what was there. */

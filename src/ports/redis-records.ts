@@ -20,6 +20,11 @@ export type Outcome =
   /** The hidden value comes back, with this expiry where one is given. */
   | { readonly kind: "keep"; readonly expiresAt?: number }
   /**
+   * The hidden value's bytes are these by now, its flags and expiry are what they were. A shorter value is unknown all the
+   * same: memcached leaves blanks behind it, or does not.
+   */
+  | { readonly kind: "revalue"; readonly value: Buffer }
+  /**
    * As none where the intent stands; where it does not, nothing happens. For an intent that may never have arrived or
    * may have been closed already: dropping v for it would lose a session in full-redis, where absence is an answer.
    */

@@ -4,9 +4,22 @@
 -- took last. 'withdraw' ends an intent that may never have arrived, or was closed already: where it does not stand it
 -- does nothing. What L said by one server of a pool says nothing about a v of another: that is not kept.
 --
--- ARGV, four for each session: intent, kind 'value'... | 'none' | 'keep' | 'keep-until' | 'withdraw', value, expiry. With
--- a keep the mark of the server, or '', stands in the value's place.
+-- ARGV, four for each session: intent, kind 'value'... | 'none' | 'keep' | 'keep-until' | 'revalue' | 'withdraw', value,
+-- expiry. With a keep the mark of the server, or '', stands in the value's place, and with a revalue in that of the expiry.
 -- Answers 1 for each.
+
+-- A count that L took: what stands beside the value stays. memcached puts a shorter text in the place of the old one and
+-- fills up with blanks, or makes a new item: then nobody knows what L holds.
+local function recount(data, item, value, server)
+  local hidden = string_in(data)
+  if not hidden or #value < #hidden or is_elsewhere(item, server) then
+    return remove(data, item)
+  end
+  redis.call('SET', data, value, 'KEEPTTL')
+  if item then
+    keep(data, item, string.sub(kept_in(item), 1, 4))
+  end
+end
 
 local function close(data, side, item, intent, kind, value, expiry)
   local mark = mark_of(data, side, item)
@@ -32,6 +45,8 @@ local function close(data, side, item, intent, kind, value, expiry)
   redis.call('DEL', side)
   if tag_of(mark) == 'J' or kind == 'none' or kind == 'withdraw' then
     remove(data, item)
+  elseif kind == 'revalue' then
+    recount(data, item, value, expiry)
   elseif kind ~= 'keep' and kind ~= 'keep-until' then
     put(data, item, kind, value, expiry)
   elseif is_elsewhere(item, value) then

@@ -457,6 +457,9 @@ export class MemoryRedisRecords implements RedisRecords {
 function valueAfter(outcome: Outcome, hidden: Session | null): Session | null {
   if (outcome.kind === "value") return outcome.session;
   if (outcome.kind === "none" || outcome.kind === "withdraw" || hidden === null) return null;
+  if (outcome.kind === "revalue") {
+    return outcome.value.length < hidden.value.length ? null : { ...hidden, value: outcome.value };
+  }
   return outcome.expiresAt === undefined ? hidden : { ...hidden, expiresAt: outcome.expiresAt };
 }
 

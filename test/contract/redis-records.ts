@@ -272,6 +272,21 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         expect(await look()).toEqual({ session: null, mark: "none", intents: [], state: "" });
       });
 
+      it("takes a count into the hidden value, where it is certain what stands there", async () => {
+        const count = async (text: string) =>
+          r.close(sid, await intend(), { kind: "revalue", value: Buffer.from(text) });
+        await count("41");
+        expect(await v()).toBeNull();
+        const session = later("41");
+        await store(session);
+        await count("42");
+        expect(await v()).toEqual({ ...session, value: Buffer.from("42") });
+        await count("100");
+        expect(await v()).toEqual({ ...session, value: Buffer.from("100") });
+        await count("99");
+        expect(await look()).toEqual({ session: null, mark: "none", intents: [], state: "" });
+      });
+
       it("waits for the last intent", async () => {
         await store(later("old"));
         const [a, b] = [await intend(), await intend()];

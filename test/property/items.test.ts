@@ -14,7 +14,7 @@ const RUNGS = rungsOf(PHASES).length;
 const RUNS = Math.ceil(Number(process.env.PROPERTY_RUNS ?? 1_000) / 2);
 const LIFE = 10_000_000;
 
-type Name = "get" | "gets" | "swap" | "copy" | "drain" | Exclude<ItemVerb["verb"], "incr" | "decr" | "cas" | "prepend">;
+type Name = "get" | "gets" | "swap" | "copy" | "drain" | Exclude<ItemVerb["verb"], "decr" | "cas" | "prepend">;
 
 interface Act {
   readonly does: Name;
@@ -39,6 +39,9 @@ const NAMES = [
   ...(["get", "gets", "swap", "swap", "set", "add", "replace", "append", "delete"] as const),
   ...(["touch", "get-and-touch", "copy", "drain"] as const),
 ];
+
+/** Where items are numbers. */
+const COUNTING = ["get", "get", "set", "incr", "incr", "incr", "touch", "delete", "copy", "copy", "drain"] as const;
 
 const scriptsOf = (names: readonly Name[]) =>
   fc.record({
@@ -66,7 +69,8 @@ async function play({ start, moves, acts }: Script, scheduler: Scheduler, varian
     if (act.does === "copy") return void (await copyOf(world, ctx));
     if (act.does === "drain") return void (await drainOf(world, ctx));
     const n = ++values;
-    const [value, flags, expiresAt] = [`v${n}.`, n, world.clock.now() + LIFE + n];
+    const isNumber = acts.some(({ does }) => does === "incr");
+    const [value, flags, expiresAt] = [isNumber ? `${n}00` : `v${n}.`, n, world.clock.now() + LIFE + n];
     let token: CasToken = 0n;
     const record = (name: Name): Done => {
       const done: Done = { act: name, value, flags, expiresAt, begun: ++time, ended: Number.POSITIVE_INFINITY };
@@ -95,16 +99,19 @@ async function play({ start, moves, acts }: Script, scheduler: Scheduler, varian
         ? { verb: "cas", session, token }
         : act.does === "append"
           ? { verb: "append", data: session.value, token: 0n }
-          : act.does === "delete"
-            ? { verb: "delete", token: 0n }
-            : act.does === "touch" || act.does === "get-and-touch"
-              ? { verb: act.does, expiresAt }
-              : { verb: act.does, session };
+          : act.does === "incr"
+            ? { verb: "incr", by: BigInt(value), initial: null, token: 0n }
+            : act.does === "delete"
+              ? { verb: "delete", token: 0n }
+              : act.does === "touch" || act.does === "get-and-touch"
+                ? { verb: act.does, expiresAt }
+                : { verb: act.does, session };
     const done = record(act.does);
     if (expected !== undefined) done.expected = expected;
     const result = await items.perform(SID, verb, { token: act.node === 0 });
     done.result = result.result;
     if (result.result === "done" && act.does === "get-and-touch") done.found = shown(result.item);
+    if (result.result === "done" && act.does === "incr") done.expected = result.item?.value.toString();
     done.ended = ++time;
   };
   const walk = async () => {
@@ -171,6 +178,11 @@ function after(state: Shown | null, done: Done, lenient: boolean): Shown | null 
     }
     case "append":
       return state === null ? answers("absent", null) : answers("done", { ...state, value: state.value + value });
+    case "incr": {
+      if (state === null) return answers("absent", null);
+      const counted = String(Number(state.value) + Number(value));
+      return done.expected === counted ? answers("done", { ...state, value: counted }) : undefined;
+    }
     case "delete":
       return state === null ? answers("absent", null) : answers("done", null);
     default: {
@@ -215,6 +227,10 @@ describe("items under rule 13", () => {
     await fc.assert(property(), { numRuns: RUNS });
   }, 600_000);
 
+  it("count as one memcached does, while the authority moves", async () => {
+    await fc.assert(property({}, {}, COUNTING), { numRuns: RUNS });
+  }, 600_000);
+
   it("never refuse a cas without cause while it rests", async () => {
     await fc.assert(property({}, { moves: [] }), { numRuns: RUNS });
   }, 600_000);
@@ -245,6 +261,13 @@ class KeepsAfterAppend extends FerryItems {
     return verb.verb === "append" ? { kind: "keep" } : super.outcomeOf(verb, result);
   }
 }
+/** After a count the hidden value comes back as it was. */
+class KeepsAfterCount extends FerryItems {
+  protected override outcomeOf(verb: ItemVerb, result: ItemResult): Outcome {
+    const outcome = super.outcomeOf(verb, result);
+    return outcome.kind === "revalue" ? { kind: "keep" } : outcome;
+  }
+}
 /** A refused verb closes as if it had been carried out. */
 class BelievesRefusals extends FerryItems {
   protected override outcomeOf(verb: ItemVerb, result: ItemResult): Outcome {
@@ -260,6 +283,7 @@ describe("leaving out of rule 13", () => {
     ["tokens that are R's alone", { records: CountsTokens }, INTO_REDIS_FIRST, ["swap", "set", "gets"]],
     ["the drain before a token of L is given out", { records: NeverBehind }],
     ["none after an append", { items: KeepsAfterAppend }],
+    ["the count in the hidden value", { items: KeepsAfterCount }, undefined, COUNTING],
     ["keep after a refusal", { items: BelievesRefusals }],
   ];
   it.each(PARTS)(

@@ -185,6 +185,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
         fc.constant<Outcome>({ kind: "none" }),
         fc.constant<Outcome>({ kind: "withdraw" }),
         fc.constant<Outcome>({ kind: "keep" }),
+        fc.constantFrom("7", "7".repeat(80)).map((text): Outcome => ({ kind: "revalue", value: Buffer.from(text) })),
         life.map((ms): Outcome => ({ kind: "keep", expiresAt: session(0, ms).expiresAt })),
       ),
     )

@@ -311,6 +311,8 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   ): Promise<unknown> {
     const replicas = kind === "destroy" ? Math.max(this.wait.open, this.wait.destroy) : this.wait.open;
     if (replicas === 0 && !apart) return this.#requests[name].call(item, limits);
+    // What ends an operation reaches R before what begins the next one: two that overlap leave nothing in R.
+    this.#requests.flush();
     const perform = (call: Call) => this.#requests.forEach(call, name, [item]);
     const [answer] = await (replicas === 0
       ? this.#sealed(limits, perform)

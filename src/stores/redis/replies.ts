@@ -26,11 +26,11 @@ export function sessionArguments(
   return [items.kindOf(session.flags, token), session.value, expiryArgument(session.expiresAt)];
 }
 
-/** The kind, value and expiry that `close` takes; with a keep the mark of the server in the value's place. */
+/** The kind, value and expiry that `close` takes; the mark of the server in the value's place, or in that of the expiry. */
 export function outcomeArguments(
   outcome: Outcome,
   items: ItemKeys,
-): [kind: Buffer | string, value: Buffer | string, expiry: string] {
+): [kind: Buffer | string, value: Buffer | string, expiry: Buffer | string] {
   switch (outcome.kind) {
     case "value":
       return sessionArguments(outcome.session, items);
@@ -38,6 +38,8 @@ export function outcomeArguments(
       return outcome.expiresAt === undefined
         ? ["keep", items.mark, ""]
         : ["keep-until", items.mark, expiryArgument(outcome.expiresAt)];
+    case "revalue":
+      return ["revalue", outcome.value, items.mark];
     default:
       return [outcome.kind, "", ""];
   }
