@@ -102,7 +102,8 @@ async function oneRun(stage: Stage, { name, port, proxy, patience }: Way, rate: 
     const warm = { ...ask, rate: rate / 2, milliseconds: 1_500 };
     await load!.ask<"pace">(warm);
     if (patience > 0 && rate >= 1_000) await new Promise((resolve) => setTimeout(resolve, patience));
-    await load!.ask<"pace">(warm);
+    // Each client's own connection to memcached is made, fenced, when it first finds the way open.
+    await load!.ask<"pace">(patience > 0 ? { ...warm, milliseconds: 6_000 } : warm);
     const pids = [proxy?.pid, stage.memcached.pid, stage.redis.pid, load!.child.pid];
     const before = pids.map((pid) => (pid === undefined ? 0 : cpuOf(pid)));
     const paced = await load!.ask<"pace">({ ...ask, milliseconds: seconds * 1000 });
