@@ -22,11 +22,11 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<nu
     let clean = 0;
     const changes: ConditionalChange[] = [];
     const marks: { sid: Sid; nonce: string }[] = [];
-    records.forEach(({ sid, nonce, session, moved }, i) => {
+    records.forEach(({ sid, nonce, session }, i) => {
       const token = tokens[i];
       if (nonce === null) clean++;
       else if (token) {
-        changes.push({ token, session, ...(moved && { moved }) });
+        changes.push({ token, session });
         marks.push({ sid, nonce });
       }
     });

@@ -13,8 +13,6 @@ export interface ConditionalChange {
   readonly token: Token;
   /** null deletes. */
   readonly session: Session | null;
-  /** Of a pool, with null: another server has the session, so that only this one's old copy goes. */
-  readonly moved?: boolean;
 }
 
 /** Thrown by a write whose outcome L did not tell: its reply was lost or came too late. */

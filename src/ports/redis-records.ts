@@ -69,8 +69,6 @@ export interface DirtyRecord {
   /** The nonce `d`; null when it is not dirty (any more). */
   readonly nonce: string | null;
   readonly session: Session | null;
-  /** Of a pool: it belongs to another server than the sid's by now, so that the session is null. */
-  readonly moved?: boolean;
 }
 
 /** Thrown when R did not answer. `sent` false: the command certainly never reached R. */

@@ -27,7 +27,7 @@
 -- any more. A session's own key is the same whichever server its client asks. So the item key always begins with the mark
 -- of a server, three bytes, and so does the sid in the dirty index; and this holds:
 --   v belongs to the server that it was last read from, or written through. To a caller that comes by another server it
---   is as if it were not there, unless it is dirty, or R alone is the truth.
+--   is as if it were not there, unless the dirty index names it for that server, too, or R alone is the truth.
 -- So an old copy is never answered to those who look where the session is, however it came into R.
 
 -- Rule 10: an R that is not the one that was armed does nothing.
@@ -171,6 +171,14 @@ local function move_expiry(data, item, expiry)
   end
 end
 
+-- Whether a caller by this server must not see v: it is elsewhere, and R is not ahead of the caller's server.
+local function is_hidden(data, mark, item, server)
+  if not is_elsewhere(item, server) then
+    return false
+  end
+  return not is_dirty(mark) or not score_of(server .. string.sub(data, #cjson.decode(armed).prefix + 1))
+end
+
 -- What the item key holds; '' for nothing.
 local function kept_in(item)
   local kept = item and string_in(item) or ''
@@ -250,8 +258,8 @@ end
 
 -- d := a fresh nonce, after v was changed; the lease, if any, is dropped. The place in the index is that of the first
 -- change since R was last level with L, so that the oldest is drained first; a destroy moves to the front. In a pool v
--- belongs from now on to the server of the sid. Those that the index named before stay there until they are drained, too:
--- what they hold is older.
+-- belongs from now on to the server of the sid. Those that the index named before stay there until they have it, too:
+-- their clients have written it, and may come back to them.
 local function become_dirty(data, side, mark, nonce, sid, item)
   redis.call('SET', side, 'D' .. nonce)
   local destroyed = redis.call('EXISTS', data) == 0

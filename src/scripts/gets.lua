@@ -12,11 +12,12 @@ local mode, lease, known, fresh, usual, server = unpack(ARGV, 2)
 
 local mark = mark_of(data, side, item, known == '1')
 if known ~= '1' then
-  if mode == 'L' and is_dirty(mark) then
+  local hidden = is_there(data) and is_hidden(data, mark, item, server)
+  if mode == 'L' and is_dirty(mark) and not hidden then
     return { 'B' }
   end
-  local there = is_there(data) and (is_dirty(mark) or not is_elsewhere(item, server))
-  if has_intents(mark) or (mode == 'L' and there) then
+  local there = is_there(data) and not hidden
+  if has_intents(mark) or (mode == 'L' and there) or (hidden and is_dirty(mark)) then
     return { 'L' }
   end
   if not there and not is_dirty(mark) then

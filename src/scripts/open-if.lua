@@ -8,7 +8,7 @@
 -- A caller that must not overlap with others (rule 9, where L forgets) puts a '1' behind the mode: while intents stand the
 -- answer is 'busy', and nothing changes.
 --
--- A v of another server of a pool is no knowledge of the caller's, unless it is dirty, or what R holds is the truth.
+-- A v of another server of a pool is no knowledge of the caller's. While it is dirty the caller must wait until it is not.
 --
 -- A set needs no knowledge: where it does not go to L it is R's. As with open, a value is sent only when it is wanted:
 -- the kind 'later' stands for it, and '?' asks for it; nothing has changed then.
@@ -27,19 +27,19 @@ local function open_if(data, side, item, mode, intent, nonce, sid, lease, known,
     intend(side, mark, intent)
     return 'L'
   end
-  local elsewhere = known ~= '1' and not is_dirty(mark) and is_elsewhere(item, server_of(sid))
+  local hidden = known ~= '1' and is_hidden(data, mark, item, server_of(sid))
   local is_known = known == '1'
     or verb == 'set'
-    or is_dirty(mark)
+    or (is_dirty(mark) and not hidden)
     or (lease ~= '' and mark == 'L' .. lease)
-    or (is_there(data) and not elsewhere)
+    or (is_there(data) and not hidden)
   if not is_known then
     return 'unknown'
   end
   if kind == 'later' then
     return '?'
   end
-  if elsewhere then
+  if hidden then
     remove(data, item)
   end
   local answer = verbs[verb](data, item, kind, ...)

@@ -92,9 +92,13 @@ it("lets no verb be decided by what belongs to another server, unless R is ahead
   const added = await r.openIf(there!, ids.next(), "R", add, granted, false, ids.next());
   expect(added).toMatchObject({ answer: "R", result: { result: "done" } });
   expect(await hit(there!)).toBe("new");
-  // Dirty: whoever comes by whichever server sees it.
-  expect(await hit(here!)).toBe("new");
-  expect(await touched(third!)).toMatchObject({ answer: "R", result: { result: "done" } });
+  // Dirty for one server: what the others hold is not behind R.
+  expect(await hit(here!)).toEqual({ from: "L", lease: null });
+  expect(await touched(third!)).toEqual({ answer: "unknown" });
+  await r.open(third!, ids.next(), "R", session("by the third"), ids.next());
+  expect([await hit(there!), await hit(third!)]).toEqual(["by the third", "by the third"]);
+  expect(await r.gets(here!, "L", ids.next(), false, newToken())).toEqual({ from: "L", lease: null });
+  expect(await r.gets(there!, "L", ids.next(), false, newToken())).toEqual({ from: "dirty" });
   await copy(located(0, "another"), "old");
   expect(await touched(located(1, "another"), true)).toMatchObject({ answer: "R", result: { result: "done" } });
 });
@@ -110,10 +114,11 @@ it("keeps the server through every change of the value, and gives the session to
   for (const verb of verbs) await r.openIf(here!, ids.next(), "R", verb, null, false, ids.next());
   expect(await plain.get(`sess:${rest}`)).toBe("150");
   expect((await r.dirtyRecords([here!]))[0]).toMatchObject({ session: { flags: 1 } });
-  await r.openIf(there!, ids.next(), "R", verbs[0], null, false, ids.next());
-  const [before, after] = await r.dirtyRecords([here!, there!]);
-  expect(before).toMatchObject({ session: null, nonce: after!.nonce });
-  expect(after!.session?.value.toString()).toBe("1500");
+  await r.open(there!, ids.next(), "R", session("200"), ids.next());
+  await r.openIf(here!, ids.next(), "R", verbs[0], null, false, ids.next());
+  // Both have written it, so both get it.
+  const values = (await r.dirtyRecords([here!, there!])).map((record) => record.session?.value.toString());
+  expect(values).toEqual(["2000", "2000"]);
 });
 
 it("keeps nothing of a touch that another server answered", async () => {
@@ -135,7 +140,7 @@ it("is dirty until every server is level with R", async () => {
   await r.open(there!, ids.next(), "R", session("second"), ids.next());
   expect(await indexed()).toEqual([here, there].sort());
   const [old, living] = await r.dirtyRecords([here!, there!]);
-  expect([old!.session, living!.session?.value.toString()]).toEqual([null, "second"]);
+  expect([old, living].map((record) => record!.session?.value.toString())).toEqual(["second", "second"]);
   expect(await r.undirty([{ sid: here!, nonce: old!.nonce! }])).toEqual([true]);
   expect(await indexed()).toEqual([there]);
   expect((await r.view([there!]))[0]).toMatchObject({ mark: "dirty" });

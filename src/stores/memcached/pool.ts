@@ -113,9 +113,11 @@ export class Pool {
           const age = ofServer[i];
           return age ? [{ server, ...age }] : [];
         });
-        holders.sort((a, b) => a.idle - b.idle || b.left - a.left || a.server - b.server);
+        // The servers' clocks tick at different moments: a second more is none.
+        const least = Math.min(...holders.map(({ idle }) => idle)) + 1;
+        const recent = holders.filter(({ idle }) => idle <= least).sort((a, b) => b.left - a.left);
         const owner = serverOf(owners[i] ?? rest);
-        const chosen = holders.find(({ server }) => server === owner) ?? holders[0];
+        const chosen = holders.find(({ server }) => server === owner) ?? recent[0];
         if (chosen !== undefined) judged.set(rest, located(chosen.server, rest));
       }
     }

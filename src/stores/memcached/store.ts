@@ -225,9 +225,7 @@ export class MemcachedLegacyStore implements LegacyStore {
         }
       }),
     );
-    const destroyed = changes.flatMap(({ token, session, moved }, n) =>
-      outcomes[n] && session === null && !moved ? [token.sid] : [],
-    );
+    const destroyed = changes.flatMap(({ token, session }, n) => (outcomes[n] && session === null ? [token.sid] : []));
     if (destroyed.length > 0) await this.#pool?.removeElsewhere(destroyed);
     return outcomes;
   }

@@ -189,11 +189,9 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
       (reply, i) => viewReplyOf(reply, this.#items.at(sids[i]!)),
       () => [],
     );
-    return views.map(({ mark, session: found, elsewhere }, i) => {
+    return views.map(({ mark, session }, i) => {
       const nonce = dirtyNonceOf(mark);
-      // What belongs to another server of a pool by now has gone from this one.
-      const session = nonce === null || elsewhere ? null : found;
-      return { sid: sids[i]!, nonce, session, ...(nonce !== null && elsewhere && { moved: true }) };
+      return { sid: sids[i]!, nonce, session: nonce === null ? null : session };
     });
   }
 

@@ -128,7 +128,7 @@ export class Requests {
       if (mark !== null && !isWhole(mark)) return null;
       const tag = mark?.[0];
       if (tag === TAG.I || tag === TAG.J) return { from: "L", lease: null };
-      if (tag !== TAG.D && this.items.at(wanted[i]!.sid).isElsewhere(kept)) return null;
+      if (this.items.at(wanted[i]!.sid).isElsewhere(kept)) return null;
       return session !== null || (tag === TAG.D && value === null) ? { from: "R", session } : null;
     });
   }
