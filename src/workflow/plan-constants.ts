@@ -52,7 +52,7 @@ export const CONSTANTS = {
     unit: "bytes",
     source: `${CHOSEN}: a snapshot or a new replica of more takes many minutes`,
   },
-  jobStart: { value: 0.4, unit: "seconds", source: JOBS },
+  jobStart: { value: 0.1, unit: "seconds", source: JOBS },
 } as const satisfies Record<string, Constant>;
 
 export type JobName = "backfill" | "check" | "probe";
