@@ -1,12 +1,13 @@
 import type { Phases } from "../core/phase.js";
 import { isReversible } from "../core/transition.js";
+import { shownRefusals } from "../ferry/refused.js";
 import type { Overview } from "../workflow/overview.js";
 import { nodeDocument, nodesText } from "./node-text.js";
 import type { Status } from "./schemas.js";
 import { bytes, type Paint, span, table } from "./terminal.js";
 
 export function statusDocument(seen: Overview, phases: Phases): Status {
-  const { record, now, standing, backfill, lastCheck, redis, dirty, next, advice } = seen;
+  const { record, now, standing, backfill, lastCheck, redis, dirty, refused, next, advice } = seen;
   const nodes = seen.nodes.map((node) => nodeDocument(node, record.revision, now));
   const serving = nodes.filter(({ role, state }) => role !== "job" && state === "live");
   const sum = (pick: (node: (typeof nodes)[number]) => number) =>
@@ -51,6 +52,7 @@ export function statusDocument(seen: Overview, phases: Phases): Status {
         ? null
         : { usedMemory: redis.usedMemory, maxMemory: redis.maxMemory, evictionPolicy: redis.evictionPolicy },
     dirty: dirty === null ? null : { ...dirty },
+    refused: refused.map((each) => ({ ...each, sessions: [...each.sessions] })),
     backfill:
       checkpoint === null
         ? null
@@ -83,7 +85,7 @@ export function statusDocument(seen: Overview, phases: Phases): Status {
 }
 
 export function statusText(status: Status, paint: Paint): string {
-  const { pending, mirror, dirty, redis, backfill, check, voided, next, advice } = status;
+  const { pending, mirror, dirty, refused, redis, backfill, check, voided, next, advice } = status;
   const alone = status.phase === "legacy" || status.phase === "complete";
   const rows: string[][] = [
     ["migration", `${status.migration} (revision ${status.revision})`],
@@ -103,6 +105,9 @@ export function statusText(status: Status, paint: Paint): string {
   rows.push(["mirror", mirrorText(status, paint)]);
   if (dirty !== null && dirty.count > 0) {
     rows.push(["to drain", `${dirty.count} changes, the oldest waits ${span(dirty.oldestAge)}`]);
+  }
+  if (refused.length > 0) {
+    rows.push(["", paint("red", `the legacy store does not take ${shownRefusals(refused)}`)]);
   }
   if (redis === null) rows.push(["redis", paint("red", "away, or not the one that was sealed")]);
   else {

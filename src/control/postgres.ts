@@ -14,7 +14,7 @@ import { encode } from "./json.js";
 import type { ControlOptions } from "./options.js";
 import { PostgresLink, type Row } from "./postgres-link.js";
 import { applyMigrations, removeMigration } from "./postgres-schema.js";
-import { decoded, decodedObject, NO_REPORT, soundRecord, span } from "./record.js";
+import { decoded, decodedObject, NO_REPORT, soundRecord, span, unreadable } from "./record.js";
 import { codeOf } from "./redact.js";
 
 const NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::double precision";
@@ -208,7 +208,9 @@ export class PostgresControlStore implements ControlStore {
 
   async now(): Promise<number> {
     const [row] = await this.#link.query(`SELECT ${NOW} AS now`);
-    return Math.round(row?.now as number);
+    const now = Math.round(row?.now as number);
+    if (!Number.isFinite(now)) throw unreadable("reply");
+    return now;
   }
 
   destroy(): Promise<void> {

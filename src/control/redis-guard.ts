@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { Redis } from "ioredis";
+import { type Redis, type RedisOptions, SentinelConnector } from "ioredis";
 import { guard } from "./guard.js";
 import { Replies } from "./redis-replies.js";
 
@@ -13,4 +13,29 @@ export function guardRedis(redis: Redis): void {
       return chunk;
     });
   });
+}
+
+/** The driver's own connections to sentinels, which nobody else gets to see. */
+type Connecting = (...where: unknown[]) => Redis;
+
+/** Asks a Sentinel group for its master as the driver does, over connections that are guarded, too. */
+class GuardedSentinels extends SentinelConnector {
+  constructor(options: ConstructorParameters<typeof SentinelConnector>[0]) {
+    super(options);
+    const own = this as unknown as { connectToSentinel: Connecting };
+    const connect = own.connectToSentinel.bind(this);
+    own.connectToSentinel = (...where) => {
+      const redis = connect(...where);
+      guardRedis(redis);
+      return redis;
+    };
+  }
+}
+
+/** The options of a driver that is to be guarded: with sentinels, these are as little trusted as the server. */
+export function guardedOptions(options: RedisOptions): RedisOptions {
+  if (options.sentinels === undefined) return options;
+  const Connector = GuardedSentinels as unknown as NonNullable<RedisOptions["Connector"]>;
+  // A sentinel that takes the question and is silent is as good as none.
+  return { ...options, Connector, sentinelCommandTimeout: options.connectTimeout };
 }

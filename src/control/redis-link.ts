@@ -5,7 +5,7 @@ import { ControlUnreachable, NotSetUp } from "../ports/control-store.js";
 import { type ControlOptions, connectionNameOf, DEFAULT_DEADLINE } from "./options.js";
 import { unreadable } from "./record.js";
 import { cleanCause, secretsOf, shownUrl } from "./redact.js";
-import { guardRedis } from "./redis-guard.js";
+import { guardedOptions, guardRedis } from "./redis-guard.js";
 import { redisOptionsOf } from "./redis-url.js";
 
 export class Script {
@@ -67,8 +67,10 @@ export class RedisLink {
 
   now(): Promise<number> {
     return this.#call(async (redis) => {
-      const [seconds, micros] = await redis.time();
-      return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+      const [seconds, micros] = [await redis.time()].flat().map(Number);
+      const now = (seconds ?? Number.NaN) * 1000 + Math.floor((micros ?? Number.NaN) / 1000);
+      if (!Number.isFinite(now)) throw unreadable("reply");
+      return now;
     });
   }
 
@@ -108,7 +110,7 @@ export class RedisLink {
   }
 
   async #connect(): Promise<Redis> {
-    const redis = new Redis(this.#options);
+    const redis = new Redis(guardedOptions(this.#options));
     this.#redis = redis;
     guardRedis(redis);
     let failure: Error | undefined;
@@ -167,7 +169,9 @@ export class RedisLink {
       this.#drop(redis);
       return new ControlUnreachable(`${at} takes no changes: ${text}`, { cause });
     }
-    return new FerryError("UNEXPECTED", `${at} refused a command: ${text}`, { cause });
+    // No error that our scripts provoke: another server's, or a broken one.
+    this.#drop(redis);
+    return new ControlUnreachable(`${at} refused a command: ${text}`, { sent: true, cause });
   }
 
   #forbidden(at: string, cause: Error): FerryError {

@@ -135,6 +135,7 @@ export class RedisControlStore implements ControlStore {
     const lines = listOf(await this.#there(scripts.LEDGER, [limit])).map(String);
     return lines.map((line) => {
       const [, at, entry] = /^(\d{1,16}) (.*)$/s.exec(line) ?? [];
+      if (at === undefined) throw unreadable("line of the ledger");
       return { at: Number(at), ...decodedObject<Omit<LedgerEntry, "at">>(entry, "line of the ledger") };
     });
   }

@@ -3,6 +3,7 @@ import type { ControlStore } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import type { FerryContext } from "./context.js";
 import { drain } from "./drain.js";
+import type { Refusal } from "./refused.js";
 
 /** So many sids are drained in one batch of round trips, out of a window of so many from the dirty index. */
 const BATCH = 250;
@@ -16,7 +17,8 @@ const WINDOW = 1000;
  * @returns how many sids were found clean or made so.
  */
 export async function drainIndex(ctx: FerryContext, limit = Number.POSITIVE_INFINITY): Promise<number> {
-  if (!redisMayBeAhead(ctx.routing.record) && ctx.routing.record.pending === null) return 0;
+  // Elsewhere nothing can be dirty, and R need not be there, or sealed, to be asked.
+  if (!redisMayBeAhead(ctx.routing.record)) return 0;
   let total = 0;
   while (total < limit) {
     const window = await ctx.records.dirtySids(WINDOW);
@@ -34,12 +36,19 @@ export interface DirtyNote {
   readonly count: number;
   /** Milliseconds since the epoch by the control store's clock. */
   readonly at: number;
+  /** What L never takes of them; absent in notes of older builds. */
+  readonly refused?: readonly Refusal[];
 }
 
 /** Rule 10: keeps the count where it survives R, for whoever has to leave R for lost. */
-export async function noteDirty(records: RedisRecords, control: ControlStore): Promise<void> {
+export async function noteDirty(
+  records: RedisRecords,
+  control: ControlStore,
+  refused: (now: number) => Promise<readonly Refusal[]> = async () => [],
+): Promise<void> {
   const { count } = await records.dirtyState();
-  const note: DirtyNote = { count, at: await control.now() };
+  const at = await control.now();
+  const note: DirtyNote = { count, at, refused: count === 0 ? [] : await refused(at) };
   await control.putDocument("dirty", "latest", note);
 }
 

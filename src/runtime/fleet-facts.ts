@@ -4,6 +4,7 @@ import { findCheck } from "../jobs/check-archive.js";
 import type { FleetFacts } from "../observe/index.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
+import { LATE, within } from "../stores/deadline.js";
 
 export interface FactSources {
   readonly id: string;
@@ -87,15 +88,6 @@ function progressOf({ counts, total, rate }: BackfillCheckpoint): NonNullable<Fl
 }
 
 async function known<T>(answer: Promise<T>): Promise<T | null> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), PATIENCE);
-  });
-  try {
-    return await Promise.race([answer, late]);
-  } catch {
-    return null;
-  } finally {
-    clearTimeout(timer);
-  }
+  const told = await within(answer, PATIENCE).catch(() => LATE);
+  return told === LATE ? null : (told as T);
 }

@@ -16,8 +16,10 @@ import { Housekeeper } from "../ferry/housekeeper.js";
 import { Membership } from "../ferry/membership.js";
 import { resume, type Steerage } from "../ferry/recovery.js";
 import { RedisHealth } from "../ferry/redis-health.js";
+import { Refused } from "../ferry/refused.js";
 import { Routing } from "../ferry/routing.js";
 import { awaitPresence, GRACE, Silence } from "../ferry/silence.js";
+import { loadSecrets } from "../jobs/secrets.js";
 import { fanOut, Metrics } from "../observe/index.js";
 import { loadPhases } from "../phases.js";
 import { type ControlStore, type NodeRole, PROTOCOL_NUMBER } from "../ports/control-store.js";
@@ -69,7 +71,7 @@ export class FerryNode {
   #overdue: readonly string[] = [];
   #controlDown = false;
   #closing = false;
-  #noteDirtyAt = 0;
+  #noteDirtyAt = Number.NEGATIVE_INFINITY;
 
   private constructor(
     readonly config: Config,
@@ -84,6 +86,8 @@ export class FerryNode {
     readonly ferry: Ferry,
     readonly follower: Follower,
     readonly metrics: Metrics,
+    /** What L never takes of this node's drains. */
+    private readonly refusedByLegacy: Refused,
   ) {}
 
   /**
@@ -114,7 +118,11 @@ export class FerryNode {
       );
       await keepPoolMap(config, control, { id, role });
       const fence: Fence = membership.fence;
-      const report = (error: unknown) => observed.event({ type: "background-error", task: "drain", error });
+      const refused = new Refused(systemClock);
+      const report = (error: FerryError, sid: Sid) => {
+        refused.note(sid, error.code);
+        observed.event({ type: "background-error", task: "drain", error });
+      };
       const clocks = new StoreClocks();
       const owners = async (sids: readonly Sid[]) => (await node?.records.locate?.(sids)) ?? sids;
       const legacy = clocks.legacy(await openLegacy(config, { node: id, fence, report, owners }));
@@ -152,6 +160,7 @@ export class FerryNode {
         ferry,
         follower,
         metrics,
+        refused,
       );
       // Figures are asked for before anything changes; the log tells changes alone.
       const { position, revision } = record;
@@ -187,8 +196,8 @@ export class FerryNode {
   async close(): Promise<void> {
     this.#closing = true;
     this.ferry.refuse(new FerryError("CLOSED", "This ferry is closed."));
-    const until = Date.now() + this.config.timeouts.legacy;
-    while (this.ctx.routing.inFlight > 0 && Date.now() < until) await systemClock.sleep(10);
+    const until = systemClock.elapsed() + this.config.timeouts.legacy;
+    while (this.ctx.routing.inFlight > 0 && systemClock.elapsed() < until) await systemClock.sleep(10);
     await Promise.all(this.#loops.map((loop) => loop.stop()));
     await flushArrears(this.ctx).catch(() => {});
     if (this.ctx.arrears.size === 0 && this.ctx.routing.inFlight === 0) await this.membership.leave().catch(() => {});
@@ -244,9 +253,12 @@ export class FerryNode {
 
   async #drain(limit: number): Promise<void> {
     await drainIndex(this.ctx, limit);
-    if (!redisMayBeAhead(this.ctx.routing.record) || Date.now() < this.#noteDirtyAt) return;
-    this.#noteDirtyAt = Date.now() + NOTE_DIRTY_EVERY;
-    await noteDirty(this.ctx.records, this.control);
+    if (!redisMayBeAhead(this.ctx.routing.record) || systemClock.elapsed() < this.#noteDirtyAt) return;
+    this.#noteDirtyAt = systemClock.elapsed() + NOTE_DIRTY_EVERY;
+    await noteDirty(this.ctx.records, this.control, async (now) => {
+      const secrets = await loadSecrets(this.control, systemClock);
+      return this.refusedByLegacy.told(now, (sid) => secrets.digest(sid));
+    });
   }
 
   async #follow(): Promise<void> {

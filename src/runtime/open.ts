@@ -19,7 +19,7 @@ export interface Opener {
   readonly node: string;
   readonly fence: Fence;
   /** Told of a value that the legacy store refused while it was drained. */
-  readonly report?: (error: FerryError) => void;
+  readonly report?: (error: FerryError, sid: Sid) => void;
   /** Of a pool: R's word on where sessions belong, once R is open. */
   readonly owners?: (sids: readonly Sid[]) => Promise<readonly Sid[]>;
 }

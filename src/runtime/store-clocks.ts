@@ -1,7 +1,7 @@
 import { type LegacyStore, LegacyUnreachable } from "../ports/legacy-store.js";
 import { type RedisRecords, RedisUnreachable } from "../ports/redis-records.js";
+import { within } from "../stores/deadline.js";
 import { ClockLead, onOwnClock, type Unknown } from "../stores/own-clock.js";
-import { systemClock } from "./clock.js";
 
 /** Milliseconds: between two looks at a clock that is known, and at one that is not. */
 const LOOK = 30_000;
@@ -41,10 +41,7 @@ export class StoreClocks {
 
   /** Looks at every clock. A store that does not answer is looked at again later; it never rejects. */
   async look(): Promise<void> {
-    const looks = Promise.allSettled(this.#leads.map((lead) => lead.look()));
-    const patience = new AbortController();
-    await Promise.race([looks, systemClock.sleep(PATIENCE, patience.signal)]);
-    patience.abort();
+    await within(Promise.allSettled(this.#leads.map((lead) => lead.look())), PATIENCE);
   }
 
   #on<T extends object>(store: T, ask: () => Promise<number>, unknown: Unknown): T {

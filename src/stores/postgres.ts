@@ -32,7 +32,7 @@ export interface PostgresLegacyOptions {
   readonly preparedStatements?: boolean;
   readonly fence?: Fence;
   /** Told of a value that `applyIf` could not write because the table refuses it; its change counts as refused. */
-  readonly report?: (error: FerryError) => void;
+  readonly report?: (error: FerryError, sid: Sid) => void;
 }
 
 interface PostgresToken extends Token {
@@ -255,7 +255,7 @@ export class PostgresLegacyStore implements LegacyStore {
     } catch (error) {
       if (!(error instanceof FerryError) || !UNFIT.has(error.code)) throw error;
       if (changes.length === 1) {
-        this.options.report?.(error);
+        this.options.report?.(error, changes[0]!.token.sid);
         return new Set();
       }
       const applied = new Set<Sid>();

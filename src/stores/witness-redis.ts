@@ -1,5 +1,5 @@
 import { Redis, type RedisOptions } from "ioredis";
-import { guardRedis } from "../control/redis-guard.js";
+import { guardedOptions, guardRedis } from "../control/redis-guard.js";
 import { redisOptionsOf } from "../control/redis-url.js";
 import type { RedisWitness } from "../ports/witness.js";
 
@@ -28,7 +28,7 @@ export function openRedisWitness(options: {
   // The driver reads every URL but a Sentinel one by itself.
   const redis = /^rediss?:/i.test(url)
     ? new Redis(url, settings)
-    : new Redis({ ...settings, ...redisOptionsOf(url, tls, "redis.url") });
+    : new Redis(guardedOptions({ ...settings, ...redisOptionsOf(url, tls, "redis.url") }));
   guardRedis(redis);
   redis.on("error", () => {});
   return {

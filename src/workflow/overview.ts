@@ -3,6 +3,8 @@ import type { Standing } from "../core/evidence.js";
 import { type GateResult, judgeStep } from "../core/gates.js";
 import type { Position } from "../core/phase.js";
 import { nextPosition } from "../core/transition.js";
+import { notedDirty } from "../ferry/drainer.js";
+import type { Refusal } from "../ferry/refused.js";
 import { type BackfillStatus, backfillStatus } from "../jobs/backfill-desk.js";
 import { findCheck } from "../jobs/check-archive.js";
 import type { ControlRecord, NodeInfo } from "../ports/control-store.js";
@@ -32,6 +34,8 @@ export interface Overview {
   readonly standing: Standing;
   readonly redis: Pick<RedisFacts, "usedMemory" | "maxMemory" | "evictionPolicy"> | null;
   readonly dirty: { readonly count: number; readonly oldestAge: number } | null;
+  /** What the legacy store never takes of that, as a process noted it last. */
+  readonly refused: readonly Refusal[];
   /** The next step up and what it asks; null at the end of the way. */
   readonly next: { readonly target: Position; readonly gates: readonly GateResult[] } | null;
   readonly advice: Advice;
@@ -43,16 +47,18 @@ export async function overview(sources: OverviewSources, way: Way): Promise<Over
   const record = await control.read();
   records.generation = record.generation;
   const target = nextPosition(record.position, way.ramps);
-  const [facts, nodes, backfill, lastCheck, standing] = await Promise.all([
+  const [facts, nodes, backfill, lastCheck, standing, note] = await Promise.all([
     gateFacts(sources, target ?? record.position),
     control.nodes(),
     backfillStatus(control),
     findCheck(control),
     readStanding(control),
+    notedDirty(control),
   ]);
   const next = target === null ? null : { target, gates: judgeStep(facts, "up") };
   const { now, redis, dirty } = facts;
-  const seen = { record, nodes, now, backfill, lastCheck, standing, redis, dirty, next };
+  const refused = dirty === null || dirty.count > 0 ? (note?.refused ?? []) : [];
+  const seen = { record, nodes, now, backfill, lastCheck, standing, redis, dirty, refused, next };
   return { ...seen, advice: advise(seen, way) };
 }
 

@@ -2,7 +2,7 @@ import { newGeneration } from "../core/ids.js";
 import type { Position } from "../core/phase.js";
 import { FerryError } from "../errors.js";
 import type { ControlRecord, ControlStore } from "../ports/control-store.js";
-import type { RedisRecords } from "../ports/redis-records.js";
+import type { RedisRecords, SealState } from "../ports/redis-records.js";
 import type { Examination } from "./doctor.js";
 import type { Facts } from "./doctor-facts.js";
 
@@ -67,4 +67,39 @@ export async function runSetup(
     if (!created) await control.append({ by, action: "seal", detail: {} });
   }
   return { record, created };
+}
+
+/** What `setup --redis-lost` finds. `record` null: the migration was cleaned up. */
+export interface LostFacts {
+  readonly record: ControlRecord | null;
+  readonly seal: { readonly generation: string; readonly state: SealState } | null;
+  /** Whether live keys lie under the prefix. */
+  readonly occupied: boolean;
+}
+
+/**
+ * After `complete`, where Redis alone had the sessions and came back without them: there is nothing to go back to, and
+ * nothing to repair. An empty Redis is sealed as complete, so that the applications serve again and users log in anew.
+ * The seal is what keeps them from believing whatever Redis lies at that address, so this is a decision of the operator.
+ *
+ * @param adopt the sessions that lie there are to be believed: a backup without the seal.
+ * @returns the generation to seal Redis for, or null where it carries its seal and nothing is lost.
+ * @throws FerryError GUARD_REFUSED below complete, PREFIX_IN_USE where keys lie there and nobody answers for them
+ */
+export function planRedisLost({ record, seal, occupied }: LostFacts, { adopt }: Pick<SetupOptions, "adopt">) {
+  if (record !== null && (record.position.phase !== "complete" || record.pending !== null)) {
+    const { phase, percent } = record.position;
+    throw new FerryError("GUARD_REFUSED", `The migration stands at ${phase} ${percent} %, not at complete.`, {
+      remedy: "Below redis-first the processes seal Redis anew by themselves; from there on leave it behind.",
+      next: "sessionferry phase rollback --to dual-write --redis-lost --reason TEXT",
+    });
+  }
+  const isWhole = seal?.state === "complete" && (record === null || seal.generation === record.generation);
+  if (isWhole) return null;
+  if (occupied && !adopt) {
+    throw new FerryError("PREFIX_IN_USE", "Sessions lie in this Redis, but not the seal that they were kept under.", {
+      remedy: "Restore the backup with its seal, drop these keys, or add --adopt if these sessions may live.",
+    });
+  }
+  return record?.generation ?? newGeneration();
 }

@@ -3,6 +3,8 @@ import type { WorkName } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
 import { isSynthetic } from "../core/synthetic.js";
 import { FerryError } from "../errors.js";
+import { notedDirty } from "../ferry/drainer.js";
+import { shownRefusals } from "../ferry/refused.js";
 import { lastVoiding } from "../ferry/void.js";
 import type { Clock } from "../ports/clock.js";
 import type { ControlStore } from "../ports/control-store.js";
@@ -111,10 +113,14 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
   },
 
   "drain-dirty": async (stores, request) => {
-    await waitUntil(stores, request, "drain-dirty", async () => {
+    const remaining = async () => {
       const window = await stores.records.dirtySids(PAGE);
       if (window.length > 0) await stores.copier.drain(window);
       return (await stores.records.dirtyState()).count;
+    };
+    await waitUntil(stores, request, "drain-dirty", remaining, async () => {
+      const { refused = [] } = (await notedDirty(stores.control)) ?? {};
+      return refused.length === 0 ? "" : ` The legacy store does not take ${shownRefusals(refused)}.`;
     });
   },
 
@@ -164,6 +170,7 @@ async function waitUntil(
   { patience, progress, signal }: WorkRequest,
   work: WorkName,
   remaining: () => Promise<number>,
+  reason: () => Promise<string> = async () => "",
 ): Promise<void> {
   const until = clock.elapsed() + patience;
   for (let pause = 5; ; pause = Math.min(pause * 2, 200)) {
@@ -171,7 +178,8 @@ async function waitUntil(
     progress(work, count);
     if (count === 0) return;
     if (clock.elapsed() >= until) {
-      throw new FerryError("TRANSITION_PENDING", `${work}: ${count} left after ${Math.round(patience / 1000)} s.`);
+      const left = `${work}: ${count} left after ${Math.round(patience / 1000)} s.`;
+      throw new FerryError("TRANSITION_PENDING", left + (await reason().catch(() => "")));
     }
     await clock.sleep(pause, signal);
     throwIfAborted(signal);

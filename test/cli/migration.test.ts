@@ -171,6 +171,23 @@ describe("from legacy to complete", () => {
     expect(await runError(["phase", "rollback", ...options])).toMatchObject({ exit: 3, code: "IRREVERSIBLE" });
   });
 
+  it("seals a Redis that lost its data after complete, by the operator's word alone", async () => {
+    const lost = ["setup", "--redis-lost", "--reason", "the volume is gone", ...options];
+    expect(await runError(["setup", "--redis-lost", ...options])).toMatchObject({ exit: 2, code: "USAGE" });
+    expect(await runJson("setup", lost)).toMatchObject({ plan: [] });
+    await stage.keys.del("sf:shop:seal");
+    // It is held up to its deadline, which may run out first.
+    const code = expect.stringMatching(/^(REDIS_LOST|DEADLINE)$/);
+    await expect(app.ferry.get(sids[10]!)).rejects.toMatchObject({ code });
+    expect(await runError(lost)).toMatchObject({ exit: 3, code: "PREFIX_IN_USE" });
+    const adopting = [...lost, "--adopt"];
+    expect(await runError(adopting)).toMatchObject({ exit: 2, code: "QUESTION_UNANSWERED" });
+    expect(await runJson("setup", [...adopting, "--dry-run"])).toMatchObject({ plan: [{ step: "seal-complete" }] });
+    const sealed = await runJson("setup", adopting, { stdin: "shop\n" });
+    expect(sealed).toMatchObject({ position: { phase: "complete" }, next: "sessionferry status" });
+    expect(await app.ferry.get(sids[10]!)).not.toBeNull();
+  });
+
   it("cleans up, and says what is not ours", async () => {
     const planned = await runJson("cleanup", ["cleanup", ...options]);
     expect(planned).toMatchObject({ dryRun: true });

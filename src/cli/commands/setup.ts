@@ -1,15 +1,21 @@
+import { redactUrl } from "../../config/urls.js";
+import { FerryError } from "../../errors.js";
+import { NotSetUp } from "../../ports/control-store.js";
 import { systemClock } from "../../runtime/clock.js";
 import { openPatients } from "../../runtime/patients.js";
+import { openVisitor } from "../../runtime/visitor.js";
 import { examine, gather } from "../../workflow/doctor.js";
-import { planSetup, refuseUnfit, runSetup, type SetupStep } from "../../workflow/setup.js";
-import { defineCommand } from "../command.js";
+import { planRedisLost, planSetup, refuseUnfit, runSetup, type SetupStep } from "../../workflow/setup.js";
+import { type CommandResult, type Context, defineCommand } from "../command.js";
 import { abortable } from "../control.js";
-import { dryRun, flag, yes } from "../options.js";
+import { dryRun, flag, reason, yes } from "../options.js";
 import type { Setup } from "../schemas.js";
 
 export const command = defineCommand({
   options: {
     adopt: flag("Take over a Redis prefix where live keys or another migration's seal lie; they are dropped later."),
+    redisLost: flag("After complete: Redis came back without its sessions; seal it, so that users log in anew."),
+    reason,
     dryRun,
     yes,
   },
@@ -17,8 +23,10 @@ export const command = defineCommand({
     ["$0 setup --dry-run", "What would be made, and where"],
     ["$0 setup", "Make the control record and seal Redis; may be repeated"],
     ["$0 setup --adopt --yes", "The same over keys that may be dropped"],
+    ["$0 setup --redis-lost --reason 'the volume is gone'", "After complete: an empty Redis instead of the lost one"],
   ],
-  async run(context, { adopt, dryRun, yes }) {
+  async run(context, { adopt, redisLost, reason, dryRun, yes }) {
+    if (redisLost) return sealLost(context, { adopt, reason, dryRun, yes });
     const config = context.config();
     const patients = await openPatients(config, systemClock);
     try {
@@ -50,6 +58,48 @@ export const command = defineCommand({
     }
   },
 });
+
+async function sealLost(
+  context: Context,
+  { adopt, reason, dryRun, yes }: { adopt: boolean; reason: string | undefined; dryRun: boolean; yes: boolean },
+): Promise<CommandResult> {
+  if (reason === undefined) throw new FerryError("USAGE", "--redis-lost needs --reason, for the ledger.");
+  const config = context.config();
+  const { migration } = config;
+  const visitor = await openVisitor(config);
+  const { control, records } = visitor;
+  try {
+    const record = await control.read().catch((error: unknown) => {
+      if (error instanceof NotSetUp) return null;
+      throw error;
+    });
+    const seal = await records.seal();
+    const pages = records.listRecords({ pageSize: 100 })[Symbol.asyncIterator]();
+    const occupied = !(await pages.next()).done;
+    const generation = planRedisLost({ record, seal, occupied }, { adopt });
+    const restart = record === null ? "; without a control record, processes that run must be restarted" : "";
+    const what = `seal Redis at ${redactUrl(config.redis.url)} as complete${restart}`;
+    if (generation !== null && !dryRun) {
+      const text = `Whoever is not in this Redis is logged out for good${restart}.`;
+      await context.confirm({ text, typed: migration, yes });
+      await records.arm(generation, "complete");
+      if (record !== null) await control.append({ by: context.by, action: "redis-lost", detail: { reason, adopt } });
+    }
+    const json: Setup = {
+      migration,
+      dryRun,
+      plan: generation === null ? [] : [{ step: "seal-complete", what }],
+      created: false,
+      position: record?.position ?? null,
+      next: dryRun && generation !== null ? "sessionferry setup --redis-lost --reason TEXT" : "sessionferry status",
+    };
+    const told = dryRun ? "Nothing was changed (--dry-run)." : "Redis is sealed: users log in anew.";
+    const text = generation === null ? "Redis carries its seal: nothing is lost." : `1. ${what}\n${told}`;
+    return { json, text };
+  } finally {
+    await visitor.close();
+  }
+}
 
 function describe(step: SetupStep, where: { control: string; redis: string }, prefix: string): string {
   if (step === "install-control") return `make the control record at ${where.control}, at legacy 100 %`;

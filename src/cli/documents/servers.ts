@@ -70,7 +70,12 @@ export type Doctor = z.infer<typeof doctorDocument>;
 export const setupDocument = z.strictObject({
   migration: z.string(),
   dryRun: z.boolean(),
-  plan: z.array(z.strictObject({ step: z.enum(["install-control", "adopt-prefix", "seal-redis"]), what: z.string() })),
+  plan: z.array(
+    z.strictObject({
+      step: z.enum(["install-control", "adopt-prefix", "seal-redis", "seal-complete"]),
+      what: z.string(),
+    }),
+  ),
   created: z.boolean().describe("Whether this run made the control record."),
   position: position.nullable(),
   next: z.string(),

@@ -69,6 +69,9 @@ export const statusDocumentSchema = z.strictObject({
     .nullable()
     .describe("Null when it cannot be asked."),
   dirty: z.strictObject({ count, oldestAge: milliseconds }).nullable().describe("Null when Redis cannot be asked."),
+  refused: z
+    .array(z.strictObject({ code: z.string(), count, since: time, sessions: z.array(z.string()) }))
+    .describe("Changes that the legacy store never takes, by the code of its error; sessions by their digests."),
   backfill: z
     .strictObject({
       state: z.enum(["running", "paused", "stopped", "complete", "incomplete"]),

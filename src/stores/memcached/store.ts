@@ -41,7 +41,7 @@ export interface MemcachedLegacyOptions {
   /** Whether memcached's own clients are served, so that empty items are sessions like others. Default false. */
   readonly items?: boolean;
   /** Told of a value that `applyIf` could not write because memcached refuses it; its change counts as refused. */
-  readonly report?: (error: FerryError) => void;
+  readonly report?: (error: FerryError, sid: Sid) => void;
 }
 
 interface MemcachedToken extends Token {
@@ -203,7 +203,7 @@ export class MemcachedLegacyStore implements LegacyStore {
     for (const [n, { token, session }] of changes.entries()) {
       const { holder } = token as MemcachedToken;
       const problem = this.#unfit(token as MemcachedToken, session);
-      if (problem !== null) this.options.report?.(problem);
+      if (problem !== null) this.options.report?.(problem, token.sid);
       else if (holder === null) outcomes[n] = true;
       else batches.set(holder.connection, [...(batches.get(holder.connection) ?? []), n]);
     }
@@ -220,7 +220,7 @@ export class MemcachedLegacyStore implements LegacyStore {
         for (const [i, n] of batch.entries()) {
           const reply = replies?.[i];
           if (reply === undefined) continue;
-          if (isRefusal(reply)) this.options.report?.(noRoom(reply));
+          if (isRefusal(reply)) this.options.report?.(noRoom(reply), changes[n]!.token.sid);
           else outcomes[n] = items.stored(reply);
         }
       }),

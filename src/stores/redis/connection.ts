@@ -1,5 +1,5 @@
 import { Redis, type RedisOptions } from "ioredis";
-import { guardRedis } from "../../control/redis-guard.js";
+import { guardedOptions, guardRedis } from "../../control/redis-guard.js";
 import { FerryError } from "../../errors.js";
 import { connectionName, type Fence } from "../../ports/fence.js";
 import { RedisUnreachable } from "../../ports/redis-records.js";
@@ -56,7 +56,7 @@ export class Connection {
    * to. Rejects, with nothing left open, with a `FerryError` where no waiting helps.
    */
   static async open(options: ConnectionOptions): Promise<Connection> {
-    const redis = new Redis({
+    const settings: RedisOptions = {
       ...options.server,
       protocol: 2,
       lazyConnect: true,
@@ -71,7 +71,8 @@ export class Connection {
       // A server that hangs does not close its side: do not wait for it.
       disconnectTimeout: 100,
       disableClientInfo: true,
-    });
+    };
+    const redis = new Redis(guardedOptions(settings));
     guardRedis(redis);
     let failure: unknown;
     redis.on("error", (error) => {
