@@ -1,10 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { newNodeId } from "../../src/core/ids.js";
 import { FerryError } from "../../src/errors.js";
 import { connectionName } from "../../src/ports/fence.js";
 import { LegacyRefused, LegacyUnreachable, OutcomeUnknown } from "../../src/ports/legacy-store.js";
 import { type RunningServer, startPostgres } from "../../src/servers/index.js";
 import type { PostgresLegacyOptions, PostgresLegacyStore } from "../../src/stores/postgres.js";
+import { until } from "../support/processes.js";
 import { inTransaction, openStore, sql, TABLE } from "./postgres-support.js";
 import { aSession, duration, newSid, rejection } from "./support.js";
 
@@ -162,9 +164,15 @@ describe("PostgreSQL that fails", () => {
     });
 
     it("are unknown while the server hangs, and settled after it goes on", async () => {
-      const store = open({ deadline: 300, connections: 3 });
+      const node = newNodeId();
+      const store = open({ deadline: 300, connections: 3, node });
       await store.set("a", aSession({ n: "before" }));
+      // Who waits for a connection may be served by another that comes free, while its own is still being made.
       await Promise.all([store.now(), store.now(), store.now()]);
+      const standing = "SELECT FROM pg_stat_activity WHERE application_name = $1 AND state = 'idle'";
+      await until("three connections stand", async () => {
+        return (await sql(server.url, standing, [connectionName(node)])).length === 3;
+      });
       server.pause();
       try {
         const [reading, setting, destroying] = [
