@@ -95,9 +95,9 @@ describe("the choice of a server", () => {
 describe("the servers of a URL", () => {
   it("are read in order, with their ports", () => {
     expect(parseServers("memcached://a,b:1,[::1]:22/")).toEqual([
-      { host: "a", port: 11_211, address: "a:11211" },
-      { host: "b", port: 1, address: "b:1" },
-      { host: "::1", port: 22, address: "[::1]:22" },
+      { host: "a", port: 11_211, address: "a:11211", tls: null },
+      { host: "b", port: 1, address: "b:1", tls: null },
+      { host: "::1", port: 22, address: "[::1]:22", tls: null },
     ]);
   });
 
