@@ -53,7 +53,8 @@ interface Fault {
 
 const NOTHING: Toll = {};
 const REFUSED = ["LEGACY_REFUSED"];
-const LATE_ANSWERS = ["OUTCOME_UNKNOWN", "DEADLINE"];
+/** Whether a request's own deadline or that of its wait for a connection comes first is a matter of milliseconds. */
+const LATE_ANSWERS = ["OUTCOME_UNKNOWN", "DEADLINE", "LEGACY_UNREACHABLE"];
 
 const FAULTS: readonly Fault[] = [
   {
