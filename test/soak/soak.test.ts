@@ -3,8 +3,8 @@ import { processPackage } from "../integration/processes.js";
 import { Soak } from "./soak.js";
 import { soakTable } from "./table.js";
 
-/** Of faults; a little of what `npm run soak` does for as long as one likes. */
-const SECONDS = 60;
+/** Of faults, for each store; a little of what `npm run soak` does for as long as one likes. */
+const SECONDS = 75;
 /** The soak knows a hang by itself (watch.ts); this is for the day when it does not. */
 const MOST = 600_000;
 
