@@ -92,7 +92,8 @@ function exactNumber(token: string): string | null {
 
 /** Field names that people write are short words; whatever else a key is, it may be an id, an address or a secret. */
 const WORDS = /^[A-Za-z_$][A-Za-z_$.-]*\d{0,2}$/;
-const MAX_NAME = 32;
+/** Eighteen random bytes in base64 have as many letters, and one token in two thousand looks like words. */
+const MAX_NAME = 23;
 const MAX_WORD = 16;
 
 /**
