@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import pg from "pg";
 import { PostgresClient } from "../control/postgres-client.js";
+import { secretsOf } from "../control/redact.js";
 import { FerryError } from "../errors.js";
 import { ControlUnreachable } from "../ports/control-store.js";
 import { type Fence, NO_FENCE } from "../ports/fence.js";
@@ -82,6 +83,8 @@ const CLOCK = `${MARKER} SELECT (extract(epoch from clock_timestamp()) * 1000)::
  */
 export class PostgresConnections {
   readonly where: string;
+  /** What no error may tell. */
+  readonly secrets: readonly string[];
   readonly #pool: pg.Pool;
   readonly #fence: Fence;
   readonly #greeted = new WeakMap<pg.ClientBase, Held>();
@@ -102,6 +105,7 @@ export class PostgresConnections {
     private readonly options: PostgresConnectionOptions,
   ) {
     this.where = shownUrl(url);
+    this.secrets = secretsOf(url.href);
     this.#fence = options.fence ?? NO_FENCE;
     this.#pool = new pg.Pool({
       ...connection,
@@ -141,7 +145,7 @@ export class PostgresConnections {
     if (!this.#isStale(held)) return held;
     const failure = await within(this.#passFence(held), ends - performance.now()).then(
       (answer) => (answer === LATE ? this.#notRenewed() : null),
-      (cause: unknown) => unreachable(cause, this.where),
+      (cause: unknown) => unreachable(cause, this.where, this.secrets),
     );
     if (failure === null) return held;
     this.discard(held);
@@ -242,7 +246,7 @@ export class PostgresConnections {
       waiting.asked = false;
       setTimeout(() => this.#ask(), AGAIN).unref();
     } else {
-      waiting.fail(unreachable(error, this.where));
+      waiting.fail(unreachable(error, this.where, this.secrets));
       this.#ask();
     }
   }

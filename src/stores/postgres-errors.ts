@@ -32,13 +32,14 @@ export function isValueRefused(error: unknown): error is FerryError {
   return error instanceof FerryError && error.code === "VALUE_INVALID";
 }
 
-function told(error: pg.DatabaseError): string {
+/** Whoever stands between us and the server was told the password, and may repeat it. */
+function told(error: pg.DatabaseError, secrets: readonly string[]): string {
   const code = error.code ?? "";
-  return PRESENTABLE.test(code) ? `${code}: ${error.message}` : code;
+  return PRESENTABLE.test(code) ? `${code}: ${cleanCause(error, secrets).message}` : code;
 }
 
 /** PostgreSQL answered a statement with an error and rolled it back: nothing changed. */
-export function refused(error: pg.DatabaseError): FerryError | LegacyRefused {
+export function refused(error: pg.DatabaseError, secrets: readonly string[]): FerryError | LegacyRefused {
   const code = error.code ?? "";
   if (VALUE_REFUSED.has(code)) {
     return new FerryError("VALUE_INVALID", `The session table refused a session's value (${code}).`);
@@ -49,33 +50,26 @@ export function refused(error: pg.DatabaseError): FerryError | LegacyRefused {
     });
   }
   if (code === "54000" || code === "53400") {
-    return new FerryError("VALUE_TOO_LARGE", `A session is larger than PostgreSQL takes (${told(error)}).`, {
+    return new FerryError("VALUE_TOO_LARGE", `A session is larger than PostgreSQL takes (${told(error, secrets)}).`, {
       remedy: "Make the session smaller.",
     });
   }
-  if (TABLE_REFUSED.has(code)) return new FerryError("TABLE_UNSUITABLE", `PostgreSQL says ${told(error)}.`);
-  return new LegacyRefused(`PostgreSQL refused a statement (${told(error)}).`, code);
+  if (TABLE_REFUSED.has(code)) return new FerryError("TABLE_UNSUITABLE", `PostgreSQL says ${told(error, secrets)}.`);
+  return new LegacyRefused(`PostgreSQL refused a statement (${told(error, secrets)}).`, code);
 }
 
 /** No connection could be had, so that nothing was sent. `where` names the server, without its password. */
-export function unreachable(cause: unknown, where: string): FerryError | LegacyUnreachable {
+export function unreachable(cause: unknown, where: string, secrets: readonly string[]): FerryError | LegacyUnreachable {
   if (cause instanceof LegacyUnreachable || cause instanceof FerryError) return cause;
   if (cause instanceof pg.DatabaseError) {
     if (CREDENTIALS_REFUSED.has(cause.code ?? "")) {
       return new FerryError("AUTHENTICATION_FAILED", `${where} refused the user or its password (${cause.code}).`);
     }
-    return new LegacyUnreachable(`${where} takes no connection (${told(cause)}).`);
+    return new LegacyUnreachable(`${where} takes no connection (${told(cause, secrets)}).`);
   }
   // The driver hangs its client on its errors, and with it everything that the client knows.
-  return new LegacyUnreachable(`${where} cannot be reached: ${reason(cause)}.`, { cause: cleanCause(cause, []) });
-}
-
-/** The message of a network or driver error; several addresses tried come as one error that holds them. */
-function reason(cause: unknown): string {
-  if (cause instanceof AggregateError && cause.message === "") {
-    return [...new Set(cause.errors.map((error) => reason(error)))].join(", ");
-  }
-  return cause instanceof Error ? cause.message : String(cause);
+  const clean = cleanCause(cause, secrets);
+  return new LegacyUnreachable(`${where} cannot be reached: ${clean.message}.`, { cause: clean });
 }
 
 /** A URL as it may be shown: scheme, user, host, port and database. */

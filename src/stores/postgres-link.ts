@@ -119,7 +119,7 @@ export class PostgresLink {
       const wasForgotten = !held.forgets && forgotten(answer.error);
       held.forgets ||= wasForgotten;
       if (wasForgotten) continue;
-      if (attempt > 1 || !isTransient(answer.error)) throw refused(answer.error);
+      if (attempt > 1 || !isTransient(answer.error)) throw refused(answer.error, this.#connections.secrets);
       // The other party of a deadlock must get its turn, or the same two would block each other again.
       await delay(20 + Math.random() * 60);
     }

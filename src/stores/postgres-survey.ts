@@ -1,4 +1,5 @@
 import { PostgresClient } from "../control/postgres-client.js";
+import { secretsOf } from "../control/redact.js";
 import type { ControlRights, PostgresSurvey } from "../ports/survey.js";
 import type { PostgresFacts } from "./postgres-describe.js";
 import { shownUrl, unreachable } from "./postgres-errors.js";
@@ -95,7 +96,7 @@ async function connected<T>(address: string, deadline: number, work: (ask: Ask) 
       return rows as R[];
     });
   } catch (error) {
-    throw unreachable(error, shownUrl(url));
+    throw unreachable(error, shownUrl(url), secretsOf(url.href));
   } finally {
     client.end().catch(() => {});
   }

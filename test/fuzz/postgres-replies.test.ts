@@ -42,6 +42,13 @@ suffers<PostgresLegacyStore>("PostgreSQL's replies, broken on the way", {
     ["a question that is answered by nothing at all", said(ready), "touch", true],
     ["a write that is answered without being done", said(ready), "set", true],
     ["an error that holds the client and its password", said("HTTP/1.1 400 Bad Request\r\n\r\n"), "get", false],
+    ["a farewell that repeats the password", said(error(`SFATAL\0C57P01\0Mgone ${SECRETS.password}\0\0`)), "get", true],
+    [
+      "a welcome that does",
+      { do: "insert", at: { count: "units", from: 0 }, bytes: error(`SFATAL\0C57P01\0M${SECRETS.password}\0\0`) },
+      "get",
+      true,
+    ],
     ["a message of four gigabytes", said(message("D", "", 0xffffffff)), "get", true],
   ],
   floods: [
