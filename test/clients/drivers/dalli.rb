@@ -40,6 +40,7 @@ lock, counter, guarded = %w[lock counter guarded].map { |what| "#{prefix}shared.
 [counter, guarded].each { |key| cache.add(key, "0", 0, raw: true) }
 values = {}
 number = nil
+moved = 0
 
 play = lambda do
   key = "#{prefix}#{name}-#{rand(8)}"
@@ -63,11 +64,20 @@ play = lambda do
   when 8 then same("gat", cache.gat(key, 7200), values[key])
   when 9 then same("get_multi", cache.get_multi(*(0..7).map { |n| "#{prefix}#{name}-#{n}" }), values)
   when 10
-    same("cas", done(cache.cas(key) { |old| same("cas sees", old, values[key]); value }), known)
+    swap = -> { done(cache.cas(key) { |old| same("cas sees", old, values[key]); value }) }
+    swapped = swap.call
+    # The authority may have moved between the two: the change is refused, and a new number has to be asked for.
+    swapped = swap.call if known && !swapped && (moved += 1) <= 3
+    same("cas", swapped, known)
     values[key] = value if known
     _, token = cache.get_cas(key)
     if known
-      same("set_cas", done(cache.set_cas(key, value, token)), true)
+      swapped = done(cache.set_cas(key, value, token))
+      if !swapped && (moved += 1) <= 3
+        _, token = cache.get_cas(key)
+        swapped = done(cache.set_cas(key, value, token))
+      end
+      same("set_cas", swapped, true)
       same("stale set_cas", done(cache.set_cas(key, "stale", token)), false)
     end
   when 11

@@ -109,6 +109,8 @@ const [lock, counter, guarded] = ["lock", "counter", "guarded"].map((what) => `$
 for (const key of [counter, guarded]) await cache.add(key, "0");
 const values = new Map();
 let number = null;
+// Of the CAS numbers so many were refused.
+let moved = 0;
 
 async function play() {
   const key = `${prefix}${name}-${dice(8)}`;
@@ -169,10 +171,18 @@ async function play() {
     }
     case 11: {
       if (cache.gets === undefined) break;
-      const seen = await cache.gets(key);
+      let seen = await cache.gets(key);
       same("gets", seen?.[key], values.get(key));
       if (!known || seen === undefined) break;
-      same("cas", await cache.cas(key, value, seen.cas), true);
+      let done = await cache.cas(key, value, seen.cas);
+      if (!done && moved < 3) {
+        // The authority moved between the two: the change is refused, and a new number has to be asked for.
+        moved++;
+        seen = await cache.gets(key);
+        same("gets after a refused cas", seen?.[key], values.get(key));
+        done = await cache.cas(key, value, seen.cas);
+      }
+      same("cas", done, true);
       same("stale cas", await cache.cas(key, "stale", seen.cas), false);
       values.set(key, value);
       break;

@@ -33,7 +33,7 @@ function connect(bool $compress): Memcached {
 }
 $cache = connect(true);
 $raw = connect(false);
-$values = []; $texts = []; $number = null;
+$values = []; $texts = []; $number = null; $moved = 0;
 $key = fn (string $kind, int $n = 0) => "$prefix$name-$kind$n";
 $lock = "{$prefix}shared.lock"; $counter = "{$prefix}shared.counter"; $count = "{$prefix}shared.guarded";
 $raw->add($counter, '0'); $raw->add($count, '0');
@@ -67,7 +67,15 @@ while (true) {
             $seen = $cache->get($k, null, Memcached::GET_EXTENDED);
             same('gets', $seen === false ? false : $seen['value'], $values[$n] ?? false, $cache);
             if ($seen === false) break;
-            same('cas', $cache->cas($seen['cas'], $k, $fresh, 3600), true, $cache);
+            $done = $cache->cas($seen['cas'], $k, $fresh, 3600);
+            if (!$done && $moved < 3) {
+                // The authority moved between the two: the change is refused, and a new number has to be asked for.
+                $moved++;
+                $seen = $cache->get($k, null, Memcached::GET_EXTENDED);
+                same('gets after a refused cas', $seen['value'] ?? false, $values[$n], $cache);
+                $done = $cache->cas($seen['cas'], $k, $fresh, 3600);
+            }
+            same('cas', $done, true, $cache);
             same('stale cas', $cache->cas($seen['cas'], $k, 'stale', 3600), false, $cache);
             $values[$n] = $fresh;
             break;

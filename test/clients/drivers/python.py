@@ -177,6 +177,9 @@ for key in (counter, guarded):
     cache.add(key, b"0", None)
 values = {}
 number = None
+# Of the CAS numbers so many may be refused, because the authority moved.
+MOVES = 3
+moved = 0
 
 
 def fresh():
@@ -185,7 +188,7 @@ def fresh():
 
 
 def play():
-    global number
+    global number, moved
     key = f"{prefix}{name}-{random.randrange(8)}"
     known = key in values
     verb = random.randrange(16)
@@ -223,7 +226,14 @@ def play():
         same("gets", value, values.get(key))
         if known:
             changed = fresh()
-            same("cas", cache.cas(key, changed, token), True)
+            done = cache.cas(key, changed, token)
+            if done is not True and moved < MOVES:
+                # The authority moved between the two: the change is refused, and a new number has to be asked for.
+                moved += 1
+                value, token = cache.gets(key)
+                same("gets after a refused cas", value, values[key])
+                done = cache.cas(key, changed, token)
+            same("cas", done, True)
             values[key] = changed
             if cache.cas(key, b"stale", token) is True:
                 wrong("cas with a token that is used up was carried out")
