@@ -249,6 +249,9 @@ function explain(message: string, argv: readonly string[], command: CommandModul
     const missing = Object.entries(command.positionals).filter(([, { required }]) => required === true);
     if (missing.length > 0) return `${missing.map(([name]) => `<${name}>`).join(" ")} is missing`;
   }
+  // What was given is not repeated: it may be a session id at the wrong place.
+  const choice = /Argument: ([\w-]+), Given: .*, Choices: (.*)$/s.exec(message);
+  if (choice !== null) return `${choice[1]} must be one of ${choice[2]!.replaceAll('"', "")}`;
   if (unknown === undefined) {
     const lines = message.split("\n").map((line) => line.trim());
     return lines.filter((line) => line !== "").join("; ");

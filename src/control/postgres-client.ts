@@ -15,6 +15,9 @@ interface Wire {
 export class PostgresClient extends pg.Client {
   constructor(config?: string | pg.ClientConfig) {
     super(config);
+    // An error that nobody hears ends the process, and some come when the owner does not listen: a turn after the driver
+    // has called itself connected, say. Whoever waits for an answer is told, and every later query is refused.
+    this.on("error", () => {});
     const { connection } = this as unknown as { connection: Wire };
     const attach = connection.attachListeners.bind(connection);
     // Called for the stream that the protocol runs over: the socket, or TLS on it.

@@ -230,8 +230,6 @@ export class PostgresConnections {
       waiting.asked = true;
       this.#pool.connect().then(
         (client) => {
-          // While it is held, a break is told to the statement on it; unheard, the event would end the process.
-          if (client.listenerCount("error") === 0) client.on("error", () => {});
           const held = this.#greeted.get(client)!;
           held.ours = true;
           this.free(held);

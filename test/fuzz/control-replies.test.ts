@@ -18,7 +18,7 @@ import { LINES, MESSAGES } from "./hostile.js";
 import { SECRETS } from "./judge.js";
 import { error, message, DIALECT as POSTGRES, ready, row } from "./postgres-dialect.js";
 import { DIALECT as REDIS } from "./redis-dialect.js";
-import { type Sufferer, said, suffers } from "./suffering.js";
+import { FIRST, type Sufferer, said, suffers } from "./suffering.js";
 
 const DEADLINE = 400;
 const LEGACY: ControlChange = {
@@ -107,6 +107,12 @@ suffers<ControlStore>("a control store in PostgreSQL, its replies broken on the 
     ["a row of less than no fields", said(row(-1)), "nodes", true],
     ["an error without an end", said(error("SERROR\0CXX000\0Mno end")), "renew", true],
     ["a message of four gigabytes", said(message("D", "", 0xffffffff)), "ledger", true],
+    [
+      "a question of the log-in that nobody began, told when the driver had logged in, ended the process",
+      { do: "insert", at: FIRST, bytes: message("R", "\0\0\0\u000bxx") },
+      "read",
+      false,
+    ],
   ],
   floods: [["x", "read"]],
 });
