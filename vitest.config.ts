@@ -17,6 +17,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: process.env.SOAK ? [] : LONG.map((name) => `test/integration/${name}.test.ts`),
+    setupFiles: ["./test/support/seed.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // Most of the tests on real servers wait most of the time, so that three of them keep two cores busy.

@@ -26,8 +26,10 @@ export interface PostgresLegacyOptions {
   readonly node: string;
   /** Connections of this process at most. */
   readonly connections: number;
-  /** Milliseconds that a call takes at most. Listing, counting and pruning may take a minute per statement. */
+  /** Milliseconds that a call takes at most. */
   readonly deadline: number;
+  /** The same for statements over the whole table (listing, counting, pruning); a minute unless said. */
+  readonly slowDeadline?: number;
   /** Named statements behind a pooler, too: one that knows them. */
   readonly preparedStatements?: boolean;
   readonly fence?: Fence;
@@ -95,7 +97,7 @@ export class PostgresLegacyStore implements LegacyStore {
       throw new FerryError("CONFIG_INVALID", `${preset.name} is no preset for PostgreSQL.`);
     const { url, connections, deadline, node, fence } = options;
     this.#table = { ...preset.table, name: options.table ?? preset.table.name };
-    this.#slow = Math.max(deadline, SLOW);
+    this.#slow = Math.max(deadline, options.slowDeadline ?? SLOW);
     this.#link = new PostgresLink({
       url,
       table: this.#table,

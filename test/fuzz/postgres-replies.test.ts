@@ -27,6 +27,7 @@ suffers<PostgresLegacyStore>("PostgreSQL's replies, broken on the way", {
       node: newNodeId(),
       connections: 2,
       deadline: DEADLINE,
+      slowDeadline: DEADLINE,
     });
   },
   well: (store) => store.set(SID, session(0)),
