@@ -1,7 +1,8 @@
 import { ALL_BUCKETS } from "../core/cohort.js";
 import { FerryError } from "../errors.js";
-import { type ControlRecord, type ControlStore, type NodeInfo, NotSetUp } from "../ports/control-store.js";
+import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
+import { recordIfAny } from "./standing.js";
 
 export type CleanupStep = "drop-records" | "remove-marks" | "remove-items" | "remove-seal" | "destroy-control";
 
@@ -18,10 +19,7 @@ export async function cleanupState(
   records: Pick<RedisRecords, "seal">,
   presence: number,
 ): Promise<CleanupState> {
-  const record = await control.read().catch((error: unknown) => {
-    if (error instanceof NotSetUp) return null;
-    throw error;
-  });
+  const record = await recordIfAny(control);
   const seal = await records.seal();
   if (record === null) return { record, seal, serving: [] };
   const [nodes, now] = await Promise.all([control.nodes(), control.now()]);

@@ -2,7 +2,7 @@ import type { Config } from "../core/config.js";
 import { EXIT, type ExitCode, FerryError } from "../errors.js";
 import { asFerryError } from "../ferry/failures.js";
 import type { Clock } from "../ports/clock.js";
-import { type ControlRecord, type ControlStore, NotSetUp } from "../ports/control-store.js";
+import type { ControlStore } from "../ports/control-store.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import type { ControlRights, LegacySurvey, RedisRights } from "../ports/survey.js";
@@ -11,6 +11,7 @@ import { DOOR_PROBES } from "./doctor-door.js";
 import type { Facts, Finding, Gathered, Probe } from "./doctor-facts.js";
 import { LEGACY_PROBES } from "./doctor-legacy.js";
 import { REDIS_PROBES, SAME_STORE } from "./doctor-redis.js";
+import { isOccupied, recordIfAny } from "./standing.js";
 
 /** The stores as the doctor looks at them. `where` is the redacted URL, `servers` the resolved `address:port`s. */
 export interface Patients {
@@ -77,7 +78,7 @@ export async function gather({ config, clock, legacy, redis, control, listeners 
     gathered(async () => ({
       kind: control.store.kind,
       skew: await skewOf(clock, () => control.store.now()),
-      record: await readRecord(control.store),
+      record: await recordIfAny(control.store),
       rights: await control.rights(),
     })),
   ]);
@@ -126,20 +127,4 @@ async function skewOf(clock: Clock, ask: () => Promise<number>): Promise<number>
   const before = clock.now();
   const theirs = await ask();
   return Math.round(theirs - (before + clock.now()) / 2);
-}
-
-async function readRecord(control: ControlStore): Promise<ControlRecord | null> {
-  try {
-    return await control.read();
-  } catch (error) {
-    if (error instanceof NotSetUp) return null;
-    throw error;
-  }
-}
-
-async function isOccupied(records: RedisRecords): Promise<boolean> {
-  for await (const page of records.listRecords({ pageSize: 100 })) {
-    if (page.length > 0) return true;
-  }
-  return false;
 }

@@ -1,11 +1,11 @@
 import { redactUrl } from "../../config/urls.js";
 import { FerryError } from "../../errors.js";
-import { NotSetUp } from "../../ports/control-store.js";
 import { systemClock } from "../../runtime/clock.js";
 import { openPatients } from "../../runtime/patients.js";
 import { openVisitor } from "../../runtime/visitor.js";
 import { examine, gather } from "../../workflow/doctor.js";
 import { planRedisLost, planSetup, refuseUnfit, runSetup, type SetupStep } from "../../workflow/setup.js";
+import { isOccupied, recordIfAny } from "../../workflow/standing.js";
 import { type CommandResult, type Context, defineCommand } from "../command.js";
 import { abortable } from "../control.js";
 import { dryRun, flag, reason, yes } from "../options.js";
@@ -69,14 +69,9 @@ async function sealLost(
   const visitor = await openVisitor(config);
   const { control, records } = visitor;
   try {
-    const record = await control.read().catch((error: unknown) => {
-      if (error instanceof NotSetUp) return null;
-      throw error;
-    });
-    const seal = await records.seal();
-    const pages = records.listRecords({ pageSize: 100 })[Symbol.asyncIterator]();
-    const occupied = !(await pages.next()).done;
-    const generation = planRedisLost({ record, seal, occupied }, { adopt });
+    const record = await recordIfAny(control);
+    const lost = { record, seal: await records.seal(), occupied: await isOccupied(records) };
+    const generation = planRedisLost(lost, { adopt });
     const restart = record === null ? "; without a control record, processes that run must be restarted" : "";
     const what = `seal Redis at ${redactUrl(config.redis.url)} as complete${restart}`;
     if (generation !== null && !dryRun) {
