@@ -1,16 +1,10 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { demoEnvironment } from "../../src/config.js";
 import type { Operation } from "../messages.js";
 import { payloadOf, sidOf } from "../payload.js";
+import { cpuOf, type RunningProxy, startProxy } from "../proxies.js";
 
 /** A `sessionferry proxy` of its own, asked over memcached's text protocol as an application would ask it. */
 
-/** Ticks of the kernel's processor accounting in a second; Linux has had no other number for decades. */
-const TICKS = 100;
 const LIFETIME = 6 * 3600;
 
 export interface Spent {
@@ -22,25 +16,12 @@ export interface Spent {
 
 export class MeasuredDoor {
   private constructor(
-    readonly child: ChildProcess,
-    readonly port: number,
+    readonly proxy: RunningProxy,
     readonly prefix: string,
   ) {}
 
   static async start(folder: string, prefix: string): Promise<MeasuredDoor> {
-    const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
-    const child = spawn(process.execPath, [main, "proxy", "--json"], {
-      cwd: folder,
-      env: demoEnvironment(),
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    for await (const line of createInterface({ input: child.stdout! })) {
-      const { msg, listen } = JSON.parse(line) as { msg: string; listen?: string };
-      if (msg !== "listening") continue;
-      child.stdout!.resume();
-      return new MeasuredDoor(child, Number(listen!.split(":").at(-1)), prefix);
-    }
-    throw new Error("the proxy did not listen");
+    return new MeasuredDoor(await startProxy(folder), prefix);
   }
 
   async repeat(ask: {
@@ -53,7 +34,7 @@ export class MeasuredDoor {
     const { operation, milliseconds, concurrency, sessions, bytes } = ask;
     const value = JSON.stringify(payloadOf(bytes, 1));
     const request = requestOf(operation, this.prefix, value);
-    const before = this.#ticks();
+    const before = cpuOf(this.proxy.pid);
     const until = performance.now() + milliseconds;
     const lanes = Array.from({ length: concurrency }, (_, lane) =>
       this.#lane((n) => request(sidOf((lane + n * concurrency) % sessions)), until),
@@ -62,7 +43,7 @@ export class MeasuredDoor {
     return {
       operations: done.reduce((sum, { operations }) => sum + operations, 0),
       errors: done.reduce((sum, { errors }) => sum + errors, 0),
-      processor: ((this.#ticks() - before) / TICKS) * 1e6,
+      processor: (cpuOf(this.proxy.pid) - before) * 1e6,
     };
   }
 
@@ -74,15 +55,13 @@ export class MeasuredDoor {
     await Promise.all(lanes);
   }
 
-  async close(): Promise<void> {
-    const gone = new Promise((resolve) => this.child.once("exit", resolve));
-    this.child.kill("SIGTERM");
-    await gone;
+  close(): Promise<void> {
+    return this.proxy.stop();
   }
 
   /** One connection that asks again as soon as it has its answer. */
   async #lane(next: (n: number) => Request | null, until: number): Promise<{ operations: number; errors: number }> {
-    const socket: Socket = connect({ port: this.port, host: "127.0.0.1", noDelay: true });
+    const socket: Socket = connect({ port: this.proxy.port, host: "127.0.0.1", noDelay: true });
     let operations = 0;
     let errors = 0;
     try {
@@ -114,11 +93,6 @@ export class MeasuredDoor {
       socket.destroy();
     }
     return { operations, errors };
-  }
-
-  #ticks(): number {
-    const fields = readFileSync(`/proc/${this.child.pid}/stat`, "utf8").split(") ")[1]!.split(" ");
-    return Number(fields[11]) + Number(fields[12]);
   }
 }
 

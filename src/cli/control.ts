@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { newNodeId } from "../core/ids.js";
 import { FerryError } from "../errors.js";
 import type { ControlStore } from "../ports/control-store.js";
@@ -23,6 +24,11 @@ export function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> 
     signal.addEventListener("abort", abort, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
+}
+
+/** Resolves when the command was told to end. */
+export async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, "abort");
 }
 
 export function interrupted(): FerryError {

@@ -35,7 +35,7 @@ export function coordinatorOf(
   return new Coordinator(
     control,
     phases,
-    { legacy, records, copier: ferry, clock: systemClock, control, nonce: () => ctx.ids.next() },
+    { legacy, records, copier: ferry, clock: systemClock, control, node: node.id },
     node.eviction,
     {
       acknowledge: times.acknowledge ?? timeouts.acknowledge,

@@ -9,6 +9,11 @@ import type { Refusal } from "./refused.js";
 const BATCH = 250;
 const WINDOW = 1000;
 
+/** How many sids one of the drains that follow each other after `every` milliseconds may take: `rate` a second. */
+export function drainLimit({ every, rate }: { readonly every: number; readonly rate: number }): number {
+  return rate === 0 ? Number.POSITIVE_INFINITY : Math.max(1, Math.round((rate * every) / 1000));
+}
+
 /**
  * Drains the dirty index until it is empty or nothing moves. Several nodes drain at once: each picks at random from
  * the window, so that they seldom take the same sids; where they do, rule 4 sorts it out.

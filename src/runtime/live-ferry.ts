@@ -8,12 +8,9 @@ import type { Items } from "../ports/items.js";
 import type { Observer } from "../ports/observer.js";
 import type { GetOptions, SessionDefaults, Sessions } from "../ports/sessions.js";
 import { openAlone } from "./alone.js";
-import { systemClock } from "./clock.js";
 import { FerryNode, type NodeOptions } from "./node.js";
+import { rejoin } from "./rejoin.js";
 import { sessionDefaults } from "./session-defaults.js";
-
-/** Milliseconds between attempts of an evicted process to join again. */
-const REJOIN = 500;
 
 /** These say that there is nobody to steer; after `complete` that is how it should be. */
 const STEERLESS = new Set(["CONTROL_UNREACHABLE", "NOT_SET_UP", "AUTHENTICATION_FAILED"]);
@@ -25,7 +22,7 @@ const STEERLESS = new Set(["CONTROL_UNREACHABLE", "NOT_SET_UP", "AUTHENTICATION_
 export class LiveFerry implements Sessions {
   readonly defaults: SessionDefaults;
   #current: { ferry: Ferry; close(): Promise<void> };
-  #closed = false;
+  readonly #closing = new AbortController();
   #joined = true;
 
   private constructor(
@@ -93,8 +90,8 @@ export class LiveFerry implements Sessions {
 
   /** Finishes what is in flight, leaves the fleet, and closes every connection. */
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
     await this.#current.close();
   }
 
@@ -104,18 +101,13 @@ export class LiveFerry implements Sessions {
     old.ferry.refuse(new FerryError("NODE_EVICTED", "This process was taken for dead and fenced off."));
     const notBelow = old instanceof FerryNode ? old.ctx.routing.record.revision : 0;
     if (old instanceof FerryNode) void old.abandon();
-    while (!this.#closed) {
-      try {
-        const { observer, role, counted: metrics } = this;
-        const onEvicted = () => void this.rejoin();
-        this.#current = await openCurrent(this.config, { role, observer, metrics, notBelow, onEvicted });
-        this.#joined = true;
-        return;
-      } catch (error) {
-        this.observer.event({ type: "background-error", task: "rejoin", error });
-        await systemClock.sleep(REJOIN);
-      }
-    }
+    const { observer, role, counted: metrics } = this;
+    const onEvicted = () => void this.rejoin();
+    const join = async () => {
+      this.#current = await openCurrent(this.config, { role, observer, metrics, notBelow, onEvicted });
+      this.#joined = true;
+    };
+    await rejoin(join, observer, this.#closing.signal);
   }
 }
 

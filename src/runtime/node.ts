@@ -7,7 +7,7 @@ import { redisMayBeAhead } from "../core/transition.js";
 import { FerryError } from "../errors.js";
 import { Arrears } from "../ferry/arrears.js";
 import { type FerryContext, flushArrears } from "../ferry/context.js";
-import { drainIndex, noteDirty } from "../ferry/drainer.js";
+import { drainIndex, drainLimit, noteDirty } from "../ferry/drainer.js";
 import type { EvictionStores } from "../ferry/eviction.js";
 import { asFerryError } from "../ferry/failures.js";
 import { Ferry } from "../ferry/ferry.js";
@@ -235,11 +235,10 @@ export class FerryNode {
       () => POLL,
       () => housekeeper.tick(this.#overdue),
     );
-    const { every, rate } = this.config.drain;
-    const limit = rate === 0 ? Number.POSITIVE_INFINITY : Math.max(1, Math.round((rate * every) / 1000));
+    const limit = drainLimit(this.config.drain);
     this.#every(
       "drain",
-      () => every,
+      () => this.config.drain.every,
       () => this.#drain(limit),
     );
     this.#every(

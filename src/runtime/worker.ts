@@ -1,6 +1,6 @@
 import type { Config } from "../core/config.js";
 import { FerryError } from "../errors.js";
-import { drainIndex } from "../ferry/drainer.js";
+import { drainIndex, drainLimit } from "../ferry/drainer.js";
 import { loadSecrets } from "../jobs/secrets.js";
 import { Performer } from "../jobs/spread/performer.js";
 import type { Observer } from "../ports/observer.js";
@@ -8,13 +8,11 @@ import type { WorkEngine, WorkTaker } from "../ports/work-queue.js";
 import { systemClock } from "./clock.js";
 import { Loop } from "./loop.js";
 import { FerryNode } from "./node.js";
+import { rejoin } from "./rejoin.js";
 
 /** The jobs that are handed out, each over a queue of its own. */
 export const SPREAD_JOBS = ["backfill", "check"] as const;
 export type SpreadJob = (typeof SPREAD_JOBS)[number];
-
-/** Milliseconds between attempts of an evicted worker to join again. */
-const REJOIN = 500;
 
 /** The engine over which one kind of job is handed out; only the driver in use is loaded. */
 export async function openEngine(config: Config, job: SpreadJob): Promise<WorkEngine> {
@@ -105,11 +103,10 @@ export class WorkerProcess {
       },
       AbortSignal.any([gone.signal, this.#closing.signal]),
     );
-    const { every, rate } = this.config.drain;
-    const limit = rate === 0 ? Number.POSITIVE_INFINITY : Math.max(1, Math.round((rate * every) / 1000));
+    const limit = drainLimit(this.config.drain);
     const drain = new Loop(
       async () => void (await drainIndex(ctx, limit)),
-      () => every,
+      () => this.config.drain.every,
       (error) => this.observer.event({ type: "background-error", task: "drain", error }),
     ).start();
     this.#current = { node, performer, drain };
@@ -122,13 +119,6 @@ export class WorkerProcess {
       void old.drain.stop();
       void old.node.abandon();
     }
-    while (!this.#closing.signal.aborted) {
-      try {
-        return await this.#join();
-      } catch (error) {
-        this.observer.event({ type: "background-error", task: "rejoin", error });
-        await systemClock.sleep(REJOIN, this.#closing.signal);
-      }
-    }
+    await rejoin(() => this.#join(), this.observer, this.#closing.signal);
   }
 }

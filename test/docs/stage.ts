@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { type RunningServer, startMemcached, startPostgres, startRedis } from "../../src/servers/index.js";
+import { freePort } from "../../src/servers/ports.js";
 import { until } from "../support/processes.js";
 import { transpiledPackage } from "../support/processes-of-src.js";
 import type { DocumentedCommand } from "./commands.js";
@@ -243,12 +243,4 @@ async function performOne(name: string, { line, command, expectedExit = 0 }: Doc
   const { exit, output } = await stage.run(command);
   if (exit === expectedExit) return;
   throw new Error(`${name}:${line}: ended with ${exit}, promised is ${expectedExit}\n  ${command}\n${output}`);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

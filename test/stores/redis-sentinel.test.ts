@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { IdSource, newNodeId } from "../../src/core/ids.js";
 import { RedisLost } from "../../src/ports/redis-records.js";
 import { findRedis } from "../../src/servers/find.js";
+import { freePort } from "../../src/servers/ports.js";
 import { openRedisWitness } from "../../src/stores/witness-redis.js";
 import { later } from "../contract/redis-records.js";
 import { until } from "../support/processes.js";
@@ -43,15 +43,6 @@ async function watch(masterPort: number): Promise<string> {
     String(await plain.call("SENTINEL", "REPLICAS", "shop")).includes("slave,"),
   );
   return `redis-sentinel://127.0.0.1:${port}/shop`;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 // A machine whose Redis comes out of a container has no binary for a sentinel.

@@ -4,6 +4,7 @@ import { EXIT, FerryError } from "../../errors.js";
 import { Log } from "../../observe/index.js";
 import { servesItems } from "../../runtime/open.js";
 import { defineCommand } from "../command.js";
+import { untilAborted } from "../control.js";
 import { text } from "../options.js";
 
 export const command = defineCommand({
@@ -41,10 +42,7 @@ export const command = defineCommand({
       log.info("listening", { listen: address, server: config.proxy.listeners[i]?.server ?? "" });
     }
     if (health !== null) log.info("health", { listen: health.address });
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener("abort", () => resolve(), { once: true });
-    });
+    await untilAborted(signal);
     log.info("draining", { clients: door.connections });
     await proxy.close();
     log.close();

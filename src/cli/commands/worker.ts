@@ -1,6 +1,7 @@
 import { EXIT } from "../../errors.js";
 import { EventLog, Log } from "../../observe/index.js";
 import { defineCommand } from "../command.js";
+import { untilAborted } from "../control.js";
 import { whole } from "../options.js";
 
 export const command = defineCommand({
@@ -20,10 +21,7 @@ export const command = defineCommand({
     const { WorkerProcess } = await import("../../runtime/worker.js");
     const worker = await WorkerProcess.open(config, new EventLog(log), concurrency ?? config.workers.concurrency);
     log.info("working", { node: worker.node?.id ?? "" });
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener("abort", () => resolve(), { once: true });
-    });
+    await untilAborted(signal);
     await worker.close();
     log.close();
     log.info("stopped", { batches: worker.batches });
