@@ -43,3 +43,8 @@ export function asFerryError(error: unknown): unknown {
 export function isRedisFailure(error: unknown): error is RedisUnreachable | RedisLost | RedisRefused {
   return error instanceof RedisUnreachable || error instanceof RedisLost || error instanceof RedisRefused;
 }
+
+/** L did not serve the request, for whatever reason, and nothing of it took effect unless its outcome is unknown. */
+export function isLegacyFailure(error: unknown): error is LegacyUnreachable | LegacyRefused | OutcomeUnknown {
+  return error instanceof LegacyUnreachable || error instanceof OutcomeUnknown || error instanceof LegacyRefused;
+}

@@ -1,9 +1,9 @@
 import type { Routes } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
-import { type ConditionalChange, LegacyRefused, LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
+import type { ConditionalChange } from "../ports/legacy-store.js";
 import type { CallLimits } from "../ports/redis-records.js";
 import type { FerryContext } from "./context.js";
-import { isRedisFailure } from "./failures.js";
+import { isLegacyFailure, isRedisFailure } from "./failures.js";
 
 /**
  * Rule 9 where L forgets by itself (memcached evicts, restarts) and R is read: L's word that there is no such session is
@@ -123,8 +123,4 @@ export async function giveBackMany(ctx: FerryContext, sids: readonly Sid[]): Pro
   } finally {
     end();
   }
-}
-
-function isLegacyFailure(error: unknown): boolean {
-  return error instanceof LegacyUnreachable || error instanceof OutcomeUnknown || error instanceof LegacyRefused;
 }

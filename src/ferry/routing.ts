@@ -1,6 +1,7 @@
-import { ALL_BUCKETS, BUCKETS, bucketOf, bucketsBelow } from "../core/cohort.js";
+import { bucketOf } from "../core/cohort.js";
 import { type Phases, type Placement, placementOf, publishedRung } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
+import { segments } from "../core/transition.js";
 import { FerryError } from "../errors.js";
 import type { ControlRecord } from "../ports/control-store.js";
 
@@ -115,10 +116,8 @@ export class Routing {
 
 /** The placement that all buckets have in common; null where they differ, as in a ramp. */
 function placementOfAll(phases: Phases, record: ControlRecord): Placement | null {
-  const { position, pending } = record;
-  const [from, to] = pending?.buckets ?? ALL_BUCKETS;
-  const differ = pending === null ? bucketsBelow(position.percent) < BUCKETS : from > 0 || to < BUCKETS;
-  return differ && (position.phase !== "legacy" || pending !== null) ? null : placementOf(phases, record, 0);
+  const [first, second] = segments(record, phases);
+  return second === undefined ? first!.placement : null;
 }
 
 /** What cannot be followed is refused before any request meets it. */

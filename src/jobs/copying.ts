@@ -68,8 +68,9 @@ export class Copying {
       patience,
     );
     const { carrier } = this.deps;
-    const run = carrier === undefined ? this.batch : this.#carried.bind(this, carrier);
-    return inBatches(pages, pace, { ...hooks, run: (sids) => run.call(this, real(sids), force) });
+    const run = (sids: readonly Sid[]) =>
+      carrier === undefined ? this.batch(real(sids), force) : this.#carried(carrier, real(sids), force);
+    return inBatches(pages, pace, { ...hooks, run });
   }
 
   async #carried(carrier: Carrier, sids: readonly Sid[], force: boolean): Promise<boolean> {

@@ -1,5 +1,6 @@
 import { memcachedServers } from "../config/urls.js";
 import type { Config } from "../core/config.js";
+import { numbered, parseServers } from "../stores/memcached/server.js";
 import type { ListenerMap } from "../workflow/doctor-facts.js";
 
 export function listenerMap(listeners: Config["proxy"]["listeners"], legacyUrl: string): ListenerMap {
@@ -13,13 +14,13 @@ export function listenerMap(listeners: Config["proxy"]["listeners"], legacyUrl: 
 }
 
 /**
- * The servers' addresses in the order in which located sids count them (`numbered` in stores/memcached/server.ts); null
- * unless several servers are there whose client's rule nobody knows.
+ * The servers' addresses in the order in which located sids count them; null unless several servers are there whose
+ * client's rule nobody knows.
  */
 export function poolOf({ legacy }: Pick<Config, "legacy">): readonly string[] | null {
   if (legacy.distribution !== "client") return null;
-  const servers = addressesOf(legacy.url);
-  return servers.length > 1 ? servers.sort() : null;
+  const servers = numbered(parseServers(legacy.url));
+  return servers.length > 1 ? servers.map(({ address }) => address.toLowerCase()) : null;
 }
 
 /** The number of the server for which a listener stands; undefined where sids are not located. */

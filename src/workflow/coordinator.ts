@@ -1,4 +1,4 @@
-import { newGeneration, nodeOf } from "../core/ids.js";
+import { newGeneration } from "../core/ids.js";
 import { type Phases, type Position, type Transition, targetOf, type WorkName } from "../core/phase.js";
 import {
   abandonRedis,
@@ -235,8 +235,7 @@ export class Coordinator {
   async #holding<T>(perform: () => Promise<T>): Promise<T> {
     this.#requireUninterrupted();
     const { control, eviction, by } = this;
-    const node = nodeOf(this.works.nonce());
-    const successor = { control, eviction, lock: "phase", holder: by, node, ttl: LOCK_TTL };
+    const successor = { control, eviction, lock: "phase", holder: by, node: this.works.node, ttl: LOCK_TTL };
     const outcome = await succeed(successor, this.#redisLost);
     if (outcome === "taken") throw isHeld();
     if (outcome === "haunted") {

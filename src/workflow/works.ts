@@ -19,7 +19,8 @@ export interface WorkStores {
   readonly clock: Clock;
   readonly control: ControlStore;
   /** Ids of the node that works. */
-  readonly nonce: () => string;
+  /** The node that works for the command. */
+  readonly node: string;
 }
 
 export interface WorkRequest {

@@ -268,7 +268,7 @@ export function coordinatorOver(node: FerryNode, acknowledge?: number): Coordina
   return new Coordinator(
     control,
     phases,
-    { legacy, records, copier: ferry, clock: systemClock, control, nonce: () => ctx.ids.next() },
+    { legacy, records, copier: ferry, clock: systemClock, control, node: node.id },
     node.eviction,
     {
       acknowledge: acknowledge ?? config.timeouts.acknowledge,

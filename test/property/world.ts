@@ -456,7 +456,7 @@ export class World {
       records: job.ctx.records,
       copier: job.ferry,
       clock,
-      nonce: () => job.ctx.ids.next(),
+      node: job.id,
     };
     const times = { acknowledge: 8_000, drain: 8_000, overdueAfter: OVERDUE_AFTER };
     const coordinator = new Coordinator(

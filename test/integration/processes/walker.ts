@@ -33,7 +33,7 @@ async function main(): Promise<void> {
   const coordinator = new Coordinator(
     control,
     phases,
-    { legacy, records, copier: ferry, clock: systemClock, control, nonce: () => ctx.ids.next() },
+    { legacy, records, copier: ferry, clock: systemClock, control, node: node.id },
     node.eviction,
     { acknowledge: config.timeouts.acknowledge, drain: config.timeouts.drain, overdueAfter: overdueAfter(config) },
     systemClock,
