@@ -3,27 +3,24 @@ import type { ControlStore } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import type { FerryContext } from "./context.js";
 import { drain } from "./drain.js";
+import type { DrainRate } from "./drain-rate.js";
 import type { Refusal } from "./refused.js";
 
 /** So many sids are drained in one batch of round trips, out of a window of so many from the dirty index. */
 const BATCH = 250;
 const WINDOW = 1000;
 
-/** How many sids one of the drains that follow each other after `every` milliseconds may take: `rate` a second. */
-export function drainLimit({ every, rate }: { readonly every: number; readonly rate: number }): number {
-  return rate === 0 ? Number.POSITIVE_INFINITY : Math.max(1, Math.round((rate * every) / 1000));
-}
-
 /**
  * Drains the dirty index until it is empty or nothing moves. Several nodes drain at once: each picks at random from
  * the window, so that they seldom take the same sids; where they do, rule 4 sorts it out.
  *
- * @param limit so many sids at most.
+ * @param rate how many it may take; all unless given.
  * @returns how many sids were found clean or made so.
  */
-export async function drainIndex(ctx: FerryContext, limit = Number.POSITIVE_INFINITY): Promise<number> {
+export async function drainIndex(ctx: FerryContext, rate?: DrainRate): Promise<number> {
   // Elsewhere nothing can be dirty, and R need not be there, or sealed, to be asked.
   if (!redisMayBeAhead(ctx.routing.record)) return 0;
+  const limit = rate === undefined ? Number.POSITIVE_INFINITY : await rate.next();
   let total = 0;
   while (total < limit) {
     const window = await ctx.records.dirtySids(WINDOW);

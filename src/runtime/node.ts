@@ -7,7 +7,8 @@ import { redisMayBeAhead } from "../core/transition.js";
 import { FerryError } from "../errors.js";
 import { Arrears } from "../ferry/arrears.js";
 import { type FerryContext, flushArrears } from "../ferry/context.js";
-import { drainIndex, drainLimit, noteDirty } from "../ferry/drainer.js";
+import { DrainRate } from "../ferry/drain-rate.js";
+import { drainIndex, noteDirty } from "../ferry/drainer.js";
 import type { EvictionStores } from "../ferry/eviction.js";
 import { asFerryError } from "../ferry/failures.js";
 import { Ferry } from "../ferry/ferry.js";
@@ -235,11 +236,11 @@ export class FerryNode {
       () => POLL,
       () => housekeeper.tick(this.#overdue),
     );
-    const limit = drainLimit(this.config.drain);
+    const rate = new DrainRate(this.control, systemClock, this.config.drain);
     this.#every(
       "drain",
       () => this.config.drain.every,
-      () => this.#drain(limit),
+      () => this.#drain(rate),
     );
     this.#every(
       "prune",
@@ -250,8 +251,8 @@ export class FerryNode {
     );
   }
 
-  async #drain(limit: number): Promise<void> {
-    await drainIndex(this.ctx, limit);
+  async #drain(rate: DrainRate): Promise<void> {
+    await drainIndex(this.ctx, rate);
     if (!redisMayBeAhead(this.ctx.routing.record) || systemClock.elapsed() < this.#noteDirtyAt) return;
     this.#noteDirtyAt = systemClock.elapsed() + NOTE_DIRTY_EVERY;
     await noteDirty(this.ctx.records, this.control, async (now) => {

@@ -1,6 +1,7 @@
 import type { Config } from "../core/config.js";
 import { FerryError } from "../errors.js";
-import { drainIndex, drainLimit } from "../ferry/drainer.js";
+import { DrainRate } from "../ferry/drain-rate.js";
+import { drainIndex } from "../ferry/drainer.js";
 import { loadSecrets } from "../jobs/secrets.js";
 import { Performer } from "../jobs/spread/performer.js";
 import type { Observer } from "../ports/observer.js";
@@ -103,9 +104,9 @@ export class WorkerProcess {
       },
       AbortSignal.any([gone.signal, this.#closing.signal]),
     );
-    const limit = drainLimit(this.config.drain);
+    const rate = new DrainRate(control, systemClock, this.config.drain);
     const drain = new Loop(
-      async () => void (await drainIndex(ctx, limit)),
+      async () => void (await drainIndex(ctx, rate)),
       () => this.config.drain.every,
       (error) => this.observer.event({ type: "background-error", task: "drain", error }),
     ).start();
