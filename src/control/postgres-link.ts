@@ -55,7 +55,12 @@ export class PostgresLink {
     const end = performance.now() + this.deadline;
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#with(end, (statement) => statement(text, values));
+        return await this.#with(end, async (statement) => {
+          const rows = await statement(text, values);
+          // Where more is said than one statement asks for, the driver gives a list of results.
+          if (!Array.isArray(rows)) throw new Error("gave more answers than there were questions");
+          return rows;
+        });
       } catch (error) {
         if (!isTakenBack(error) || attempt === REPETITIONS) throw this.#translate(error);
       }

@@ -13,6 +13,7 @@ import {
 import { encode } from "./json.js";
 import type { ControlOptions } from "./options.js";
 import { PostgresLink, type Row } from "./postgres-link.js";
+import { type RowShape, rowsFit } from "./postgres-rows.js";
 import { applyMigrations, removeMigration } from "./postgres-schema.js";
 import { decoded, decodedObject, NO_REPORT, soundRecord, span, unreadable } from "./record.js";
 import { codeOf } from "./redact.js";
@@ -24,6 +25,20 @@ const recordOf = (alias: string) =>
   ["revision", "phase", "percent", "pending::text AS pending", "generation", "interrupted"]
     .map((column) => `${alias}.${column}`)
     .join(", ");
+
+const RECORD: RowShape = { revision: "string or null" };
+const NODE: RowShape = {
+  id: "string",
+  role: "string",
+  protocol: "number",
+  host: "string",
+  pid: "number",
+  version: "string",
+  state: "string",
+  report: "string or null",
+  joined_at: "number",
+  renewed_at: "number",
+};
 
 /**
  * The control store in PostgreSQL. Every method is one statement in autocommit; whatever must see a concurrent change
@@ -53,12 +68,14 @@ export class PostgresControlStore implements ControlStore {
   }
 
   async read(): Promise<ControlRecord> {
-    const [row] = await this.#there(`SELECT ${recordOf("r")} FROM sessionferry.control_record r WHERE migration = $1`);
+    const text = `SELECT ${recordOf("r")} FROM sessionferry.control_record r WHERE migration = $1`;
+    const [row] = await this.#there(RECORD, text);
     return this.#record(row);
   }
 
   async compareAndSet(revision: number, next: ControlChange): Promise<ControlRecord | null> {
     const [row] = await this.#there(
+      RECORD,
       `WITH changed AS (
          UPDATE sessionferry.control_record SET revision = revision + 1, phase = $3, percent = $4, pending = $5,
            generation = $6, interrupted = $7, changed_at = clock_timestamp()
@@ -75,6 +92,7 @@ export class PostgresControlStore implements ControlStore {
     const { id, role, protocol, host, pid, version } = node;
     try {
       const [row] = await this.#there(
+        RECORD,
         `SELECT ${recordOf("r")} FROM sessionferry.join_fleet($1, $2, $3, $4, $5, $6, $7, $8) r`,
         [id, role, protocol, host, pid, version, span(options.presence)],
       );
@@ -88,6 +106,7 @@ export class PostgresControlStore implements ControlStore {
   async renew(node: string, report: NodeReport, options: { overdueAfter: number }): Promise<Renewal> {
     // A renewal that a crash of the server takes back only looks older than it was, so it need not wait for the disk.
     const [row] = await this.#there(
+      { accepted: "boolean", overdue: "list" },
       `WITH renewed AS (
          UPDATE sessionferry.nodes SET renewed_at = clock_timestamp(), report = $3
          WHERE migration = $1 AND id = $2 AND state = 'live' RETURNING id
@@ -109,6 +128,7 @@ export class PostgresControlStore implements ControlStore {
 
   async nodes(): Promise<NodeInfo[]> {
     const rows = await this.#there(
+      { id: "string or null" },
       `SELECT n.id, role, protocol, host, pid, version, state, report::text AS report,
          ${millis("joined_at")} AS joined_at, ${millis("renewed_at")} AS renewed_at
        FROM sessionferry.control_record r LEFT JOIN sessionferry.nodes n USING (migration)
@@ -127,6 +147,7 @@ export class PostgresControlStore implements ControlStore {
 
   async lock(name: string, holder: string, ttl: number): Promise<boolean> {
     const [row] = await this.#there(
+      { taken: "boolean" },
       `WITH taken AS (
          INSERT INTO sessionferry.locks AS held (migration, name, holder, until)
          SELECT migration, $2, $3, clock_timestamp() + $4 * interval '1 millisecond'
@@ -149,6 +170,7 @@ export class PostgresControlStore implements ControlStore {
 
   async getDocument<T>(kind: string, id: string): Promise<T | null> {
     const [row] = await this.#there(
+      { body: "string or null" },
       `SELECT d.body::text AS body FROM sessionferry.control_record r
        LEFT JOIN sessionferry.documents d ON d.migration = r.migration AND d.kind = $2 AND d.id = $3
        WHERE r.migration = $1`,
@@ -159,6 +181,7 @@ export class PostgresControlStore implements ControlStore {
 
   async putDocument(kind: string, id: string, body: unknown): Promise<void> {
     await this.#there(
+      { kind: "string" },
       `INSERT INTO sessionferry.documents (migration, kind, id, body)
        SELECT migration, $2, $3, $4 FROM sessionferry.control_record WHERE migration = $1
        ON CONFLICT (migration, kind, id) DO UPDATE SET body = excluded.body, put = DEFAULT
@@ -174,6 +197,7 @@ export class PostgresControlStore implements ControlStore {
 
   async listDocuments<T>(kind: string, limit: number): Promise<{ id: string; body: T }[]> {
     const rows = await this.#there(
+      { id: "string or null", body: "string or null" },
       `SELECT d.id, d.body::text AS body FROM sessionferry.control_record r
        LEFT JOIN sessionferry.documents d ON d.migration = r.migration AND d.kind = $2
        WHERE r.migration = $1 ORDER BY d.put DESC LIMIT greatest($3::bigint, 1)`,
@@ -187,6 +211,7 @@ export class PostgresControlStore implements ControlStore {
 
   async append(entry: Omit<LedgerEntry, "at">): Promise<void> {
     await this.#there(
+      { number: "string" },
       `INSERT INTO sessionferry.ledger (migration, by, action, detail)
        SELECT migration, $2, $3, $4 FROM sessionferry.control_record WHERE migration = $1 RETURNING number`,
       [entry.by, entry.action, encode(entry.detail)],
@@ -195,6 +220,7 @@ export class PostgresControlStore implements ControlStore {
 
   async ledger(limit: number): Promise<LedgerEntry[]> {
     const rows = await this.#there(
+      { at: "number or null", by: "string or null", action: "string or null", detail: "string or null" },
       `SELECT ${millis("l.at")} AS at, l.by, l.action, l.detail::text AS detail FROM sessionferry.control_record r
        LEFT JOIN sessionferry.ledger l USING (migration)
        WHERE r.migration = $1 ORDER BY l.number DESC LIMIT greatest($2::bigint, 1)`,
@@ -222,8 +248,10 @@ export class PostgresControlStore implements ControlStore {
   }
 
   /** Runs a statement whose rows come from the record: no row means that there is none. */
-  async #there(text: string, values: readonly unknown[] = []): Promise<[Row, ...Row[]]> {
-    const [first, ...rest] = await this.#link.query(text, [this.#migration, ...values]);
+  async #there(shape: RowShape, text: string, values: readonly unknown[] = []): Promise<[Row, ...Row[]]> {
+    const rows = await this.#link.query(text, [this.#migration, ...values]);
+    if (!rowsFit(shape, rows)) throw unreadable("reply");
+    const [first, ...rest] = rows;
     if (first === undefined) throw new NotSetUp(`there is no control record of ${this.#migration}`);
     return [first, ...rest];
   }
@@ -255,6 +283,7 @@ function columnsOf({ position, pending, generation, interrupted }: ControlChange
 }
 
 function nodeOf(row: Row): NodeInfo {
+  if (!rowsFit(NODE, [row])) throw unreadable("node");
   const { id, role, protocol, host, pid, version, state } = row as Row & NodeInfo;
   const report = row.report === null ? NO_REPORT : decodedObject<NodeReport>(row.report, "node's report");
   const joinedAt = row.joined_at as number;

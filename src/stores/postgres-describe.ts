@@ -1,6 +1,7 @@
+import type { RowShape } from "../control/postgres-rows.js";
 import { FerryError } from "../errors.js";
 import type { PostgresLink } from "./postgres-link.js";
-import { MARKER, quoteIdentifier, quoteTable, type RowShape, type Statement, type TableNames } from "./postgres-sql.js";
+import { MARKER, quoteIdentifier, quoteTable, type Statement, type TableNames } from "./postgres-sql.js";
 
 /** What the doctor tells about a session table. */
 export interface PostgresFacts {

@@ -140,7 +140,9 @@ export class PostgresLink {
         (error: Error | null | undefined, result: pg.QueryResult) => {
           if (!error) {
             const { command, rows, rowCount } = result;
-            const isAnswer = command !== null && command === (statement.command ?? command) && fits(statement, rows);
+            // Where more is said than one question asks for, the driver gives a list of results.
+            const isAnswer =
+              typeof command === "string" && command === (statement.command ?? command) && fits(statement, rows);
             resolve(
               isAnswer
                 ? { kind: "rows", rows, count: rowCount ?? 0 }

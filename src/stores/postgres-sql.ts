@@ -17,6 +17,8 @@
  * table is refused for good.
  */
 
+import { type RowShape, rowsFit } from "../control/postgres-rows.js";
+
 export interface TableNames {
   /** Possibly with its schema in front: `public.session`. Quotes are honoured where a name contains a dot. */
   readonly name: string;
@@ -29,7 +31,6 @@ export interface Statement {
   /** Of the prepared statement, where those are used. */
   readonly name: string;
   readonly text: string;
-  /** What every row of the answer must hold: an answer of another shape is the answer to another question. */
   readonly row?: RowShape;
   /** How many rows there are at least. */
   readonly least?: number;
@@ -40,18 +41,9 @@ export interface Statement {
   readonly timed?: boolean;
 }
 
-export type RowShape = Readonly<Record<string, "string" | "number" | "boolean" | "list" | "string or null">>;
-
 /** Whether the driver's rows are an answer to this statement. */
 export function fits({ row = {}, least = 0 }: Statement, rows: readonly Readonly<Record<string, unknown>>[]): boolean {
-  const columns = Object.entries(row);
-  return rows.length >= least && rows.every((found) => columns.every(([name, type]) => isOf(type, found[name])));
-}
-
-function isOf(type: RowShape[string], value: unknown): boolean {
-  if (type === "list") return Array.isArray(value);
-  if (type === "string or null") return value === null || typeof value === "string";
-  return typeof value === type && !Number.isNaN(value);
+  return rows.length >= least && rowsFit(row, rows);
 }
 
 /** How long ago a placeholder expired when it is made, in SQL. See `tokens`. */

@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { setTimeout as delay } from "node:timers/promises";
+import type { RowShape } from "../control/postgres-rows.js";
 import type { Session, Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import { connectionName, type Fence } from "../ports/fence.js";
@@ -14,7 +15,7 @@ import type { LegacyPreset } from "../ports/preset.js";
 import { describeTable, type PostgresFacts } from "./postgres-describe.js";
 import { PostgresGets, type Row, toSession } from "./postgres-gets.js";
 import { PostgresLink } from "./postgres-link.js";
-import { MARKER, quoteTable, type RowShape, type Statement, type TableNames } from "./postgres-sql.js";
+import { MARKER, quoteTable, type Statement, type TableNames } from "./postgres-sql.js";
 
 export interface PostgresLegacyOptions {
   /** postgres://user:password@host:port/database, with pg's own parameters. */
