@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
+import { evict } from "../../src/ferry/eviction.js";
 import { SILENT } from "../../src/ports/observer.js";
 import { WorkerProcess } from "../../src/runtime/worker.js";
 import { until } from "../support/processes.js";
@@ -15,7 +16,7 @@ afterEach(async () => {
   await site?.close();
 });
 
-it("drains no more than its rate with three processes, and a worker drains what they leave", async () => {
+it("drains no more than its rate with three processes; a worker drains what they leave, and after it was fenced off too", async () => {
   site = await Site.open({
     legacy: "postgres",
     control: "legacy",
@@ -45,5 +46,14 @@ it("drains no more than its rate with three processes, and a worker drains what 
     await until("the worker has drained it", async () => (await dirty()) === 0, 30_000);
     expect(abandoned / ((performance.now() - alone) / 1_000)).toBeLessThanOrEqual(RATE * 1.2);
     expect((await legacy.getMany(SIDS)).filter((held) => held === null)).toEqual([]);
+
+    // Fenced off, it joins as another node, and goes on with what it did.
+    const evicted = worker.node!.id;
+    await site.command((_coordinator, node) => evict(node.eviction, evicted, node.id));
+    await until("the worker is another node", () => worker!.node !== null && worker!.node.id !== evicted, 30_000);
+    const changed = { ...session, value: Buffer.from('{"after":true}') };
+    await site.command((_coordinator, node) => node.ferry.set(SIDS[0]!, changed));
+    await until("it drains again", async () => (await dirty()) === 0, 30_000);
+    expect((await legacy.get(SIDS[0]!))?.value).toEqual(changed.value);
   });
 });
