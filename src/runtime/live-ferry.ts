@@ -106,6 +106,7 @@ export class LiveFerry implements Sessions {
     const join = async () => {
       this.#current = await openCurrent(this.config, { role, observer, metrics, notBelow, onEvicted });
       this.#joined = true;
+      return this.#current;
     };
     await rejoin(join, observer, this.#closing.signal);
   }

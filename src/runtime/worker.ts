@@ -24,13 +24,20 @@ export async function openEngine(config: Config, job: SpreadJob): Promise<WorkEn
   return bullmqEngine({ url: workers.queue, tls, migration, name: job });
 }
 
+interface Joined {
+  readonly node: FerryNode;
+  readonly performer: Performer;
+  readonly drain: Loop;
+  close(): Promise<void>;
+}
+
 /**
  * A process that does batches of jobs which others hand out, and drains beside that: a node of the role job. Evicted,
  * it gives back what it had taken and joins again as a new node; killed, its batches go to others when its locks in the
  * queue run out, and what it owed the stores is swept as any node's.
  */
 export class WorkerProcess {
-  #current: { readonly node: FerryNode; readonly performer: Performer; readonly drain: Loop } | null = null;
+  #current: Joined | null = null;
   readonly #closing = new AbortController();
   #takers: WorkTaker[] = [];
   #batches = 0;
@@ -73,8 +80,7 @@ export class WorkerProcess {
     await Promise.allSettled(this.#takers.map((taker) => taker.close()));
     const current = this.#current;
     this.#current = null;
-    await current?.drain.stop();
-    await current?.node.close();
+    await current?.close();
   }
 
   async #perform(piece: unknown): Promise<object> {
@@ -85,7 +91,7 @@ export class WorkerProcess {
     return answer;
   }
 
-  async #join(): Promise<void> {
+  async #join(): Promise<Joined> {
     const gone = new AbortController();
     const node = await FerryNode.open(this.config, {
       role: "job",
@@ -110,7 +116,12 @@ export class WorkerProcess {
       () => this.config.drain.every,
       (error) => this.observer.event({ type: "background-error", task: "drain", error }),
     ).start();
-    this.#current = { node, performer, drain };
+    const close = async () => {
+      await drain.stop();
+      await node.close();
+    };
+    this.#current = { node, performer, drain, close };
+    return this.#current;
   }
 
   async #rejoin(): Promise<void> {
