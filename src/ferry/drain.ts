@@ -6,7 +6,8 @@ import { type FerryContext, passing } from "./context.js";
 /**
  * Rule 4. L's token is taken *before* R is read, so that a change of L that R does not know of makes the conditional
  * write refuse; `undirty` compares the nonce, so that a change of R that L does not hold keeps the mark. A sid without
- * a mark is left alone. Any number of drainers may run.
+ * a mark is left alone, unless the dirty index names it all the same: then its mark was lost, and the two are made to
+ * agree, or whoever waits for the index would wait for ever. Any number of drainers may run.
  *
  * @returns how many of the sids carry no mark any more.
  */
@@ -19,17 +20,19 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<nu
     const records = await ctx.records.dirtyRecords(sids);
     await passing(ctx, "drain:read", null);
 
-    let clean = 0;
+    const unmarked: { sid: Sid; dirty: string }[] = [];
     const changes: ConditionalChange[] = [];
     const marks: { sid: Sid; nonce: string }[] = [];
     records.forEach(({ sid, nonce, session }, i) => {
       const token = tokens[i];
-      if (nonce === null) clean++;
+      if (nonce === null) unmarked.push({ sid, dirty: ctx.ids.next() });
       else if (token) {
         changes.push({ token, session });
         marks.push({ sid, nonce });
       }
     });
+    const agreed = unmarked.length === 0 ? [] : await ctx.records.reconcile(unmarked);
+    let clean = agreed.filter(Boolean).length;
     if (changes.length === 0) return clean;
     const applied = await ctx.legacy.applyIf(changes);
     await passing(ctx, "drain:applied", null);

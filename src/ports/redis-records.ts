@@ -166,6 +166,11 @@ export interface RedisRecords {
   /** `v` and `d` together (step two of rule 4); the session is null, too, where there is no `d`. */
   dirtyRecords(sids: readonly Sid[]): Promise<DirtyRecord[]>;
   undirty(records: readonly { sid: Sid; nonce: string }[]): Promise<boolean[]>;
+  /**
+   * For sids without a dirty mark that a drainer was told of: where the dirty index still names one, its mark was lost,
+   * and it is dirty again under this nonce, or is named no more. Whether neither mark nor name is left.
+   */
+  reconcile(records: readonly { sid: Sid; dirty: string }[]): Promise<boolean[]>;
   /** Destroys first, then the oldest. */
   dirtySids(limit: number): Promise<Sid[]>;
   /** Count, and the age in milliseconds of the oldest entry that is not a destroy (0 when none). */

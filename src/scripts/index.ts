@@ -11,6 +11,7 @@ const NAMES = [
   "fill",
   "mark",
   "undirty",
+  "reconcile",
   "push",
   "view",
   "alone",

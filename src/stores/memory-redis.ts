@@ -27,10 +27,16 @@ interface Stored {
   cont: boolean;
   d: string | null;
   lease: { nonce: string; until: number } | null;
-  /** Place in the dirty index: since when, and whether it was destroyed meanwhile. */
-  since: number;
-  destroyed: boolean;
+  place: Place | null;
 }
+
+/** In the dirty index: since when, and whether it was destroyed meanwhile. */
+export interface Place {
+  readonly since: number;
+  readonly destroyed: boolean;
+}
+
+const NOTHING: Stored = { v: null, token: 0n, intents: [], cont: false, d: null, lease: null, place: null };
 
 /** The data of an R in memory, shared by the views of several nodes: it knows expiry and the index, but no rule. */
 export class MemoryRedis {
@@ -75,29 +81,44 @@ export class MemoryRedis {
     this.#change(sid, { lease });
   }
 
-  /** Sets the dirty mark and its place in the index: the first write keeps its place, a destroy comes forward. */
+  /**
+   * Sets the dirty mark and its place in the index, or takes both away: the first write keeps its place, a destroy comes
+   * forward.
+   */
   setDirty(sid: Sid, nonce: string | null): void {
-    const before = this.#live(sid);
-    const stands = before.d !== null;
-    const destroyed = before.v === null || (stands && before.destroyed);
-    const staysWhereItIs = stands && destroyed === before.destroyed;
-    this.#change(sid, { d: nonce, since: staysWhereItIs ? before.since : this.#clock.now(), destroyed });
+    const { v, place } = this.#live(sid);
+    const destroyed = v === null || (place?.destroyed ?? false);
+    const stays = place !== null && place.destroyed === destroyed;
+    const taken = stays ? place : { since: this.#clock.now(), destroyed };
+    this.#change(sid, { d: nonce, place: nonce === null ? null : taken });
+  }
+
+  placeOf(sid: Sid): Place | null {
+    return this.#live(sid).place;
+  }
+
+  /** What nobody does who keeps to the scripts: the index names it as before. */
+  loseMark(sid: Sid): void {
+    this.#change(sid, { intents: [], cont: false, d: null, lease: null });
   }
 
   /** Destroys first, then the oldest. */
   dirtyIndex(): Sid[] {
-    const dirty = this.sids().filter((sid) => this.#live(sid).d !== null);
-    const place = (sid: Sid): number => this.#live(sid).since - (this.#live(sid).destroyed ? 1e15 : 0);
-    return dirty.sort((a, b) => place(a) - place(b) || Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    const named = this.sids().flatMap((sid) => {
+      const place = this.placeOf(sid);
+      return place === null ? [] : [{ sid, score: place.since - (place.destroyed ? 1e15 : 0) }];
+    });
+    const byBytes = (a: Sid, b: Sid): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
+    return named.sort((a, b) => a.score - b.score || byBytes(a.sid, b.sid)).map(({ sid }) => sid);
   }
 
   dirtyState(): { count: number; oldestAge: number } {
-    const index = this.dirtyIndex();
-    const oldest = index.find((sid) => !this.#live(sid).destroyed);
-    return { count: index.length, oldestAge: oldest === undefined ? 0 : this.#clock.now() - this.#live(oldest).since };
+    const places = this.dirtyIndex().map((sid) => this.placeOf(sid)!);
+    const oldest = places.find(({ destroyed }) => !destroyed);
+    return { count: places.length, oldestAge: oldest === undefined ? 0 : this.#clock.now() - oldest.since };
   }
 
-  /** Every sid with a value or a mark. */
+  /** Every sid with a value, a mark or a place in the index. */
   sids(): Sid[] {
     return [...this.#records.keys()].filter((sid) => !isEmpty(this.#live(sid)));
   }
@@ -107,7 +128,7 @@ export class MemoryRedis {
   }
 
   clearMarks(sid: Sid): void {
-    this.#change(sid, { intents: [], cont: false, d: null, lease: null });
+    this.#change(sid, { intents: [], cont: false, d: null, lease: null, place: null });
   }
 
   /** What a snapshot on disk would hold. */
@@ -139,9 +160,7 @@ export class MemoryRedis {
   #live(sid: Sid): Stored {
     const now = this.#clock.now();
     const stored = this.#records.get(sid);
-    if (stored === undefined) {
-      return { v: null, token: 0n, intents: [], cont: false, d: null, lease: null, since: 0, destroyed: false };
-    }
+    if (stored === undefined) return NOTHING;
     const lease = stored.lease !== null && stored.lease.until > now ? stored.lease : null;
     return { ...stored, v: isLive(stored.v, now) ? stored.v : null, lease };
   }
@@ -153,6 +172,6 @@ export class MemoryRedis {
   }
 }
 
-function isEmpty({ v, intents, d, lease }: Stored): boolean {
-  return v === null && intents.length === 0 && d === null && lease === null;
+function isEmpty({ v, intents, d, lease, place }: Stored): boolean {
+  return v === null && intents.length === 0 && d === null && lease === null && place === null;
 }

@@ -64,6 +64,11 @@ export class MemoryRedisRecords implements RedisRecords {
     if (agesStamp) this.redis.loadStamp(snapshot);
   }
 
+  /** The sidecar of this sid is gone: evicted, or removed by somebody's hand. */
+  loseMark(sid: Sid): void {
+    this.redis.loseMark(sid);
+  }
+
   /** What R would restart with, had it just saved. */
   save(): ReadonlyMap<Sid, unknown> {
     return this.redis.save();
@@ -211,6 +216,20 @@ export class MemoryRedisRecords implements RedisRecords {
     });
   }
 
+  async reconcile(records: readonly { sid: Sid; dirty: string }[]): Promise<boolean[]> {
+    this.#checkSeal();
+    return records.map(({ sid, dirty }) => {
+      const { v, d, intents } = this.redis.record(sid);
+      if (d !== null) return false;
+      const place = this.redis.placeOf(sid);
+      if (place === null) return true;
+      const isAhead = intents.length === 0 && (v !== null || place.destroyed);
+      if (isAhead) this.dropLease(sid);
+      this.redis.setDirty(sid, isAhead ? dirty : null);
+      return !isAhead;
+    });
+  }
+
   async dirtySids(limit: number): Promise<Sid[]> {
     this.#checkSeal();
     return this.redis.dirtyIndex().slice(0, limit);
@@ -297,7 +316,7 @@ export class MemoryRedisRecords implements RedisRecords {
   async drop(buckets: BucketRange, { spareDirty = false }: { spareDirty?: boolean } = {}): Promise<number> {
     let dropped = 0;
     for (const sid of this.redis.sids()) {
-      if (!inRange(bucketOf(sid), buckets) || (spareDirty && this.redis.record(sid).d !== null)) continue;
+      if (!inRange(bucketOf(sid), buckets) || (spareDirty && this.redis.placeOf(sid) !== null)) continue;
       if (this.redis.record(sid).v !== null) dropped++;
       this.redis.forget(sid);
     }

@@ -5,6 +5,7 @@ import { isSynthetic } from "../core/synthetic.js";
 import { FerryError } from "../errors.js";
 import { notedDirty } from "../ferry/drainer.js";
 import { shownRefusals } from "../ferry/refused.js";
+import { intentsLeft, sweepUnregistered } from "../ferry/sweep.js";
 import { lastVoiding } from "../ferry/void.js";
 import type { Clock } from "../ports/clock.js";
 import type { ControlStore } from "../ports/control-store.js";
@@ -69,11 +70,17 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
   },
 
   "no-intents": async (stores, request) => {
-    await waitUntil(stores, request, "no-intents", async () => {
-      let open = 0;
-      for await (const page of stores.records.listIntents({ pageSize: 1000 })) open += page.length;
-      return open;
-    });
+    let strangers: readonly string[] = [];
+    const remaining = async () => {
+      const { sessions, nodes } = await intentsLeft(stores.records);
+      if (sessions > 0) strangers = await sweepUnregistered(stores, nodes);
+      return sessions;
+    };
+    await waitUntil(stores, request, "no-intents", remaining, async () =>
+      strangers.length === 0
+        ? ""
+        : ` Of nodes that are not registered any more: if they are dead for certain, sessionferry nodes evict ${strangers.join(", ")}.`,
+    );
   },
 
   // A sid that a listing misses was written meanwhile, and so is in R already; passes are repeated until one finds

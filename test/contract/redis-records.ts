@@ -16,6 +16,8 @@ export interface RecordsUnderTest {
   expireLease(sid: Sid): Promise<void>;
   /** How long a lease without anything else lives from now, in milliseconds. */
   leaseLifetime(sid: Sid): Promise<number>;
+  /** Takes the sidecar of this sid away, as an eviction does, or somebody's hand. */
+  loseMark(sid: Sid): Promise<void>;
   /** Restarts R with its data. */
   restart(): Promise<void>;
   /** Everything goes, the seal too. */
@@ -597,6 +599,67 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
       });
     });
 
+    // The index names a session exactly while its sidecar says dirty.
+    describe("reconcile", () => {
+      const reconcile = async () => {
+        const dirty = ids.next();
+        return { dirty, clean: (await r.reconcile([{ sid, dirty }]))[0] };
+      };
+
+      it("leaves what is dirty as it is, and what nobody names", async () => {
+        const nonce = await soil(later("ahead"));
+        const name = `${sid}-unknown`;
+        const asked = [sid, name].map((each) => ({ sid: each, dirty: ids.next() }));
+        expect(await r.reconcile(asked)).toEqual([false, true]);
+        expect((await r.view([sid, name])).map(({ state }) => state)).toEqual([`D${nonce}`, ""]);
+        expect(await r.dirtySids(10)).toEqual([sid]);
+        expect(await r.reconcile([])).toEqual([]);
+      });
+
+      it("makes a value whose mark was lost dirty again, at its place", async () => {
+        const session = later("ahead");
+        await soil(session);
+        const before = (await r.dirtyState()).oldestAge;
+        await test.loseMark(sid);
+        expect(await r.dirtySids(10)).toEqual([sid]);
+        const { dirty, clean } = await reconcile();
+        expect(clean).toBe(false);
+        expect(await look()).toEqual({ session, mark: "dirty", intents: [], state: `D${dirty}` });
+        expect((await r.dirtyState()).oldestAge).toBeGreaterThanOrEqual(before);
+        expect(await r.undirty([{ sid, nonce: dirty }])).toEqual([true]);
+        expect(await r.dirtyState()).toEqual({ count: 0, oldestAge: 0 });
+      });
+
+      it("makes a destroy whose mark was lost dirty again, and refuses the copy that would bring the session back", async () => {
+        await soil(null);
+        await test.loseMark(sid);
+        const granted = await lease();
+        const { dirty, clean } = await reconcile();
+        expect(clean).toBe(false);
+        expect(await r.fill(sid, granted, later("back"))).toBe(false);
+        expect(await look()).toEqual({ session: null, mark: "dirty", intents: [], state: `D${dirty}` });
+      });
+
+      it("takes the name of a value that has gone as well: what L holds stays", async () => {
+        const { now } = await r.facts();
+        await soil({ ...later("brief"), expiresAt: now + 400 });
+        await test.loseMark(sid);
+        while ((await v()) !== null) await new Promise((resolve) => setTimeout(resolve, 20));
+        expect((await reconcile()).clean).toBe(true);
+        expect(await look()).toEqual({ session: null, mark: "none", intents: [], state: "" });
+        expect(await r.dirtySids(10)).toEqual([]);
+      });
+
+      it("takes the name where a write to L is under way", async () => {
+        await soil(null);
+        await test.loseMark(sid);
+        const id = await intend();
+        expect((await reconcile()).clean).toBe(true);
+        expect((await look()).state).toBe(`I${id}`);
+        expect(await r.dirtySids(10)).toEqual([]);
+      });
+    });
+
     describe("R alone", () => {
       it("sets, reads, touches and destroys without marks", async () => {
         expect(await r.readAlone(sid)).toBeNull();
@@ -722,6 +785,7 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         mark: () => r.mark([sid]),
         dirtyRecords: () => r.dirtyRecords([sid]),
         undirty: () => r.undirty([{ sid, nonce: ids.next() }]),
+        reconcile: () => r.reconcile([{ sid, dirty: ids.next() }]),
         dirtySids: () => r.dirtySids(1),
         dirtyState: () => r.dirtyState(),
         push: () => r.push([{ sid, dirty: ids.next() }]),

@@ -34,6 +34,9 @@ redisRecordsContract("memory", async () => {
         return life;
       }
     },
+    async loseMark(sid) {
+      records.loseMark(sid);
+    },
     async restart() {
       records.restart();
     },

@@ -28,6 +28,9 @@ for (const { name, servers } of [
         await delay(5);
       },
       leaseLifetime: (sid) => plain.pttl(side(sid)),
+      async loseMark(sid) {
+        await plain.del(side(sid));
+      },
       async restart() {
         await plain.save();
         await server.restart();

@@ -1,6 +1,7 @@
 import { FerryError } from "../../errors.js";
 import { evict } from "../../ferry/eviction.js";
 import { trust } from "../../ferry/follower.js";
+import { intentsLeft, sweepUnregistered } from "../../ferry/sweep.js";
 import { loadPhases } from "../../phases.js";
 import { SILENT } from "../../ports/observer.js";
 import { systemClock } from "../../runtime/clock.js";
@@ -33,7 +34,15 @@ export const command = defineCommand({
         dryRun,
         plan: node === undefined || !dryRun ? [] : plan,
       });
-      if (node === undefined) return { json: document(false), text: "No node of that id is registered (any more)." };
+      if (node === undefined) {
+        const unknown = "No node of that id is registered (any more).";
+        // In legacy Redis need not be there to be asked.
+        const left = await intentsLeft(records).catch(() => null);
+        if (!left?.nodes.has(id) || dryRun) return { json: document(false), text: unknown };
+        await context.confirm({ text: `${unknown} It left writes open. Is that process dead for certain?`, yes });
+        await sweepUnregistered(visitor, [id], true);
+        return { json: document(true), text: `${unknown} The writes that it left open were closed, on your word.` };
+      }
       const seen = span(Math.max(0, (await control.now()) - node.renewedAt));
       const name = `node ${id} (${node.host}, pid ${node.pid}, seen ${seen} ago)`;
       if (dryRun) {

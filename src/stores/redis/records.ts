@@ -199,6 +199,10 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     return this.#batch("undirty", sidsOf(records), flagOf, (i) => [records[i]!.nonce, records[i]!.sid]);
   }
 
+  async reconcile(records: readonly { sid: Sid; dirty: string }[]): Promise<boolean[]> {
+    return this.#batch("reconcile", sidsOf(records), flagOf, (i) => [records[i]!.dirty, records[i]!.sid]);
+  }
+
   async dirtySids(limit: number): Promise<Sid[]> {
     if (limit < 1) return [];
     return this.#sealed(this.limits.batch, async ({ connection }) => {

@@ -1,0 +1,93 @@
+/** What nobody would ever clear away in Redis: names in the dirty index without a mark, intents of nodes that are gone. */
+import { Redis } from "ioredis";
+import { afterEach, expect, test } from "vitest";
+import { IdSource, newNodeId, nodeOf } from "../../src/core/ids.js";
+import type { PhaseName, Position } from "../../src/core/phase.js";
+import { sweepUnregistered } from "../../src/ferry/sweep.js";
+import type { FerryNode } from "../../src/runtime/node.js";
+import { until } from "../support/processes.js";
+import { Site } from "./site.js";
+
+const at = (phase: PhaseName, percent = 100): Position => ({ phase, percent });
+const sessionOf = (text: string, life = 3_600_000) => {
+  return { value: Buffer.from(JSON.stringify({ text })), flags: 0, expiresAt: Date.now() + life };
+};
+
+let site: Site;
+let node: FerryNode;
+let plain: Redis;
+afterEach(async () => {
+  plain?.disconnect();
+  await site?.close();
+});
+
+/** Nothing is drained but by the steps. */
+async function open(phase: PhaseName): Promise<void> {
+  site = await Site.open({
+    ...{ legacy: "postgres", control: "legacy", start: at(phase) },
+    config: { timeouts: { drain: "5s" }, drain: { every: "1m" } },
+  });
+  plain = new Redis(site.redis.url);
+  node = await site.join();
+}
+
+const keyOf = (kind: string) => `sf:${site.config.migration}:${kind}`;
+async function loseMarks(...sids: string[]): Promise<void> {
+  const sides = (await plain.keys(keyOf("s:*"))).filter((key) => sids.some((sid) => key.endsWith(`:${sid}`)));
+  expect(await plain.del(...sides)).toBe(sids.length);
+}
+const held = (sid: string) => site.look(({ legacy }) => legacy.get(sid));
+
+test("a step down does not wait for what lost its mark, and carries it over", async () => {
+  await open("full-redis");
+  const { ferry, legacy, ctx } = node;
+  for (const sid of ["written", "gone"]) await ferry.set(sid, sessionOf("old"));
+  await ferry.drain(["written", "gone"]);
+  await ferry.set("written", sessionOf("new"));
+  await ferry.destroy("gone");
+  await ferry.set("brief", sessionOf("brief", 300));
+  await loseMarks("written", "gone", "brief");
+  await until("one has run out", async () => (await ctx.records.readAlone("brief")) === null);
+  expect(await plain.zcard(keyOf("dirty"))).toBe(3);
+  expect((await legacy.get("gone"))?.value.toString()).toContain("old");
+
+  await site.moveTo(at("redis-first"));
+  await site.moveTo(at("read-through"));
+  expect(await plain.exists(keyOf("dirty"))).toBe(0);
+  expect((await held("written"))?.value.toString()).toContain("new");
+  expect(await held("gone")).toBeNull();
+}, 60_000);
+
+test("a drain of names without marks comes to an end", async () => {
+  await open("redis-first");
+  await node.ferry.set("one", sessionOf("one"));
+  await loseMarks("one");
+  await plain.del(...(await plain.keys("*:one")));
+  await site.settle();
+  expect(await plain.exists(keyOf("dirty"))).toBe(0);
+}, 60_000);
+
+test("an intent of a node that nobody knows is withdrawn by the step that would wait for it, behind PostgreSQL", async () => {
+  await open("redis-first");
+  const ids = new IdSource(newNodeId());
+  const { records, ferry } = node;
+  await ferry.set("kept", sessionOf("kept"));
+  expect(await records.open("stray", ids.next(), "L", sessionOf("stray"), ids.next())).toBe("L");
+
+  // What memcached has of that node nobody can tell.
+  const stores = {
+    control: node.control,
+    records,
+    legacy: Object.assign(Object.create(node.legacy), { kind: "memcached" }),
+  };
+  expect(await sweepUnregistered(stores, [node.id, ids.node])).toEqual([ids.node]);
+  expect((await records.view(["stray"]))[0]!.intents.map(nodeOf)).toEqual([ids.node]);
+
+  await site.moveTo(at("full-redis"));
+  expect((await records.view(["stray"]))[0]!.intents).toEqual([]);
+  expect((await ferry.get("kept"))?.value.toString()).toContain("kept");
+
+  expect(await records.open("other", ids.next(), "L", null, ids.next())).toBe("L");
+  expect(await sweepUnregistered(stores, [ids.node], true)).toEqual([]);
+  expect((await records.view(["other"]))[0]!.intents).toEqual([]);
+}, 60_000);
