@@ -41,6 +41,8 @@ export interface GateFacts {
     readonly evictionPolicy: string | null;
   } | null;
   readonly dirty: { readonly count: number; readonly oldestAge: number } | null;
+  /** Of these, what the legacy store never takes, by the error that it gives: only Redis has it. */
+  readonly refused: readonly { readonly code: string; readonly count: number }[];
   /** Since when the phase below the target's has held at 100 % without a break; null where the ledger does not tell. */
   readonly below100Since: number | null;
 }
@@ -207,6 +209,17 @@ export function dirtyCount(facts: GateFacts): Verdict {
     measured: dirty === null ? "Redis did not tell" : `${dirty.count} changes wait`,
     required: `at most ${MAX_DIRTY_COUNT} changes wait for the legacy store`,
     remedy: "Wait for the drain, or raise `drain.rate`; see: sessionferry status",
+  };
+}
+
+/** What is refused is in Redis alone: every way down waits for it, and one without Redis loses it. */
+export function dirtyRefused({ refused }: GateFacts): Verdict {
+  const told = refused.map(({ code, count }) => `${count} with ${code}`).join(", ");
+  return {
+    ok: refused.length === 0,
+    measured: refused.length === 0 ? "it takes every change" : `it does not take ${told}`,
+    required: "a legacy store that takes every change, or the way down ends at those sessions",
+    remedy: "Log these sessions out, or wait until they expire: sessionferry status tells their digests",
   };
 }
 

@@ -17,6 +17,7 @@ export type GateName =
   | "latency"
   | "dirty-age"
   | "dirty-count"
+  | "dirty-refused"
   | "stay";
 
 export interface GateResult {
@@ -49,6 +50,7 @@ const STEPS: Readonly<Record<PhaseName, readonly GateName[]>> = {
     "redis-memory",
     "errors",
     "latency",
+    "dirty-refused",
   ],
   "full-redis": [
     "protocol",
@@ -61,6 +63,7 @@ const STEPS: Readonly<Record<PhaseName, readonly GateName[]>> = {
     "errors",
     "latency",
     "dirty-age",
+    "dirty-refused",
   ],
   complete: [
     "protocol",
@@ -74,6 +77,7 @@ const STEPS: Readonly<Record<PhaseName, readonly GateName[]>> = {
     "latency",
     "dirty-age",
     "dirty-count",
+    "dirty-refused",
   ],
 };
 
@@ -98,6 +102,7 @@ const GATES: Readonly<Record<GateName, Gate>> = {
   latency: { forceable: true, judge: judges.latency },
   "dirty-age": { forceable: true, judge: judges.dirtyAge },
   "dirty-count": { forceable: true, judge: judges.dirtyCount },
+  "dirty-refused": { forceable: true, judge: judges.dirtyRefused },
   stay: { forceable: true, judge: judges.stay },
 };
 

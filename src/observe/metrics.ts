@@ -11,6 +11,8 @@ export interface FleetFacts {
   /** `oldestAge` in milliseconds. */
   readonly dirty?: { readonly count: number; readonly oldestAge: number };
   /** Sessions; `rate` is sessions a second. */
+  /** Of the dirty ones, those that the legacy store never takes, by its error. */
+  readonly refused?: readonly { readonly code: string; readonly count: number }[];
   readonly backfill?: { readonly done: number; readonly total: number; readonly rate: number };
   /** Sessions of each class that the last check found, and when it ended (milliseconds since the epoch). */
   readonly check?: { readonly counts: Readonly<Record<string, number>>; readonly endedAt: number };
@@ -192,12 +194,14 @@ export class Metrics implements Observer {
   }
 }
 
-function renderFleet({ openIntents, dirty, backfill, check, nodes }: FleetFacts): string {
+function renderFleet({ openIntents, dirty, refused = [], backfill, check, nodes }: FleetFacts): string {
   const classes = Object.entries(check?.counts ?? {}).map(([name, value]) => ({ labels: { class: name }, value }));
+  const refusals = refused.map(({ code, count }) => ({ labels: { code }, value: count }));
   return [
     gauge("open_intents", "Writes to the legacy store that have begun and not ended, by Redis.", openIntents),
     gauge("dirty_records", "Records that Redis has and the legacy store has not yet.", dirty?.count),
     gauge("dirty_oldest_age_seconds", "Age of the oldest of them.", seconds(dirty?.oldestAge)),
+    family("dirty_refused_records", "gauge", "Of them, what the legacy store does not take, by its error.", refusals),
     gauge("backfill_sessions_done", "Sessions that the backfill has dealt with.", backfill?.done),
     gauge("backfill_sessions_per_second", "Its rate.", backfill?.rate),
     gauge(

@@ -1,4 +1,5 @@
 import type { BackfillCheckpoint } from "../core/backfill-state.js";
+import { notedDirty } from "../ferry/drainer.js";
 import { backfillStatus, doneOf } from "../jobs/backfill-desk.js";
 import { findCheck } from "../jobs/check-archive.js";
 import type { FleetFacts } from "../observe/index.js";
@@ -45,15 +46,17 @@ export class FleetFactsCache {
     if (sources === null) return {};
     const { control, records } = sources;
     this.#walk(sources);
-    const [nodes, dirty, backfill, check] = await Promise.all([
+    const [nodes, dirty, note, backfill, check] = await Promise.all([
       known(control.nodes()),
       known(records.dirtyState()),
+      known(notedDirty(control)),
       known(backfillStatus(control)),
       known(findCheck(control)),
     ]);
     return {
       ...(nodes && { nodes }),
       ...(dirty && { dirty }),
+      ...(dirty?.count && note?.refused && { refused: note.refused }),
       ...(backfill?.checkpoint && { backfill: progressOf(backfill.checkpoint) }),
       ...(check && { check: { counts: check.counts, endedAt: check.endedAt } }),
       ...(this.#openIntents !== undefined && { openIntents: this.#openIntents }),

@@ -3,6 +3,8 @@ import type { Config } from "../core/config.js";
 import { type GateFacts, type GateResult, judgeStep } from "../core/gates.js";
 import { type Position, phaseBelow } from "../core/phase.js";
 import { comparePositions } from "../core/transition.js";
+import { notedDirty } from "../ferry/drainer.js";
+import type { Refusal } from "../ferry/refused.js";
 import { readCheckpoint } from "../jobs/backfill-desk.js";
 import type { ControlStore, LedgerEntry } from "../ports/control-store.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
@@ -30,8 +32,8 @@ export async function judge(sources: GateSources, target: Position): Promise<Gat
 export async function gateFacts(
   { control, legacy, records, config }: GateSources,
   target: Position,
-): Promise<GateFacts> {
-  const [record, now, standing, backfill, nodes, ledger, legacyIdentity, redis, dirty] = await Promise.all([
+): Promise<GateFacts & { readonly refused: readonly Refusal[] }> {
+  const [record, now, standing, backfill, nodes, ledger, legacyIdentity, redis, dirty, note] = await Promise.all([
     control.read(),
     control.now(),
     readStanding(control),
@@ -41,6 +43,7 @@ export async function gateFacts(
     legacy.identity().catch(() => null),
     records.facts().catch(() => null),
     records.dirtyState().catch(() => null),
+    notedDirty(control),
   ]);
   const below = target.phase === "legacy" ? 0 : bucketsBelow(target.percent);
   return {
@@ -57,6 +60,8 @@ export async function gateFacts(
     nodes,
     redis,
     dirty,
+    // A note stays behind when everything has been drained.
+    refused: dirty === null || dirty.count > 0 ? (note?.refused ?? []) : [],
     below100Since:
       target.phase === "legacy" ? null : heldSince(ledger, { phase: phaseBelow(target.phase), percent: 100 }),
   };

@@ -3,7 +3,6 @@ import type { Standing } from "../core/evidence.js";
 import { type GateResult, judgeStep } from "../core/gates.js";
 import type { Position } from "../core/phase.js";
 import { nextPosition } from "../core/transition.js";
-import { notedDirty } from "../ferry/drainer.js";
 import type { Refusal } from "../ferry/refused.js";
 import { type BackfillStatus, backfillStatus } from "../jobs/backfill-desk.js";
 import { findCheck } from "../jobs/check-archive.js";
@@ -47,17 +46,15 @@ export async function overview(sources: OverviewSources, way: Way): Promise<Over
   const record = await control.read();
   records.generation = record.generation;
   const target = nextPosition(record.position, way.ramps);
-  const [facts, nodes, backfill, lastCheck, standing, note] = await Promise.all([
+  const [facts, nodes, backfill, lastCheck, standing] = await Promise.all([
     gateFacts(sources, target ?? record.position),
     control.nodes(),
     backfillStatus(control),
     findCheck(control),
     readStanding(control),
-    notedDirty(control),
   ]);
   const next = target === null ? null : { target, gates: judgeStep(facts, "up") };
-  const { now, redis, dirty } = facts;
-  const refused = dirty === null || dirty.count > 0 ? (note?.refused ?? []) : [];
+  const { now, redis, dirty, refused } = facts;
   const seen = { record, nodes, now, backfill, lastCheck, standing, redis, dirty, refused, next };
   return { ...seen, advice: advise(seen, way) };
 }

@@ -53,6 +53,7 @@ const facts = (over: Partial<GateFacts> = {}): GateFacts => ({
   nodes: [node(), node({ id: "bbbbbbbb" })],
   redis: { usedMemory: 50, maxMemory: 100, evictionPolicy: "noeviction" },
   dirty: { count: 3, oldestAge: 800 },
+  refused: [],
   copiesSince: null,
   below100Since: NOW - 31 * DAY,
   ...over,
@@ -103,6 +104,7 @@ describe("gates", () => {
     ["latency", { nodes: [node(), node({}, { p95: 5.1 })] }, "sessionferry status"],
     ["dirty-age", { dirty: { count: 1, oldestAge: 10_001 } }, "drain"],
     ["dirty-count", { dirty: { count: 1001, oldestAge: 0 } }, "drain"],
+    ["dirty-refused", { refused: [{ code: "VALUE_TOO_LARGE", count: 2 }] }, "sessionferry status"],
     ["stay", { below100Since: NOW - 29 * DAY }, "another 1 d"],
     ["stay", { below100Since: null }, "gates.minStay.full-redis"],
   ])("%s refuses alone, and names what helps", (gate, over, remedy) => {

@@ -107,6 +107,7 @@ describe("Metrics", () => {
       new Metrics().render({
         openIntents: 4,
         dirty: { count: 9, oldestAge: 1500 },
+        refused: [{ code: "VALUE_TOO_LARGE", count: 2 }],
         backfill: { done: 30, total: 100, rate: 12.5 },
         check: { counts: { ...emptyCounts(), equal: 90, missing: 1 }, endedAt: 1_763_776_123_000 },
         nodes: [node(11), node(12), node(12)],
@@ -116,6 +117,7 @@ describe("Metrics", () => {
       sessionferry_open_intents: 4,
       sessionferry_dirty_records: 9,
       sessionferry_dirty_oldest_age_seconds: 1.5,
+      'sessionferry_dirty_refused_records{code="VALUE_TOO_LARGE"}': 2,
       sessionferry_backfill_sessions_done: 30,
       sessionferry_backfill_sessions_per_second: 12.5,
       sessionferry_backfill_lag_sessions: 70,

@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
+import { noteDirty } from "../../src/ferry/drainer.js";
 import { runBackfill } from "../../src/jobs/backfill.js";
 import { runCheck } from "../../src/jobs/check.js";
 import type { LedgerEntry } from "../../src/ports/control-store.js";
 import { evidenceFor, readStanding, voidEvidence } from "../../src/workflow/evidence.js";
 import { copiesSince, type GateSources, heldSince, judge } from "../../src/workflow/gate-facts.js";
 import { LIMITS } from "../support/check-results.js";
-import { type Rig, rigAt } from "../support/rig.js";
+import { newSid, type Rig, rigAt, sessionOf } from "../support/rig.js";
 
 const DUAL = { phase: "dual-write", percent: 100 } as const;
 const gates: GateSources["config"]["gates"] = {
@@ -70,6 +71,27 @@ describe("the way to read-through", () => {
     const found = (await judge(away, { phase: "read-through", percent: 10 })).filter(({ ok }) => !ok);
     expect(found.map(({ gate }) => gate)).toEqual(["evidence", "freshness"]);
   });
+});
+
+test("what the legacy store does not take closes the way on, as long as anything is dirty", async () => {
+  const rig = await rigAt({ phase: "redis-first", percent: 100 });
+  const refusal = { code: "VALUE_TOO_LARGE", count: 2, since: 0, sessions: ["d1", "d2"] };
+  await noteDirty(rig.records, rig.control, async () => [refusal]);
+  const found = async () => {
+    const gates = await judge(sources(rig), { phase: "full-redis", percent: 100 });
+    return gates.find(({ gate }) => gate === "dirty-refused");
+  };
+  expect(await found()).toMatchObject({ ok: true });
+  const sid = newSid();
+  await rig.ferry.set(sid, sessionOf(1, rig.clock.now() + 1_000_000));
+  await noteDirty(rig.records, rig.control, async () => [refusal]);
+  expect(await found()).toMatchObject({
+    ok: false,
+    forceable: true,
+    measured: "it does not take 2 with VALUE_TOO_LARGE",
+  });
+  await rig.ferry.drain([sid]);
+  expect(await found()).toMatchObject({ ok: true });
 });
 
 test("evidence is asked for as a whole", async () => {

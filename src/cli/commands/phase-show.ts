@@ -64,6 +64,7 @@ function askedBy(gate: GateName, phase: PhaseName, limits: Config["gates"]): str
     latency: `p95 of the applications' requests at most ${formatDuration(limits.maxP95)}`,
     "dirty-age": `no change waits longer than ${formatDuration(limits.maxDirtyAge)} for the legacy store`,
     "dirty-count": "few changes wait for the legacy store",
+    "dirty-refused": "the legacy store refuses no change",
     stay: stay === 0 ? "no least stay in the phase below" : `${formatDuration(stay)} in the phase below at 100 %`,
   };
   return asked[gate];
