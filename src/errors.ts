@@ -98,6 +98,11 @@ export const CATALOGUE = {
     true,
     "Bring the control store back or correct `control.url`; sessions go on being served meanwhile.",
   ),
+  CONTROL_REFUSED: entry(
+    EXIT.unreachable,
+    true,
+    "The control store answers but does not carry the statement out; the text above names its own code. Sessions go on being served meanwhile.",
+  ),
   AUTHENTICATION_FAILED: entry(EXIT.unreachable, false, "Correct the user or password in the URL named above."),
   REDIS_LOST: entry(
     EXIT.refused,

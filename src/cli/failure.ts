@@ -26,7 +26,7 @@ function scrubUnexpected(text: string, secrets: readonly string[]): string {
 function placeOf(code: string, config: Config): string | null {
   if (code === "LEGACY_UNREACHABLE" || code === "LEGACY_REFUSED") return redactUrl(config.legacy.url);
   if (code === "REDIS_UNREACHABLE" || code === "REDIS_REFUSED") return redactUrl(config.redis.url);
-  return code === "CONTROL_UNREACHABLE" ? redactUrl(config.control.url) : null;
+  return code === "CONTROL_UNREACHABLE" || code === "CONTROL_REFUSED" ? redactUrl(config.control.url) : null;
 }
 
 /** Any failure as an error of the catalogue, its texts free of secrets. */

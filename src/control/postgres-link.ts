@@ -165,7 +165,7 @@ export class PostgresLink {
     if (state === "3D000") return new FerryError("CONFIG_INVALID", `${at}: ${cause.message}`, { cause });
     if (state === "42501") return this.#forbidden(at, cause);
     if (state !== null && !isTemporary(state)) {
-      return new FerryError("UNEXPECTED", `${at} refused a statement (${state}): ${cause.message}`, { cause });
+      return new FerryError("CONTROL_REFUSED", `${at} refused a statement (${state}): ${cause.message}`, { cause });
     }
     const sent = (error as { sent?: boolean }).sent === true && (state === null || /^(08|57P)/.test(state));
     return new ControlUnreachable(`${at} cannot be reached: ${cause.message}`, { sent, cause });

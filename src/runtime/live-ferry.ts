@@ -13,7 +13,7 @@ import { rejoin } from "./rejoin.js";
 import { sessionDefaults } from "./session-defaults.js";
 
 /** These say that there is nobody to steer; after `complete` that is how it should be. */
-const STEERLESS = new Set(["CONTROL_UNREACHABLE", "NOT_SET_UP", "AUTHENTICATION_FAILED"]);
+const STEERLESS = new Set(["CONTROL_UNREACHABLE", "CONTROL_REFUSED", "NOT_SET_UP", "AUTHENTICATION_FAILED"]);
 
 /**
  * What an application holds: sessions over the fleet's stores. When this process was taken for dead (frozen, say, for

@@ -26,6 +26,7 @@ describe("failures", () => {
     [new RedisUnreachable("x", true), "REDIS_UNREACHABLE", 5],
     [new RedisLost("x"), "REDIS_LOST", 3],
     [new ControlUnreachable("x"), "CONTROL_UNREACHABLE", 5],
+    [new FerryError("CONTROL_REFUSED", "x"), "CONTROL_REFUSED", 5],
     [new NotSetUp("x"), "NOT_SET_UP", 3],
     [new LegacyRefused("42501: permission denied for table session", "42501"), "LEGACY_REFUSED", 5],
     [new DOMException("stop", "AbortError"), "INTERRUPTED", 130],

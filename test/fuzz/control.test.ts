@@ -92,6 +92,20 @@ async function furnish(control: ControlStore): Promise<void> {
   await control.append({ by: "me", action: "check", detail: {} });
 }
 
+/** From now on every change of this table ends with an error of this state. */
+async function raising(url: string, table: string, state: string): Promise<void> {
+  await sql(
+    url,
+    `CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN RAISE EXCEPTION 'it does not want to' USING ERRCODE = '${state}'; END $$`,
+  );
+  await sql(
+    url,
+    `CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON sessionferry.${table}
+    FOR EACH STATEMENT EXECUTE FUNCTION public.refuse()`,
+  );
+}
+
 describe("control records that are broken, or another release's", () => {
   const unheard = new Unheard();
   const servers: RunningServer[] = [];
@@ -160,6 +174,25 @@ describe("control records that are broken, or another release's", () => {
     );
   });
 
+  // Before the next one, which may be stopped in the middle of a breakage.
+  it("found: a state that no release knows is of the catalogue, and nothing has changed", async () => {
+    const url = servers[1]!.url;
+    await furnish(stores[1]!);
+    const before = await stores[1]!.read();
+    await raising(url, "control_record", "HX999");
+    await expect(stores[1]!.compareAndSet(before.revision, INITIAL)).rejects.toMatchObject({
+      code: "CONTROL_REFUSED",
+      retryable: true,
+      message: expect.stringContaining("HX999"),
+    });
+    await sql(url, "DROP FUNCTION public.refuse() CASCADE");
+    expect(await stores[1]!.read()).toEqual(before);
+    await sql(url, "ALTER TABLE sessionferry.control_record RENAME COLUMN percent TO share");
+    await expect(stores[1]!.read()).rejects.toMatchObject({ code: "CONTROL_REFUSED" });
+    await sql(url, "ALTER TABLE sessionferry.control_record RENAME COLUMN share TO percent");
+    expect(await stores[1]!.read()).toEqual(before);
+  });
+
   it("in PostgreSQL", { timeout: PATIENCE }, async () => {
     const url = servers[1]!.url;
     const documents = json.filter((text) => {
@@ -170,7 +203,27 @@ describe("control records that are broken, or another release's", () => {
         return false;
       }
     });
+    // What PostgreSQL, its extensions, its relatives and whoever stands before it may answer a statement with.
+    const state = fc.oneof(
+      fc.constantFrom(
+        "0A000",
+        "21000",
+        "22P02",
+        "23514",
+        "2F002",
+        "42703",
+        "42883",
+        "44000",
+        "P0001",
+        "P0004",
+        "HV000",
+      ),
+      fc.stringMatching(/^[0-9A-Z]{5}$/).filter((code) => !code.endsWith("000") || code > "03"),
+    );
+    const raised = fc.tuple(fc.constantFrom("control_record", "nodes", "documents", "ledger", "locks"), state);
+    const refusals = fc.record({ raised });
     const breakage = fc.oneof(
+      { weight: 7, arbitrary: refusals },
       fc.tuple(fc.constant("control_record SET pending"), documents),
       fc.tuple(fc.constant("nodes SET report"), documents),
       fc.tuple(fc.constant("documents SET body"), documents),
@@ -180,12 +233,14 @@ describe("control records that are broken, or another release's", () => {
       fc.tuple(fc.constant("control_record SET revision"), fc.constantFrom("9223372036854775807", "1")),
     );
     await fc.assert(
-      fc.asyncProperty(breakage, ask, async ([column, text], name) => {
+      fc.asyncProperty(breakage, ask, async (broken, name) => {
         await furnish(stores[1]!);
-        await sql(url, `UPDATE sessionferry.${column} = $1`, [text]).catch(() => {});
+        if ("raised" in broken) await raising(url, ...broken.raised);
+        else await sql(url, `UPDATE sessionferry.${broken[0]} = $1`, [broken[1]]).catch(() => {});
         await asked(stores[1]!, name);
+        await sql(url, "DROP FUNCTION IF EXISTS public.refuse() CASCADE");
       }),
-      runs(25),
+      runs(40),
     );
   });
 
