@@ -251,7 +251,7 @@ export async function verdict(
   const { sids } = history;
   for (const member of members) {
     for (let from = 0; from < sids.length; from += 20) {
-      await Promise.all(sids.slice(from, from + 20).map((sid) => history.get(member, sid)));
+      await Promise.all(sids.slice(from, from + 20).map((sid) => history.reread(member, sid)));
     }
   }
   const wrong = history.violations(leniency).map(({ what, history: ops }) => `${what}: ${told(ops)}`);
