@@ -1,14 +1,14 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import ts from "typescript";
 import type { Config } from "../../src/core/config.js";
 import type { Session, Sid } from "../../src/core/session.js";
 import { type ErrorCode, FerryError } from "../../src/errors.js";
 import type { Point } from "../../src/ports/observer.js";
+import { forget, watch } from "../../src/servers/watchdog.js";
 import type { Member } from "../support/history.js";
 import { transpiledPackage } from "../support/processes-of-src.js";
+import { transpileFile } from "../support/transpile.js";
 
 const FOLDER = "test/integration/processes";
 const HERE = fileURLToPath(new URL("./processes/", import.meta.url));
@@ -17,12 +17,8 @@ const HERE = fileURLToPath(new URL("./processes/", import.meta.url));
 export function processPackage(): { readonly folder: string; remove(): void } {
   const { path, remove } = transpiledPackage();
   const folder = join(path, FOLDER);
-  mkdirSync(folder, { recursive: true });
   for (const name of ["member", "walker", "shifted-clock"]) {
-    const { outputText } = ts.transpileModule(readFileSync(join(HERE, `${name}.ts`), "utf8"), {
-      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
-    });
-    writeFileSync(join(folder, `${name}.js`), outputText);
+    transpileFile(join(HERE, `${name}.ts`), join(folder, `${name}.js`));
   }
   return { folder, remove };
 }
@@ -69,6 +65,8 @@ export class MemberProcess implements Member {
     const args = [JSON.stringify(config), String(shift)];
     const child = fork(join(folder, "member.js"), args, { stdio: "inherit", execArgv });
     const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    // A frozen one does not notice that the run has ended.
+    watched(child);
     const member = new MemberProcess(child, exited);
     await new Promise<void>((resolve, reject) => {
       child.on("message", (message: Record<string, unknown>) => {
@@ -175,6 +173,12 @@ export class MemberProcess implements Member {
   }
 }
 
+/** However the run ends, this process does not outlive it. */
+function watched(child: ChildProcess): void {
+  watch(child.pid!, "SIGKILL");
+  child.once("exit", () => forget(child.pid!));
+}
+
 /** The member, which tells how many milliseconds each request took whose process was neither frozen nor killed meanwhile. */
 export function timed(member: MemberProcess, took: (milliseconds: number) => void): Member {
   const time = async <T>(request: Promise<T>): Promise<T> => {
@@ -220,6 +224,7 @@ export async function walkAndDie(
 ): Promise<{ points: Point[]; ended: "killed" | "done" | string; holder: string }> {
   const args = [JSON.stringify(config), String(steps), JSON.stringify(work)];
   const child = fork(join(folder, "walker.js"), args, { stdio: "inherit", execArgv: [] });
+  watched(child);
   const points: Point[] = [];
   let ended = "";
   let holder = "";

@@ -1,3 +1,7 @@
+import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Position } from "../../src/core/phase.js";
@@ -5,13 +9,22 @@ import type { Session } from "../../src/core/session.js";
 import { findRedis } from "../../src/servers/find.js";
 import { runJson } from "../cli/support.js";
 import { EXPIRY_STEP } from "../support/history.js";
-import { until } from "../support/processes.js";
+import { isRunning, until } from "../support/processes.js";
 import { SentinelGroup } from "../support/sentinels.js";
+import { transpileFile } from "../support/transpile.js";
 import { ALL, AWAY, at, BusySite } from "./busy-site.js";
 import { processPackage } from "./processes.js";
 
 /** A master lost and replaced, under load: milliseconds until every process serves. */
 const FAILOVER = 10_000;
+
+/** Starts such a group, tells its processes, and stays. */
+const PARENT = `
+import { SentinelGroup } from "../../support/sentinels.js";
+const { pids } = await SentinelGroup.start();
+process.stdout.write(JSON.stringify(pids) + "\\n");
+setInterval(() => {}, 1_000);
+`;
 
 const own = { folder: "", remove: () => {} };
 beforeAll(() => Object.assign(own, processPackage()));
@@ -136,4 +149,18 @@ describe.runIf(findRedis() !== null)("a master that is lost and replaced by Sent
     await busy.climb(at("full-redis"));
     await busy.rest();
   });
+});
+
+test("nothing of such a group outlives a run that is ended by SIGKILL", async () => {
+  const root = join(own.folder, "../../..");
+  for (const name of ["sentinels", "processes"]) {
+    transpileFile(join("test/support", `${name}.ts`), join(root, "test/support", `${name}.js`));
+  }
+  writeFileSync(join(own.folder, "sentinels.js"), PARENT);
+  const run = spawn(process.execPath, [join(own.folder, "sentinels.js")], { stdio: ["ignore", "pipe", "inherit"] });
+  const line = await new Promise<string>((resolve) => createInterface({ input: run.stdout }).once("line", resolve));
+  const pids: number[] = JSON.parse(line);
+  expect(pids.filter(isRunning)).toHaveLength(6);
+  run.kill("SIGKILL");
+  await until("every process has ended", () => !pids.some(isRunning));
 });

@@ -1,18 +1,26 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { findRedis } from "../../src/servers/find.js";
 import { type RunningServer, startRedis } from "../../src/servers/index.js";
 import { freePort } from "../../src/servers/ports.js";
+import { forget, processFolder, watch } from "../../src/servers/watchdog.js";
 import { until } from "./processes.js";
 
 const DISKLESS = ["--repl-diskless-sync-delay", "0"];
 
-/** A master with two replicas, watched by three sentinels that find a dead master within three seconds. */
+/**
+ * A master with two replicas, watched by three sentinels that find a dead master within three seconds. However the process
+ * ends that started them, nothing of it stays.
+ */
 export class SentinelGroup {
+  /** Of all six processes. */
+  get pids(): number[] {
+    return [this.master, ...this.replicas, ...this.sentinels].map(({ pid }) => pid!);
+  }
+
   private constructor(
     readonly url: string,
     readonly master: RunningServer,
@@ -30,7 +38,7 @@ export class SentinelGroup {
         until("the replica follows", async () => (await redis.info("replication")).includes("master_link_status:up")),
       );
     }
-    const folder = mkdtempSync(join(tmpdir(), "sentinels-"));
+    const folder = mkdtempSync(join(processFolder(), "sentinels-"));
     const ports = [await freePort(), await freePort(), await freePort()];
     const sentinels = ports.map((port) => {
       const own = join(folder, String(port));
@@ -41,7 +49,10 @@ export class SentinelGroup {
         `port ${port}\nbind 127.0.0.1\ndir ${own}\nsentinel monitor shop 127.0.0.1 ${master.port} 2\n` +
           "sentinel down-after-milliseconds shop 2500\nsentinel failover-timeout shop 5000\n",
       );
-      return spawn(findRedis()!, [config, "--sentinel"], { stdio: "ignore" });
+      const sentinel = spawn(findRedis()!, [config, "--sentinel"], { stdio: "ignore", detached: true });
+      watch(sentinel.pid!, "SIGTERM");
+      sentinel.once("exit", () => forget(sentinel.pid!));
+      return sentinel;
     });
     const url = `redis-sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(",")}/shop`;
     const group = new SentinelGroup(url, master, replicas, sentinels, folder);

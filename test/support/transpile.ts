@@ -22,13 +22,15 @@ export function transpile(paths: readonly string[]): string {
           .filter((name) => name.endsWith(".ts"))
           .map((name) => join(path, name)),
   );
-  for (const file of files) {
-    const { outputText } = ts.transpileModule(readFileSync(join(SOURCE, file), "utf8"), {
-      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
-    });
-    const output = join(target, file.replace(/\.ts$/, ".js"));
-    mkdirSync(dirname(output), { recursive: true });
-    writeFileSync(output, outputText);
-  }
+  for (const file of files) transpileFile(join(SOURCE, file), join(target, file.replace(/\.ts$/, ".js")));
   return target;
+}
+
+/** One module, with the folders that it is to lie in. */
+export function transpileFile(source: string, target: string): void {
+  const { outputText } = ts.transpileModule(readFileSync(source, "utf8"), {
+    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
+  });
+  mkdirSync(dirname(target), { recursive: true });
+  writeFileSync(target, outputText);
 }
