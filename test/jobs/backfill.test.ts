@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { isFilled } from "../../src/core/backfill-state.js";
 import type { Position } from "../../src/core/phase.js";
 import { newSyntheticSid } from "../../src/core/synthetic.js";
+import { FerryError } from "../../src/errors.js";
 import { type BackfillOptions, type BackfillProgress, countForBackfill, runBackfill } from "../../src/jobs/backfill.js";
 import { backfillStatus, readCheckpoint, wishOfBackfill } from "../../src/jobs/backfill-desk.js";
 import type { Copier } from "../../src/ports/copier.js";
@@ -243,6 +244,43 @@ describe("what goes wrong", () => {
     const result = await runBackfill(rig, options());
     expect(result).toMatchObject({ state: "complete", copied: 1, failed: 0 });
     expect(result.refused).toBeGreaterThan(3);
+  });
+
+  test("broken off between two tries of its last batch it is stopped, and the next one copies what was left", async () => {
+    const rig = await rigAt(DUAL);
+    const [sid] = await rig.seedLegacy(10);
+    await rig.records.open(sid!, "w".repeat(18), "L", null, "d".repeat(18));
+    const abort = new AbortController();
+    const copier: Copier = {
+      ...copierOf(rig, () => {}),
+      copy: async (sids, how) => {
+        const outcomes = await rig.ferry.copy(sids, how);
+        if (outcomes.includes("refused")) abort.abort();
+        return outcomes;
+      },
+    };
+    const broken = await runBackfill({ ...rig, copier }, options({ batch: 100, signal: abort.signal }));
+    expect(broken).toMatchObject({ state: "stopped", copied: 9, failed: 0 });
+    const { generation } = await rig.control.read();
+    expect(isFilled(await readCheckpoint(rig.control), generation, 1)).toBe(false);
+    await rig.records.close(sid!, "w".repeat(18), { kind: "none" });
+    expect(await runBackfill(rig, options())).toMatchObject({ state: "complete", copied: 1, hit: 9 });
+  });
+
+  test("broken off while a worker has its last batch in hand it is stopped", async () => {
+    const rig = await rigAt(DUAL);
+    await rig.seedLegacy(10);
+    const abort = new AbortController();
+    const carrier = {
+      copy: async () => {
+        abort.abort();
+        throw new FerryError("INTERRUPTED", "The job was broken off.");
+      },
+    };
+    const broken = await runBackfill({ ...rig, carrier }, options({ batch: 100, signal: abort.signal }));
+    expect(broken).toMatchObject({ state: "stopped", done: 0 });
+    const { generation } = await rig.control.read();
+    expect(isFilled(await readCheckpoint(rig.control), generation, 1)).toBe(false);
   });
 
   test("a copy that is refused to the end is counted as failed, and the backfill as incomplete", async () => {

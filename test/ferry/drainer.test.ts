@@ -1,0 +1,41 @@
+import { expect, test } from "vitest";
+import type { Position } from "../../src/core/phase.js";
+import { drainIndex } from "../../src/ferry/drainer.js";
+import { RedisLost, type RedisRecords } from "../../src/ports/redis-records.js";
+import { rigAt } from "../support/rig.js";
+
+/** A Redis that nobody has sealed yet, or that is away. */
+const UNSEALED = new Proxy({} as RedisRecords, {
+  get: () => async () => {
+    throw new RedisLost("no seal");
+  },
+});
+
+/** Every process logged "drain failed" once a second in legacy, and while it waited for a Redis to be sealed. */
+test.each<[Position, boolean]>([
+  [{ phase: "legacy", percent: 100 }, false],
+  [{ phase: "dual-write", percent: 10 }, false],
+  [{ phase: "dual-write", percent: 100 }, false],
+  [{ phase: "read-through", percent: 100 }, false],
+  [{ phase: "redis-first", percent: 1 }, true],
+  [{ phase: "full-redis", percent: 100 }, true],
+])("at %o a drain asks Redis: %s", async (position, asks) => {
+  const { ferry } = await rigAt(position);
+  const drained = drainIndex({ ...ferry.ctx, records: UNSEALED });
+  if (asks) await expect(drained).rejects.toThrow(RedisLost);
+  else expect(await drained).toBe(0);
+});
+
+test("a drain of any size comes to an end where marks were lost, and drains the rest", async () => {
+  const { ferry, records, legacy, clock } = await rigAt({ phase: "full-redis", percent: 100 });
+  const sids = Array.from({ length: 600 }, (_, i) => `sid-${i}`);
+  const session = { value: Buffer.from("{}"), flags: 0, expiresAt: clock.now() + 1_000_000 };
+  for (const sid of sids) await ferry.set(sid, session);
+  for (const sid of sids) if (Number(sid.slice(4)) % 2 === 0) records.loseMark(sid);
+  // What is found without a mark is dirty again, and is drained with the next ones.
+  for (let turns = 0; (await records.dirtyState()).count > 0; turns++) {
+    expect(turns).toBeLessThan(20);
+    await drainIndex(ferry.ctx);
+  }
+  for (const sid of sids) expect(legacy.peek(sid)).not.toBeNull();
+});
