@@ -117,6 +117,8 @@ export interface ParserContext {
    * @param to where they end there
    */
   take(command: Command, from: number, to: number): void;
+  /** Of a chunk at the beginning of a command: what goes to memcached as it is; where the rest begins. */
+  pass(chunk: Buffer, from: number): number;
 }
 
 export interface Parser {

@@ -7,13 +7,12 @@ import type { Answer, Executor } from "./executor.js";
 import type { SaslAccount } from "./options.js";
 import type { Output } from "./output.js";
 import { RelayChannel, type RelayClient } from "./relay.js";
+import { RelayCommands } from "./relay-commands.js";
 import type { RelayPool } from "./relay-pool.js";
 import { TextParser } from "./text-parser.js";
 
 /** Commands, and bytes of their values, that may wait on one connection before no more is read from it. */
 const MOST_WAITING = 256;
-/** Commands that memcached has been sent as they came and has not answered. */
-const MOST_RELAYED = 4096;
 const MOST_BYTES = 4 * 1024 * 1024;
 /** Failed attempts to authenticate before the connection ends. */
 const MOST_ATTEMPTS = 8;
@@ -63,7 +62,7 @@ export class Connection implements ParserContext, RelayClient {
   #authenticated: boolean;
   /** The way to memcached as it is, while there is one. */
   readonly #channel: RelayChannel | null;
-  /** Commands found in this chunk. */
+  /** Commands found in this chunk, those that were relayed after it was sent. */
   #taken = 0;
   /** For the sweep: since when what is there has been waiting for the client. */
   #heardAt = performance.now();
@@ -76,7 +75,10 @@ export class Connection implements ParserContext, RelayClient {
     private readonly options: ConnectionOptions,
   ) {
     this.#authenticated = options.authenticate === null;
-    this.#channel = options.relays === null ? null : new RelayChannel(options.relays, this);
+    this.#channel =
+      options.relays === null
+        ? null
+        : new RelayChannel(options.relays, this, new RelayCommands(options.itemSize, options.tokens));
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
     socket.on("end", () => {
       this.#ended = true;
@@ -120,7 +122,7 @@ export class Connection implements ParserContext, RelayClient {
   }
 
   get full(): boolean {
-    if (this.#channel !== null && (this.#channel.waiting >= MOST_RELAYED || this.#channel.clogged)) return true;
+    if (this.#channel?.full) return true;
     return this.#draining || this.#queue.length >= MOST_WAITING || this.#queued > MOST_BYTES;
   }
 
@@ -135,13 +137,22 @@ export class Connection implements ParserContext, RelayClient {
   }
 
   take(command: Command, from: number, to: number): void {
-    this.#taken++;
-    if (this.#channel !== null && from >= 0 && this.#queue.length === 0 && !this.#busy && !this.#blocked) {
+    if (from >= 0 && this.#mayRelay()) {
       const kind = command.kind === "read" || command.kind === "change" ? command.relay : undefined;
-      if (kind !== undefined && this.#channel.offer(kind, from, to)) return;
+      if (kind !== undefined && this.#channel!.offer(kind, from, to)) return;
     }
+    this.#taken++;
     this.#queue.push(command);
     this.#queued += command.size;
+  }
+
+  pass(chunk: Buffer, from: number): number {
+    return this.#authenticated && this.#mayRelay() ? this.#channel!.pass(chunk, from) : from;
+  }
+
+  /** Whether nothing waits that must be answered first. */
+  #mayRelay(): boolean {
+    return this.#channel !== null && this.#queue.length === 0 && !this.#busy && !this.#blocked;
   }
 
   // Ends
@@ -200,7 +211,7 @@ export class Connection implements ParserContext, RelayClient {
     this.#parser ??= chunk[0] === REQUEST ? new BinaryParser(this) : new TextParser(this);
     const parser = this.#parser;
     const at = parser.push(chunk, from);
-    this.#channel?.send(chunk);
+    if (this.#channel !== null) this.#taken += this.#channel.send(chunk);
     if (this.#taken > 0) {
       this.options.commands(this.#taken);
       this.#taken = 0;

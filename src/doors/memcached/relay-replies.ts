@@ -56,8 +56,10 @@ export class RelayReplies {
         this.#skip -= share;
         continue;
       }
-      const feed = chunk.indexOf(FEED, at);
-      if (feed < 0) {
+      // Most lines are so short that asking the buffer costs more than looking at each byte.
+      let feed = at;
+      while (feed < chunk.length && chunk[feed] !== FEED) feed++;
+      if (feed === chunk.length) {
         const piece = chunk.subarray(at);
         this.#line = this.#line === null ? Buffer.from(piece) : Buffer.concat([this.#line, piece]);
         if (this.#line.length > LONGEST_LINE) return false;

@@ -1,4 +1,5 @@
 import type { RelayConnection } from "../../ports/relay.js";
+import type { RelayCommands } from "./relay-commands.js";
 import type { RelayPool, Upstream } from "./relay-pool.js";
 import { REPLY, RelayReplies, type ReplyKind } from "./relay-replies.js";
 
@@ -12,6 +13,8 @@ import { REPLY, RelayReplies, type ReplyKind } from "./relay-replies.js";
  * without a reply tells when that one is done.
  */
 const MARK = Buffer.from("mn\r\n");
+/** Commands that memcached has been sent as they came and has not answered. */
+const MOST_WAITING = 4096;
 /** Milliseconds that memcached may take for an answer. */
 const DEADLINE = 5_000;
 const LOST = "SERVER_ERROR temporary failure OUTCOME_UNKNOWN\r\n";
@@ -29,6 +32,7 @@ export interface RelayClient {
 interface Run {
   /** As many replies must have come for all of it to be over. */
   readonly until: number;
+  readonly commands: number;
   readonly end: () => void;
   readonly sentAt: number;
 }
@@ -48,10 +52,12 @@ export class RelayChannel {
   #from = 0;
   #to = 0;
   #last: ReplyKind = REPLY.none;
+  #count = 0;
 
   constructor(
     private readonly pool: RelayPool,
     private readonly client: RelayClient,
+    private readonly commands: RelayCommands,
   ) {}
 
   /** Replies that are still to come. */
@@ -59,8 +65,23 @@ export class RelayChannel {
     return this.#replies.waiting;
   }
 
-  get clogged(): boolean {
-    return this.#upstream?.connection.socket.writableNeedDrain ?? false;
+  /** memcached has as much to do as it may be given. */
+  get full(): boolean {
+    return this.waiting >= MOST_WAITING || (this.#upstream?.connection.socket.writableNeedDrain ?? false);
+  }
+
+  /** Takes the plain commands that stand next in the chunk; where the first that is none of them begins. */
+  pass(chunk: Buffer, from: number): number {
+    const { commands } = this;
+    // Where the way is shut, it is not worth a look at what might go there.
+    if (this.#end === null && !this.pool.relay.open) return from;
+    let at = from;
+    while (at < chunk.length && this.waiting < MOST_WAITING) {
+      const to = commands.end(chunk, at);
+      if (to < 0 || !this.offer(commands.reply, at, to)) break;
+      at = to;
+    }
+    return at;
   }
 
   /** Whether this command of the chunk, next to those that were taken before, goes to memcached as it is. */
@@ -76,15 +97,18 @@ export class RelayChannel {
     }
     this.#to = to;
     this.#last = kind;
+    this.#count++;
     if (kind !== REPLY.none) this.#replies.expect(kind);
     return true;
   }
 
-  /** Sends what was taken of the chunk. */
-  send(chunk: Buffer): void {
+  /** Sends what was taken of the chunk; how many commands that is. */
+  send(chunk: Buffer): number {
     const end = this.#end;
-    if (end === null) return;
+    if (end === null) return 0;
+    const commands = this.#count;
     this.#end = null;
+    this.#count = 0;
     const { socket } = this.#upstream!.connection;
     const bytes = this.#from === 0 && this.#to === chunk.length ? chunk : chunk.subarray(this.#from, this.#to);
     if (this.#last === REPLY.none) {
@@ -95,7 +119,8 @@ export class RelayChannel {
       socket.uncork();
     } else socket.write(bytes);
     const until = this.#replies.answered + this.#replies.waiting;
-    this.#runs.push({ until, end, sentAt: performance.now() });
+    this.#runs.push({ until, commands, end, sentAt: performance.now() });
+    return commands;
   }
 
   /** The client takes its replies, or does not. */

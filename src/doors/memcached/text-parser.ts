@@ -49,7 +49,17 @@ export class TextParser implements Parser {
     let at = from;
     this.#start = -1;
     while (at < chunk.length && !this.#over && !this.context.full) {
-      at = this.#block === null ? this.#lineOf(chunk, at) : this.#blockOf(this.#block, chunk, at);
+      if (this.#block !== null) at = this.#blockOf(this.#block, chunk, at);
+      else {
+        if (this.#lineLength === 0) {
+          const rest = this.context.pass(chunk, at);
+          if (rest > at) {
+            at = rest;
+            continue;
+          }
+        }
+        at = this.#lineOf(chunk, at);
+      }
     }
     return this.#over ? chunk.length : at;
   }
