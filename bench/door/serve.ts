@@ -6,8 +6,9 @@ import type { FerryContext } from "../../src/ferry/context.js";
 import { Deadlines } from "../../src/ferry/deadlines.js";
 import { FerryItems } from "../../src/ferry/items.js";
 import { Routing } from "../../src/ferry/routing.js";
+import { Metrics } from "../../src/observe/metrics.js";
 import { loadPhases } from "../../src/phases.js";
-import { SILENT } from "../../src/ports/observer.js";
+import type { Relayed } from "../../src/ports/relay.js";
 import { phpMemcached } from "../../src/presets/php-memcached.js";
 import { openMemcachedLegacy } from "../../src/stores/memcached/store.js";
 
@@ -25,6 +26,7 @@ if (role === "pipe") {
   });
   server.listen(0, "127.0.0.1", () => process.send!((server.address() as AddressInfo).port));
 } else {
+  const metrics = new Metrics();
   const legacy = openMemcachedLegacy({
     url: `memcached://127.0.0.1:${upstream}`,
     preset: phpMemcached,
@@ -51,7 +53,7 @@ if (role === "pipe") {
     routing,
     ids: new IdSource(newNodeId()),
     clock,
-    observer: SILENT,
+    observer: metrics,
     limits: { redis: 50, request: 5_000 },
   } as unknown as FerryContext;
   const deadlines = new Deadlines(clock, 5_000);
@@ -61,7 +63,7 @@ if (role === "pipe") {
     try {
       return await deadlines.within(perform());
     } finally {
-      SILENT.event({ type: "operation", verb, milliseconds: performance.now() - started, result: "ok" });
+      metrics.event({ type: "operation", verb, milliseconds: performance.now() - started, result: "ok" });
     }
   };
   const prefix = phpMemcached.prefix;
@@ -72,6 +74,9 @@ if (role === "pipe") {
     },
     begin() {
       return this.open ? routing.enter() : null;
+    },
+    count(relayed: Relayed) {
+      metrics.event({ type: "relayed", ...relayed });
     },
     async connect() {
       const socket = connect({ port: Number(upstream), host: "127.0.0.1", noDelay: true });

@@ -12,7 +12,7 @@ export async function withNode<T>(context: Context, work: (node: FerryNode) => P
     role: "job",
     observer: {
       event(event) {
-        if (verbose && event.type !== "operation") output.log(`[${event.type}]`);
+        if (verbose && event.type !== "operation" && event.type !== "relayed") output.log(`[${event.type}]`);
       },
     },
   });

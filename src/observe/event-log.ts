@@ -39,6 +39,7 @@ export class EventLog implements Observer {
         log.limited("error", `${event.task} failed`, () => errorFields(event.error));
         break;
       case "operation":
+      case "relayed":
       case "read-through":
       case "drained":
       case "acknowledged":

@@ -18,14 +18,15 @@ export class RecentLatencies {
   /** `now` is any clock that never goes back, in milliseconds. */
   constructor(readonly now: () => number) {}
 
-  add(milliseconds: number): void {
+  /** @param times how many requests took so long */
+  add(milliseconds: number, times = 1): void {
     const tick = Math.floor(this.now() / SLOT_MS);
     const slot = this.#slots[tick % SLOTS]!;
     if (this.#holds[tick % SLOTS] !== tick) {
       slot.fill(0);
       this.#holds[tick % SLOTS] = tick;
     }
-    slot[bucketOf(milliseconds)]! += 1;
+    slot[bucketOf(milliseconds)]! += times;
   }
 
   /** The latency that the share `rank` (0 to 1) of the requests did not exceed; null with fewer requests than asked. */

@@ -29,6 +29,12 @@ interface OperationSeries {
   readonly durations: Distribution;
 }
 
+/** Nobody looks at what they are about. */
+const RELAYED = {
+  ok: { verb: "relayed", store: "legacy", result: "ok" },
+  error: { verb: "relayed", store: "legacy", result: "error" },
+} as const;
+
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const REDIS_STATES = ["up", "down", "lost"] as const;
 
@@ -37,7 +43,10 @@ const REDIS_STATES = ["up", "down", "lost"] as const;
  * each renewal. Labels come from fixed sets only, so that nothing about a session can get into them.
  */
 export class Metrics implements Observer {
-  readonly #operations = new Counter("operations_total", "Requests by verb, store and result.");
+  readonly #operations = new Counter(
+    "operations_total",
+    "Requests by verb, store and result; relayed are those that the memcached door passed on as they came.",
+  );
   readonly #durations = new Histogram(
     "operation_duration_seconds",
     "How long requests took, by verb and store.",
@@ -85,6 +94,9 @@ export class Metrics implements Observer {
         if (event.result === "error") this.#sinceRenewal.errors++;
         break;
       }
+      case "relayed":
+        this.#relayed(event);
+        break;
       case "mirror-failure":
         this.#mirrorFailures.add({ failed_on: event.failedOn, verb: event.verb });
         break;
@@ -149,7 +161,7 @@ export class Metrics implements Observer {
   }
 
   /** Requests are too many to spell their labels each time. */
-  #seriesOf({ verb, store, result }: Operation): OperationSeries {
+  #seriesOf({ verb, store, result }: Pick<Operation, "store" | "result"> & { verb: string }): OperationSeries {
     const found = store === undefined ? this.#usual[result] : this.#operationSeries;
     const key = store === undefined ? verb : `${verb} ${store} ${result}`;
     let series = found.get(key);
@@ -159,6 +171,18 @@ export class Metrics implements Observer {
       found.set(key, series);
     }
     return series;
+  }
+
+  #relayed({ commands, errors, milliseconds }: Extract<FerryEvent, { type: "relayed" }>): void {
+    const ok = this.#seriesOf(RELAYED.ok);
+    ok.count.value += commands - errors;
+    if (errors > 0) this.#seriesOf(RELAYED.error).count.value += errors;
+    if (milliseconds !== null) {
+      ok.durations.observe(milliseconds / 1000, commands);
+      this.#recent.add(milliseconds, commands);
+    }
+    this.#sinceRenewal.operations += commands;
+    this.#sinceRenewal.errors += errors;
   }
 
   #readsSeriesOf(result: string): { value: number } {

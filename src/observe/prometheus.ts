@@ -43,11 +43,12 @@ export class Distribution {
     this.counts = new Array<number>(bounds.length + 1).fill(0);
   }
 
-  observe(value: number): void {
+  /** @param times how many had this value */
+  observe(value: number, times = 1): void {
     let bucket = 0;
     while (bucket < this.bounds.length && value > this.bounds[bucket]!) bucket++;
-    this.counts[bucket]! += 1;
-    this.sum += value;
+    this.counts[bucket]! += times;
+    this.sum += value * times;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Sid } from "../core/session.js";
+import type { Relayed } from "./relay.js";
 
 /** Named points of the protocol, where a test may hold an operation and a tracer may look. */
 export type Point =
@@ -28,6 +29,8 @@ export type FerryEvent =
       readonly milliseconds: number;
       readonly result: "ok" | "error";
     }
+  /** Commands that went to L as they came, and were answered together; a door knows no verb of theirs. */
+  | ({ readonly type: "relayed" } & Relayed)
   | { readonly type: "mirror-failure"; readonly failedOn: StoreName; readonly verb: string; readonly error: unknown }
   | { readonly type: "read-through"; readonly result: "hit" | "miss" | "fallback" }
   | { readonly type: "gap"; readonly size: number }

@@ -7,6 +7,15 @@ export interface RelayConnection {
   settled(): Promise<void>;
 }
 
+/** What became of commands that were sent together. */
+export interface Relayed {
+  readonly commands: number;
+  /** Of these, answered with a server's error, or not answered at all. */
+  readonly errors: number;
+  /** From when they were sent until the last was answered; null where the client did not take what came before. */
+  readonly milliseconds: number | null;
+}
+
 /**
  * The way to L as it is, for commands about which nothing is to be decided: while every route of a node says L alone,
  * and has for so long that no placeholder of a drain is left in L.
@@ -19,6 +28,8 @@ export interface Relay {
    * What it returns is called exactly once, when L can do nothing more with any of them.
    */
   begin(): (() => void) | null;
+  /** Commands of one `begin` were answered, or their connection broke off: the node counts them among its requests. */
+  count(relayed: Relayed): void;
   /** Rejects as the legacy store does. */
   connect(): Promise<RelayConnection>;
 }

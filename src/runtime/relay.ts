@@ -1,5 +1,5 @@
 import { LegacyUnreachable } from "../ports/legacy-store.js";
-import type { Relay, RelayConnection } from "../ports/relay.js";
+import type { Relay, RelayConnection, Relayed } from "../ports/relay.js";
 import type { MemcachedLegacyStore } from "../stores/memcached/store.js";
 import type { FerryNode } from "./node.js";
 
@@ -34,6 +34,10 @@ export class LegacyRelay implements Relay {
 
   begin(): (() => void) | null {
     return this.#openNode()?.ctx.routing.enter() ?? null;
+  }
+
+  count(relayed: Relayed): void {
+    this.current()?.ctx.observer.event({ type: "relayed", ...relayed });
   }
 
   async connect(): Promise<RelayConnection> {

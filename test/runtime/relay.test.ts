@@ -30,6 +30,12 @@ describe("the relay of a node", () => {
     expect(node.ctx.routing.inFlight).toBe(0);
   });
 
+  it("counts what was passed on among the node's requests", () => {
+    relay.count({ commands: 5, errors: 1, milliseconds: 2 });
+    expect(node.metrics.render()).toContain('operations_total{verb="relayed",store="legacy",result="error"} 1\n');
+    expect(node.metrics.render()).toContain('operations_total{verb="relayed",store="legacy",result="ok"} 4\n');
+  });
+
   it("has connections that an eviction waits for", async () => {
     const { socket, settled } = await relay.connect();
     const { localAddress, localPort } = socket as import("node:net").Socket;

@@ -32,6 +32,8 @@ export interface ConnectionOptions {
   readonly authenticate: ((who: SaslAccount | null) => boolean) | null;
   cut(reason: Cut): void;
   commands(count: number): void;
+  /** So many relayed commands were answered with an error of the server. */
+  failed(count: number, error: Error): void;
 }
 
 /**
@@ -338,6 +340,10 @@ export class Connection implements ParserContext, RelayClient {
 
   relayBroken(): void {
     this.socket.destroy();
+  }
+
+  relayFailed(count: number, error: Error): void {
+    this.options.failed(count, error);
   }
 
   #drained(): void {

@@ -10,6 +10,8 @@ export type ReplyKind = (typeof REPLY)[keyof typeof REPLY];
 const FEED = 10;
 const BLANK = 32;
 const ZERO = 48;
+const E = 69;
+const S = 83;
 const V = 86;
 /** `VALUE`, key, flags, length and CAS number. */
 const LONGEST_LINE = 2048;
@@ -22,6 +24,8 @@ export class RelayReplies {
   #line: Buffer | null = null;
   /** Replies that have been seen whole, since the beginning. */
   answered = 0;
+  /** Of these, those that tell of a failure of the server. */
+  failed = 0;
 
   expect(kind: ReplyKind): void {
     this.#expected.push(kind);
@@ -87,6 +91,8 @@ export class RelayReplies {
 
   #judge(kind: ReplyKind, line: Buffer, from: number, to: number): void {
     if (kind !== REPLY.values || line[from] !== V) {
+      // SERVER_ERROR, as no other reply begins.
+      if (line[from] === S && line[from + 1] === E) this.failed++;
       this.#next();
       return;
     }

@@ -1,3 +1,4 @@
+import { LegacyRefused, OutcomeUnknown } from "../../ports/legacy-store.js";
 import type { RelayConnection } from "../../ports/relay.js";
 import type { RelayCommands } from "./relay-commands.js";
 import type { RelayPool, Upstream } from "./relay-pool.js";
@@ -17,6 +18,7 @@ const MARK = Buffer.from("mn\r\n");
 const MOST_WAITING = 4096;
 /** Milliseconds that memcached may take for an answer. */
 const DEADLINE = 5_000;
+const REFUSED = "memcached answered a command with an error of its own.";
 const LOST = "SERVER_ERROR temporary failure OUTCOME_UNKNOWN\r\n";
 
 /** The client, as its relay sees it. */
@@ -27,6 +29,8 @@ export interface RelayClient {
   relayAdvanced(): void;
   /** A reply broke off in the middle. */
   relayBroken(): void;
+  /** So many commands were answered with an error of the server. */
+  relayFailed(count: number, error: Error): void;
 }
 
 interface Run {
@@ -35,6 +39,8 @@ interface Run {
   readonly commands: number;
   readonly end: () => void;
   readonly sentAt: number;
+  /** The client has not taken what came before it in time: how long it took tells nothing of memcached. */
+  held: boolean;
 }
 
 export class RelayChannel {
@@ -42,6 +48,8 @@ export class RelayChannel {
   #connecting = false;
   #replies = new RelayReplies();
   #runs: Run[] = [];
+  /** Failed replies that have been counted. */
+  #told = 0;
   #gone = false;
   /** When memcached, or the client, last did something. */
   #heardAt = 0;
@@ -119,7 +127,7 @@ export class RelayChannel {
       socket.uncork();
     } else socket.write(bytes);
     const until = this.#replies.answered + this.#replies.waiting;
-    this.#runs.push({ until, commands, end, sentAt: performance.now() });
+    this.#runs.push({ until, commands, end, sentAt: performance.now(), held: false });
     return commands;
   }
 
@@ -128,7 +136,10 @@ export class RelayChannel {
     const socket = this.#upstream?.connection.socket;
     this.#heardAt = performance.now();
     if (on) socket?.resume();
-    else socket?.pause();
+    else {
+      socket?.pause();
+      for (const run of this.#runs) run.held = true;
+    }
   }
 
   /**
@@ -179,6 +190,7 @@ export class RelayChannel {
   #use(upstream: Upstream): void {
     this.#upstream = upstream;
     this.#replies = new RelayReplies();
+    this.#told = 0;
     upstream.user = {
       data: (chunk) => this.#take(upstream, chunk),
       drain: () => this.client.relayAdvanced(),
@@ -193,8 +205,16 @@ export class RelayChannel {
       upstream.connection.socket.destroy();
       return;
     }
-    const { answered } = this.#replies;
-    while (this.#runs.length > 0 && this.#runs[0]!.until <= answered) this.#runs.shift()!.end();
+    const { answered, failed } = this.#replies;
+    while (this.#runs.length > 0 && this.#runs[0]!.until <= answered) {
+      const { commands, end, sentAt, held } = this.#runs.shift()!;
+      // Which of several runs that came at once failed makes no difference to a count.
+      const errors = Math.min(failed - this.#told, commands);
+      this.#told += errors;
+      end();
+      this.pool.relay.count({ commands, errors, milliseconds: held ? null : this.#heardAt - sentAt });
+      if (errors > 0) this.client.relayFailed(errors, new LegacyRefused(REFUSED, "SERVER_ERROR"));
+    }
     if (this.#gone) this.#release();
     else this.client.relayAdvanced();
   }
@@ -210,14 +230,18 @@ export class RelayChannel {
   #lost(connection: RelayConnection): void {
     const runs = this.#runs;
     this.#runs = [];
-    if (runs.length > 0) {
-      void connection.settled().then(() => {
-        for (const { end } of runs) end();
-      });
-    }
     const { within } = this.#replies;
     const left = this.#replies.abandon();
     this.#upstream = null;
+    if (runs.length > 0) {
+      const commands = runs.reduce((sum, run) => sum + run.commands, 0);
+      const settled = connection.settled();
+      this.pool.relay.count({ commands, errors: commands, milliseconds: null });
+      this.client.relayFailed(commands, new OutcomeUnknown("The connection to memcached broke off.", settled));
+      void settled.then(() => {
+        for (const { end } of runs) end();
+      });
+    }
     if (this.#gone) return;
     if (within) {
       this.client.relayBroken();

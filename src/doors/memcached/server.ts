@@ -71,6 +71,10 @@ class MemcachedDoor implements Door {
       commands: (count) => {
         counts.commands += count;
       },
+      failed: (count, error) => {
+        counts.failures += count;
+        this.#tell({ type: "door-failure", verb: "relayed", error });
+      },
     };
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY).unref();
   }

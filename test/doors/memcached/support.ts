@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { type Door, type DoorOptions, openDoor } from "../../../src/doors/memcached/server.js";
 import type { ItemStore, Items } from "../../../src/ports/items.js";
-import type { Relay } from "../../../src/ports/relay.js";
+import type { Relay, Relayed } from "../../../src/ports/relay.js";
 import { memcached } from "../../../src/presets/plain.js";
 import type { RunningServer } from "../../../src/servers/index.js";
 import { openMemcachedLegacy } from "../../../src/stores/memcached/store.js";
@@ -29,6 +29,7 @@ export class TestRelay implements Relay {
   open = true;
   underWay = 0;
   begun = 0;
+  readonly counted: Relayed[] = [];
   readonly sockets: Socket[] = [];
 
   constructor(private readonly server: { host: string; port: number }) {}
@@ -40,6 +41,10 @@ export class TestRelay implements Relay {
     return () => {
       this.underWay--;
     };
+  }
+
+  count(relayed: Relayed): void {
+    this.counted.push(relayed);
   }
 
   async connect() {
