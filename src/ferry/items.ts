@@ -10,10 +10,13 @@ import { gets } from "./gets.js";
 import { learn } from "./learn.js";
 import { mutate, type Opened } from "./mutate.js";
 import { read } from "./read.js";
+import { Standstill } from "./standstill.js";
 import { write } from "./write.js";
 
 /** L where it is memcached, as the ferry's items need it. */
 export interface LegacyItems extends ItemStore {
+  /** @param bare true where no key can hold a placeholder of rule 4, so that none needs to be looked for */
+  perform(sid: Sid, verb: ItemVerb, wishes: ItemWishes, bare?: boolean): Promise<ItemResult>;
   /** Bytes of the longest value that L takes for this session. */
   largest(sid: Sid, flags: number): number;
   /** Removes everything from L. */
@@ -54,11 +57,15 @@ export type Request = <T>(verb: VerbName, perform: () => Promise<T>) => Promise<
  * other's for its own: across a change of authority a cas is refused rather than let through.
  */
 export class FerryItems implements Items {
+  readonly #standstill: Standstill;
+
   constructor(
     protected readonly ctx: FerryContext,
     private readonly legacy: LegacyItems,
     private readonly request: Request,
-  ) {}
+  ) {
+    this.#standstill = new Standstill(["legacy", "dual-write"], () => ctx.clock.elapsed());
+  }
 
   read(sids: readonly Sid[], wishes: ItemWishes): Promise<(Item | null)[]> {
     return this.request("get", () => this.#read(sids, wishes));
@@ -123,7 +130,7 @@ export class FerryItems implements Items {
     const creates = createsItem(verb);
     return mutate<ItemResult>(ctx, sid, {
       script: "openIf",
-      legacy: () => legacy.perform(sid, verb, wishes),
+      legacy: () => legacy.perform(sid, verb, wishes, this.#standstill.holds(ctx.routing.record)),
       alone: () => records.performAlone(sid, asked),
       ...(!creates && { lacks: ({ result }: ItemResult) => result === "absent" }),
       open: async (intent, routes, alone): Promise<Opened<ItemResult>> => {

@@ -1,10 +1,8 @@
+import { Standstill } from "../ferry/standstill.js";
 import { LegacyUnreachable } from "../ports/legacy-store.js";
 import type { Relay, RelayConnection, Relayed } from "../ports/relay.js";
 import type { MemcachedLegacyStore } from "../stores/memcached/store.js";
 import type { FerryNode } from "./node.js";
-
-/** Milliseconds; a placeholder of a drain lives for ten seconds, by memcached's whole ones. */
-const PLACEHOLDERS_GONE = 12_000;
 
 /**
  * The way to memcached as it is, for the node that this process is at the moment. Open while the whole position is
@@ -17,16 +15,17 @@ const PLACEHOLDERS_GONE = 12_000;
  */
 export class LegacyRelay implements Relay {
   #node: FerryNode | null = null;
-  #revision = -1;
-  #since = 0;
+  #standstill: Standstill;
   readonly #connections = new Set<RelayConnection>();
 
   constructor(
     private readonly current: () => FerryNode | null,
-    private readonly patience = PLACEHOLDERS_GONE,
+    private readonly patience?: number,
     /** Of a pool: the number of the server. */
     private readonly server?: number,
-  ) {}
+  ) {
+    this.#standstill = this.#anew();
+  }
 
   get open(): boolean {
     return this.#openNode() !== null;
@@ -55,22 +54,18 @@ export class LegacyRelay implements Relay {
   #openNode(): FerryNode | null {
     const node = this.#follow();
     if (node === null || node.refused) return null;
-    const { position, pending, revision } = node.ctx.routing.record;
-    if (position.phase !== "legacy" || pending !== null) return null;
-    const now = performance.now();
-    // Of another revision nobody knows what lay between it and the last one that was looked at.
-    if (revision !== this.#revision) {
-      this.#revision = revision;
-      this.#since = now;
-    }
-    return now - this.#since < this.patience ? null : node;
+    return this.#standstill.holds(node.ctx.routing.record) ? node : null;
+  }
+
+  #anew(): Standstill {
+    return new Standstill(["legacy"], () => performance.now(), this.patience);
   }
 
   #follow(): FerryNode | null {
     const node = this.current();
     if (node !== this.#node) {
       this.#node = node;
-      this.#revision = -1;
+      this.#standstill = this.#anew();
       for (const { socket } of this.#connections) socket.destroy();
     }
     return node;

@@ -254,6 +254,35 @@ describe("memcached", () => {
       }
     });
 
+    it("are looked for only where there may be some, and are nobody's items", async () => {
+      const store = open({ deadline: 10_000, items: true });
+      const verbs = store.verbs();
+      const value = Buffer.from("x");
+      const session = { value, flags: 0, expiresAt: Date.now() + HOUR };
+      const all = [
+        { verb: "replace", session },
+        { verb: "append", data: value, token: 0n },
+        { verb: "prepend", data: value, token: 0n },
+        { verb: "delete", token: 0n },
+      ] as const;
+      const looks = async () => Number(/cmd_get (\d+)/.exec((await raw(server, "stats\r\n", "END")).toString())![1]);
+      for (const bare of [true, false]) {
+        for (const verb of all) {
+          const sid = newSid();
+          await store.set(sid, session);
+          const before = await looks();
+          const answered = await verbs.perform(sid, verb, { token: false }, bare);
+          expect(answered.result).toBe("done");
+          expect((await looks()) - before, verb.verb).toBe(bare ? 0 : 1);
+        }
+      }
+      for (const verb of all) {
+        const sid = newSid();
+        await store.tokens([sid]);
+        expect(await verbs.perform(sid, verb, { token: false })).toEqual({ result: "absent" });
+      }
+    });
+
     it("that lie beyond thirty days or never end keep their expiry through a touch", async () => {
       const store = open();
       const sid = newSid();

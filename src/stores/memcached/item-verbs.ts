@@ -33,7 +33,8 @@ type Timed = () => Command;
  *
  * Where the ferry drains to this memcached a key may hold a placeholder (items.ts), which is nobody's item. A verb for
  * which it would count as one looks first and acts by the CAS that it saw; the others act, and look closer only at what
- * a placeholder may have caused. So every verb still takes effect in one step of memcached's, or in none.
+ * a placeholder may have caused. So every verb still takes effect in one step of memcached's, or in none. Where the
+ * ferry knows that no placeholder can be there (`bare`), none is looked for.
  */
 export class MemcachedItems implements ItemStore {
   constructor(
@@ -89,27 +90,29 @@ export class MemcachedItems implements ItemStore {
     return place === null ? 0 : roomFor(place.key, flags, place.link.facts?.itemSizeMax ?? DEFAULT_ITEM_SIZE);
   }
 
-  async perform(sid: Sid, verb: ItemVerb, wishes: ItemWishes): Promise<ItemResult> {
+  /** @param bare true where a key of these holds no placeholder at the moment, and will hold none until this is over */
+  async perform(sid: Sid, verb: ItemVerb, wishes: ItemWishes, bare = false): Promise<ItemResult> {
     const place = this.placeOf(sid);
     if (place === null) throw keyTooLong();
+    const looks = this.options.placeholders && !bare;
     switch (verb.verb) {
       case "set":
         return this.#set(place, verb, wishes);
       case "add":
-        return this.#add(place, verb.session, wishes);
+        return this.#add(place, verb.session, wishes, looks);
       case "replace":
-        return this.#replace(place, verb, wishes);
+        return this.#replace(place, verb, wishes, looks);
       case "cas":
         await assertFits(place, verb.session);
         return this.#conditional(place, storeCommand(place, verb.session, `C${verb.token}`, wishes));
       case "append":
       case "prepend":
-        return this.#extend(place, verb, wishes);
+        return this.#extend(place, verb, wishes, looks);
       case "incr":
       case "decr":
         return this.#count(place, verb, wishes);
       case "delete":
-        return this.#delete(place, verb);
+        return this.#delete(place, verb, looks);
       default:
         return this.#touch(place, verb, wishes);
     }
@@ -122,13 +125,13 @@ export class MemcachedItems implements ItemStore {
     throw reply.words.includes("large") ? noRoom(reply) : refusal(reply);
   }
 
-  async #add(place: Place, session: Session, wishes: ItemWishes): Promise<ItemResult> {
+  async #add(place: Place, session: Session, wishes: ItemWishes, looks: boolean): Promise<ItemResult> {
     await assertFits(place, session);
     for (let tries = 0; tries < TRIES; tries++) {
       const reply = await write(place, storeCommand(place, session, "ME", wishes));
       if (reply.code === "HD") return done(reply);
       if (reply.code !== "NS") throw refusal(reply);
-      if (!this.options.placeholders) return { result: "present" };
+      if (!looks) return { result: "present" };
       const seen = await look(place);
       if (!hit(seen)) continue;
       if (!metPlaceholder(seen)) return { result: "present" };
@@ -139,29 +142,39 @@ export class MemcachedItems implements ItemStore {
     throw busy();
   }
 
-  async #replace(place: Place, { session }: { session: Session }, wishes: ItemWishes): Promise<ItemResult> {
+  async #replace(
+    place: Place,
+    { session }: { session: Session },
+    wishes: ItemWishes,
+    looks: boolean,
+  ): Promise<ItemResult> {
     await assertFits(place, session);
-    return this.#onItem(place, storeCommand(place, session, "MR", wishes), (cas) =>
-      storeCommand(place, session, `C${cas}`, wishes),
-    );
+    const command = (condition: string) => storeCommand(place, session, condition, wishes);
+    return this.#onItem(place, command("MR"), (cas) => command(`C${cas}`), looks);
   }
 
   async #extend(
     place: Place,
     { verb, data, token }: { verb: "append" | "prepend"; data: Buffer; token: CasToken },
     wishes: ItemWishes,
+    looks: boolean,
   ): Promise<ItemResult> {
     await assertFits(place, { value: data, flags: 0 });
     const mode = verb === "append" ? "MA" : "MP";
     const command = (condition: string) =>
       metaSet(place.key, data, condition === "" ? mode : `${mode} ${condition}`, wishes.token ? "c" : "");
     if (token !== 0n) return this.#conditional(place, command(`C${token}`));
-    return this.#onItem(place, command(""), (cas) => command(`C${cas}`));
+    return this.#onItem(place, command(""), (cas) => command(`C${cas}`), looks);
   }
 
   /** A verb that must find an item: where that might be a placeholder it looks, and acts on the very item it saw. */
-  async #onItem(place: Place, plain: Command | Timed, ifCas: (cas: string) => Command | Timed): Promise<ItemResult> {
-    if (!this.options.placeholders) return this.#conditional(place, plain);
+  async #onItem(
+    place: Place,
+    plain: Command | Timed,
+    ifCas: (cas: string) => Command | Timed,
+    looks: boolean,
+  ): Promise<ItemResult> {
+    if (!looks) return this.#conditional(place, plain);
     for (let tries = 0; tries < TRIES; tries++) {
       const seen = await look(place);
       if (!hit(seen) || metPlaceholder(seen)) return { result: "absent" };
@@ -223,15 +236,15 @@ export class MemcachedItems implements ItemStore {
         return { result: "not-a-number" };
       }
       if (initial === null) return { result: "absent" };
-      const added = await this.#add(place, initial, wishes);
+      const added = await this.#add(place, initial, wishes, this.options.placeholders);
       if (added.result === "done") return { ...added, item: { ...initial, token: added.token } };
     }
     throw busy();
   }
 
-  async #delete(place: Place, { token }: { token: CasToken }): Promise<ItemResult> {
+  async #delete(place: Place, { token }: { token: CasToken }, looks: boolean): Promise<ItemResult> {
     if (token !== 0n) return this.#conditional(place, deleteCommand(place.key, String(token)));
-    return this.#onItem(place, deleteCommand(place.key), (cas) => deleteCommand(place.key, cas));
+    return this.#onItem(place, deleteCommand(place.key), (cas) => deleteCommand(place.key, cas), looks);
   }
 
   async #touch(

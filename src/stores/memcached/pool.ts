@@ -134,8 +134,8 @@ export class PoolItems extends MemcachedItems {
     super(places.links, (sid) => places.of(sid), { placeholders: true });
   }
 
-  override async perform(sid: Sid, verb: ItemVerb, wishes: ItemWishes): Promise<ItemResult> {
-    const result = await super.perform(sid, verb, wishes);
+  override async perform(sid: Sid, verb: ItemVerb, wishes: ItemWishes, bare = false): Promise<ItemResult> {
+    const result = await super.perform(sid, verb, wishes, bare);
     if (verb.verb === "delete" && result.result !== "changed") await this.pool.removeElsewhere([sid]);
     return result;
   }
