@@ -3,7 +3,7 @@ import { type RedisRecords, RedisUnreachable } from "../ports/redis-records.js";
 import { within } from "../stores/deadline.js";
 import { ClockLead, onOwnClock, type Unknown } from "../stores/own-clock.js";
 
-/** Milliseconds: between two looks at a clock that is known, and at one that is not. */
+/** Milliseconds: between two looks at a clock that is known sharply, and at one that is not. */
 const LOOK = 30_000;
 const LOOK_AGAIN = 1_000;
 /** A node neither starts nor stops later than this for the sake of a clock. */
@@ -36,7 +36,7 @@ export class StoreClocks {
 
   /** Milliseconds until the next look is due. */
   get pause(): number {
-    return this.#leads.every(({ known }) => known) ? LOOK : LOOK_AGAIN;
+    return this.#leads.every(({ sharp }) => sharp) ? LOOK : LOOK_AGAIN;
   }
 
   /** Looks at every clock. A store that does not answer is looked at again later; it never rejects. */

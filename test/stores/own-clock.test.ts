@@ -79,6 +79,22 @@ describe("a clock that cannot be asked", () => {
   });
 });
 
+describe("a clock that is seen vaguely", () => {
+  it("is looked at again at once, and until then by nobody", async () => {
+    // A store that was away for a while tells its time when it is back: the middle between question and answer is wrong.
+    const waits = [1_400, 0];
+    const lead = new ClockLead(async () => {
+      await new Promise((resolve) => setTimeout(resolve, waits.shift()));
+      expect(lead.known).toBe(false);
+      return Date.now() + 5 * MINUTES;
+    });
+    await lead.look();
+    expect(waits).toEqual([]);
+    expect(Math.abs(lead.milliseconds - 5 * MINUTES)).toBeLessThan(600);
+    expect(lead.sharp).toBe(true);
+  });
+});
+
 describe("this process' own clock", () => {
   it("that was set is no longer compared until the next look", async () => {
     const lead = new ClockLead(async () => Date.now() + 5 * MINUTES);
