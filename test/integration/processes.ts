@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Config } from "../../src/core/config.js";
@@ -248,6 +249,7 @@ export async function walkAndDie(
     if (message.done) ended ||= "done";
     if (message.failed) ended ||= message.failed.code;
   });
-  await new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  // Its last words may come after its end.
+  await Promise.all([once(child, "exit"), child.connected && once(child, "disconnect")]);
   return { points, ended, holder };
 }

@@ -174,12 +174,17 @@ export class Site {
   }
 
   /** Waits until R owes L nothing and nothing is under way any more. */
-  async settle(within = 20_000): Promise<void> {
+  async settle(within = 45_000): Promise<void> {
     const until = Date.now() + within;
     await this.look(async ({ control, records, legacy }) => {
       for (;;) {
         const record = await control.read();
-        const marks = record.position.phase === "legacy" ? { count: 0, kinds: "" } : await marksLeft(records);
+        // A Redis that was emptied is armed anew by the fleet, under another generation.
+        records.generation = record.generation;
+        const marks =
+          record.position.phase === "legacy"
+            ? { count: 0, kinds: "" }
+            : await marksLeft(records).catch((error) => ({ count: 1, kinds: String(error) }));
         const nodes = await control.nodes();
         const gaps = nodes.some(({ report, state }) => state === "live" && report.gap > 0);
         if (record.pending === null && marks.count === 0 && !gaps) break;
@@ -284,8 +289,9 @@ export function coordinatorOver(node: FerryNode, acknowledge?: number): Coordina
 async function copyAll(ferry: FerryNode["ferry"], sids: readonly Sid[], force: boolean): Promise<void> {
   for (let from = 0; from < sids.length; from += 250) {
     let left = sids.slice(from, from + 250);
-    for (let tries = 0; left.length > 0; tries++) {
-      if (tries === 200) throw new Error("sessions kept changing under the copy");
+    // An intent of a process that died stands until that is found out.
+    for (const ends = Date.now() + 30_000; left.length > 0; ) {
+      if (Date.now() > ends) throw new Error("sessions kept changing under the copy");
       const outcomes = await ferry.copy(left, { force });
       left = left.filter((_, i) => outcomes[i] === "refused");
       if (left.length > 0) await new Promise((resolve) => setTimeout(resolve, 5));

@@ -53,6 +53,7 @@ async function main(): Promise<void> {
 }
 
 main().catch((error) => {
-  send({ failed: { code: error.code ?? error.name, message: String(error.message) } });
-  process.exit(1);
+  // What is not sent yet would be lost with this process.
+  const told = { failed: { code: error.code ?? error.name, message: String(error.message) } };
+  if (!process.send?.(told, () => process.exit(1))) process.exitCode = 1;
 });
