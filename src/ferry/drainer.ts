@@ -14,15 +14,22 @@ const WINDOW = 1000;
  * Drains the dirty index until it is empty or nothing moves. Several nodes drain at once: each picks at random from
  * the window, so that they seldom take the same sids; where they do, rule 4 sorts it out.
  *
+ * On a busy site the index is never empty: others fill it as fast as it is drained.
+ *
  * @param rate how many it may take; all unless given.
+ * @param goOn asked before each batch; false ends it.
  * @returns how many sids were found clean or made so.
  */
-export async function drainIndex(ctx: FerryContext, rate?: DrainRate): Promise<number> {
+export async function drainIndex(
+  ctx: FerryContext,
+  rate?: DrainRate,
+  goOn: () => boolean = () => true,
+): Promise<number> {
   // Elsewhere nothing can be dirty, and R need not be there, or sealed, to be asked.
   if (!redisMayBeAhead(ctx.routing.record)) return 0;
   const limit = rate === undefined ? Number.POSITIVE_INFINITY : await rate.next();
   let total = 0;
-  while (total < limit) {
+  while (total < limit && goOn()) {
     const window = await ctx.records.dirtySids(WINDOW);
     if (window.length === 0) return total;
     const batch = sample(window, Math.min(BATCH, limit - total));

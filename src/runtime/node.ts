@@ -72,6 +72,8 @@ export class FerryNode {
   #overdue: readonly string[] = [];
   #controlDown = false;
   #closing = false;
+  /** False where the last drain was ended by its time alone. */
+  #drainedAll = true;
   #noteDirtyAt = Number.NEGATIVE_INFINITY;
 
   private constructor(
@@ -239,7 +241,8 @@ export class FerryNode {
     const rate = new DrainRate(this.control, systemClock, this.config.drain);
     this.#every(
       "drain",
-      () => this.config.drain.every,
+      // What a rate allows for the pause must not be had without it.
+      () => (this.#drainedAll || this.config.drain.rate > 0 ? this.config.drain.every : 0),
       () => this.#drain(rate),
     );
     this.#every(
@@ -252,7 +255,13 @@ export class FerryNode {
   }
 
   async #drain(rate: DrainRate): Promise<void> {
-    await drainIndex(this.ctx, rate);
+    // However much there is to drain, the count is noted in time, and a node that leaves does not wait for the last of it.
+    const until = systemClock.elapsed() + NOTE_DIRTY_EVERY;
+    this.#drainedAll = true;
+    await drainIndex(this.ctx, rate, () => {
+      this.#drainedAll = systemClock.elapsed() < until;
+      return this.#drainedAll && !this.refused;
+    });
     if (!redisMayBeAhead(this.ctx.routing.record) || systemClock.elapsed() < this.#noteDirtyAt) return;
     this.#noteDirtyAt = systemClock.elapsed() + NOTE_DIRTY_EVERY;
     await noteDirty(this.ctx.records, this.control, async (now) => {

@@ -39,3 +39,19 @@ test("a drain of any size comes to an end where marks were lost, and drains the 
   }
   for (const sid of sids) expect(legacy.peek(sid)).not.toBeNull();
 });
+
+test("a drain of an index that others fill as fast as it is drained ends when it is told to", async () => {
+  const { ferry, records, clock } = await rigAt({ phase: "full-redis", percent: 100 });
+  let written = 0;
+  const session = { value: Buffer.from("{}"), flags: 0, expiresAt: clock.now() + 1_000_000 };
+  const busy = new Proxy(records, {
+    get(_, name) {
+      if (name !== "dirtySids") return Reflect.get(records, name).bind(records);
+      return async (limit: number) => {
+        await ferry.set(`sid-${written++}`, session);
+        return records.dirtySids(limit);
+      };
+    },
+  });
+  expect(await drainIndex({ ...ferry.ctx, records: busy }, undefined, () => written < 20)).toBe(20);
+});
