@@ -10,9 +10,12 @@ export interface WorkQueue {
    * attempt failed of, or when the signal aborts.
    */
   submit(piece: object, signal?: AbortSignal): Promise<unknown>;
-  /** How many workers are there, as far as the store tells; null where it does not. */
+  /**
+   * How many workers are there, as far as the store tells; null where it does not.
+   * @throws FerryError REDIS_UNREACHABLE while the store is away: pieces wait as long
+   */
   workers(): Promise<number | null>;
-  /** Takes back what is still waiting to be done. */
+  /** Takes back what is still waiting to be done, where the store answers soon. */
   close(): Promise<void>;
 }
 

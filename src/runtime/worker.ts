@@ -6,6 +6,7 @@ import { loadSecrets } from "../jobs/secrets.js";
 import { Performer } from "../jobs/spread/performer.js";
 import type { Observer } from "../ports/observer.js";
 import type { WorkEngine, WorkTaker } from "../ports/work-queue.js";
+import { LATE, within } from "../stores/deadline.js";
 import { systemClock } from "./clock.js";
 import { Loop } from "./loop.js";
 import { FerryNode } from "./node.js";
@@ -14,6 +15,12 @@ import { rejoin } from "./rejoin.js";
 /** The jobs that are handed out, each over a queue of its own. */
 export const SPREAD_JOBS = ["backfill", "check"] as const;
 export type SpreadJob = (typeof SPREAD_JOBS)[number];
+
+/**
+ * Milliseconds for one batch: several times what its own tries and the stores' deadlines allow. What should hang here all
+ * the same is tried again by another worker, since its lock in the queue would be renewed for ever.
+ */
+const PIECE = 180_000;
 
 /** The engine over which one kind of job is handed out; only the driver in use is loaded. */
 export async function openEngine(config: Config, job: SpreadJob): Promise<WorkEngine> {
@@ -86,7 +93,8 @@ export class WorkerProcess {
   async #perform(piece: unknown): Promise<object> {
     const current = this.#current;
     if (current === null) throw new FerryError("NODE_EVICTED", "This worker was fenced off and joins again.");
-    const answer = await current.performer.perform(piece);
+    const answer = await within(current.performer.perform(piece), PIECE);
+    if (answer === LATE) throw new FerryError("DEADLINE", "A batch was not done in time; another worker tries it.");
     this.#batches++;
     return answer;
   }
@@ -103,16 +111,17 @@ export class WorkerProcess {
     });
     const { legacy, records, control, ferry, ctx } = node;
     const secrets = await loadSecrets(control, systemClock);
+    const signal = AbortSignal.any([gone.signal, this.#closing.signal]);
     const performer = new Performer(
       {
         ...{ legacy, records, copier: ferry, clock: systemClock, ids: ctx.ids, secrets },
         revision: () => ctx.routing.record.revision,
       },
-      AbortSignal.any([gone.signal, this.#closing.signal]),
+      signal,
     );
     const rate = new DrainRate(control, systemClock, this.config.drain);
     const drain = new Loop(
-      async () => void (await drainIndex(ctx, rate)),
+      async () => void (await drainIndex(ctx, rate, () => !signal.aborted)),
       () => this.config.drain.every,
       (error) => this.observer.event({ type: "background-error", task: "drain", error }),
     ).start();

@@ -4,6 +4,7 @@ import { Redis } from "ioredis";
 import { redisOptionsOf } from "../control/redis-url.js";
 import { CATALOGUE, type ErrorCode, FerryError } from "../errors.js";
 import type { Perform, WorkEngine, WorkQueue, WorkTaker } from "../ports/work-queue.js";
+import { LATE, within } from "./deadline.js";
 import { isAtLeast, parseInfo } from "./redis/info.js";
 
 export interface BullmqOptions {
@@ -29,6 +30,12 @@ const EVENTS = 1_000;
 const ATTEMPTS = { attempts: 10, backoff: { type: "fixed", delay: 500 } } as const;
 /** For the first connection, in milliseconds. */
 const CONNECT = 5_000;
+/** For a question, in milliseconds: commands wait in the driver for as long as Redis is away. */
+const ANSWER = 2_000;
+/** So long (milliseconds) a queue takes leave; its connections are dropped then, whatever they wait for. */
+const GOODBYE = 2_000;
+/** What a closing worker has in hand is broken off, which takes as long as its stores' deadlines. */
+const LAST_PIECES = 30_000;
 
 /**
  * BullMQ as the engine. All keys begin with `{sf:<migration>:queue}`, as no session's key can; the braces keep them in
@@ -45,7 +52,7 @@ export function bullmqEngine(options: BullmqOptions): WorkEngine {
       // Connections mend themselves; what that costs is seen by the sweeps.
       queue.on("error", () => {});
       events.on("error", () => {});
-      await events.waitUntilReady();
+      await readyIn(events.waitUntilReady(), client);
       return new BullmqQueue(queue, events, client, prefix);
     },
 
@@ -56,10 +63,11 @@ export function bullmqEngine(options: BullmqOptions): WorkEngine {
         ...{ lockDuration: LOCK, stalledInterval: LOOK_FOR_STALLED, maxStalledCount: Number.MAX_SAFE_INTEGER },
       });
       worker.on("error", onError);
-      await worker.waitUntilReady();
+      await readyIn(worker.waitUntilReady(), client);
       return {
         async close() {
-          await worker.close();
+          // A connection that is being made anew never tells that it has ended; its pieces go to others in any case.
+          await within(worker.close(), LAST_PIECES).catch(onError);
           client.disconnect();
         },
       };
@@ -107,18 +115,27 @@ class BullmqQueue implements WorkQueue {
   }
 
   async workers(): Promise<number | null> {
-    return this.queue.getWorkersCount().catch(() => null);
+    const told = await within(
+      this.queue.getWorkersCount().catch(() => null),
+      ANSWER,
+    );
+    if (told === LATE) throw away();
+    return told;
   }
 
   async close(): Promise<void> {
     clearInterval(this.#sweeping);
+    await within(this.#takeLeave(), GOODBYE);
+    this.client.disconnect();
+  }
+
+  async #takeLeave(): Promise<void> {
     const own = [...this.#outstanding.keys()];
     await Promise.allSettled(own.map(async (id) => (await this.queue.getJob(id))?.remove()));
     // `stalled-check` is not among them: while it stands nobody looks for the batches of dead workers.
     const names = ["meta", "events", "id"].map((name) => `${this.prefix}:${this.queue.name}:${name}`);
     await Promise.allSettled(names.map((name) => this.client.expire(name, REMEMBERED)));
     await Promise.allSettled([this.events.close(), this.queue.close()]);
-    this.client.disconnect();
   }
 
   async #add(id: string, piece: object): Promise<void> {
@@ -160,6 +177,18 @@ interface Outstanding {
   readonly settle: () => void;
 }
 
+function away(): FerryError {
+  return new FerryError("REDIS_UNREACHABLE", "The Redis of the queue cannot be reached.", {
+    remedy: "Bring it back or correct `workers.queue`; nothing was changed.",
+  });
+}
+
+async function readyIn(ready: Promise<unknown>, client: Redis): Promise<void> {
+  if ((await within(ready, CONNECT)) !== LATE) return;
+  client.disconnect();
+  throw away();
+}
+
 type Bullmq = typeof import("bullmq");
 
 async function connect({ url, tls }: BullmqOptions): Promise<{ bullmq: Bullmq; client: Redis }> {
@@ -184,9 +213,7 @@ async function connect({ url, tls }: BullmqOptions): Promise<{ bullmq: Bullmq; c
     const denied = /WRONGPASS|NOAUTH|NOPERM/.test(String(error));
     throw denied
       ? new FerryError("AUTHENTICATION_FAILED", "The Redis of the queue refuses the user of workers.queue.")
-      : new FerryError("REDIS_UNREACHABLE", "The Redis of the queue cannot be reached.", {
-          remedy: "Bring it back or correct `workers.queue`; nothing was changed.",
-        });
+      : away();
   }
 }
 

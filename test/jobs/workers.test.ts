@@ -1,77 +1,27 @@
 /** Backfill and check spread over real worker processes, some of which are killed at work. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { demoEnvironment } from "../../src/config.js";
-import { openStage, run, runError, runJson, type Stage, seedSessions } from "../cli/support.js";
+import { run, runError, runJson, type Stage } from "../cli/support.js";
 import { until } from "../support/processes.js";
-import { transpiledPackage } from "../support/processes-of-src.js";
+import { type Worker, WorkersStage } from "./workers-stage.js";
 
 const SESSIONS = 6_000;
 
+let site: WorkersStage;
 let stage: Stage;
 let config: string;
-let sids: string[];
-let packaged: ReturnType<typeof transpiledPackage>;
-const workers: Worker[] = [];
-
-interface Worker {
-  readonly child: ChildProcess;
-  readonly ended: Promise<number | null>;
-  readonly lines: () => string;
-}
+let sids: readonly string[];
 
 beforeAll(async () => {
-  stage = await openStage();
-  packaged = transpiledPackage();
-  config = stage.configure("workers", {
-    backfill: { batch: 100 },
-    workers: { concurrency: 2 },
-    timeouts: { acknowledge: "30s", drain: "30s", legacy: "10s", redis: "2s" },
-  });
-  sids = await seedSessions(stage.sql, SESSIONS);
-  await runJson("setup", ["setup", "--config", config]);
-  const up = ["phase", "advance", "--to", "dual-write", "--percent", "100", "--config", config];
-  await runJson("phase-move", up);
+  site = await WorkersStage.open(SESSIONS, 100);
+  ({ stage, config, sids } = site);
 }, 180_000);
-afterEach(async () => {
-  for (const { child } of workers) child.kill("SIGTERM");
-  await Promise.all(workers.splice(0).map(({ ended }) => ended));
-});
-afterAll(async () => {
-  packaged?.remove();
-  await stage?.close();
-});
-
-async function startWorker(): Promise<Worker> {
-  const main = join(packaged.path, "src/cli/main.js");
-  const child = spawn(process.execPath, [main, "worker", "--json", "--config", config], {
-    env: demoEnvironment(),
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let text = "";
-  for (const stream of [child.stdout, child.stderr]) stream!.on("data", (chunk) => (text += chunk));
-  const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
-  const worker = { child, ended, lines: () => text };
-  workers.push(worker);
-  await until(
-    "the worker works",
-    () => {
-      if (child.exitCode !== null) throw new Error(`the worker ended: ${text}`);
-      return text.includes('"working"');
-    },
-    60_000,
-  );
-  return worker;
-}
-
-const active = (queue: string) => stage.keys.llen(`{sf:shop:queue}:${queue}:active`);
+afterEach(() => site.endWorkers());
+afterAll(() => site?.close());
 
 /** Kills this worker when both have batches in hand, so that it dies with some. */
 async function killAtWork(queue: string, worker: Worker): Promise<void> {
-  await until("both workers have batches", async () => (await active(queue)) >= 3, 60_000);
-  worker.child.kill("SIGKILL");
-  await worker.ended;
+  await until("both workers have batches", async () => (await site.active(queue)) >= 3, 60_000);
+  await site.kill(worker);
 }
 
 /** Everything that the queue's Redis keeps of it, as text. */
@@ -89,7 +39,7 @@ async function queueText(): Promise<string> {
 }
 
 test("copies every session though a worker is killed with batches in its hands", { timeout: 180_000 }, async () => {
-  const [doomed] = await Promise.all([startWorker(), startWorker()]);
+  const [doomed] = await Promise.all([site.start(), site.start()]);
   const running = runJson("backfill", ["backfill", "--workers", "--config", config]);
   await killAtWork("backfill", doomed!);
   const seen = await queueText();
@@ -102,14 +52,14 @@ test("copies every session though a worker is killed with batches in its hands",
   // Ids are credentials, and a queue is read by people.
   expect(seen).toContain("{sf:shop:queue}:backfill");
   for (const sid of sids.slice(0, 500)) expect(seen.includes(sid)).toBe(false);
-  expect(await stage.keys.keys("{sf:shop:queue}:backfill:*-[0-9]*")).toEqual([]);
+  expect(await site.leftovers("backfill")).toEqual([]);
 });
 
 test("a check is evidence though a worker is killed: every session once, every planted fault found", {
   timeout: 180_000,
 }, async () => {
   await runJson("backfill", ["backfill", "--config", config]);
-  const [doomed] = await Promise.all([startWorker(), startWorker()]);
+  const [doomed] = await Promise.all([site.start(), site.start()]);
   const running = runJson("check", ["check", "--workers", "--config", config]);
   await killAtWork("check", doomed!);
   const result = await running;
@@ -142,16 +92,12 @@ test("says that no worker is there, refuses a queue that evicts, and repairs by 
   }
   const nobody = new AbortController();
   const alone = run(["backfill", "--workers", "--force", "--config", config], { signal: nobody.signal });
-  await until(
-    "batches wait",
-    async () => (await stage.keys.keys("{sf:shop:queue}:backfill:*-[0-9]*")).length > 0,
-    60_000,
-  );
+  await until("batches wait", async () => (await site.leftovers("backfill")).length > 0, 60_000);
   nobody.abort();
   const { code, stderr } = await alone;
   expect(code).toBe(130);
   expect(stderr).toContain("sessionferry worker");
-  expect(await stage.keys.keys("{sf:shop:queue}:backfill:*-[0-9]*")).toEqual([]);
+  expect(await site.leftovers("backfill")).toEqual([]);
   const repair = ["check", "--workers", "--repair", "--config", config];
   expect(await runError(repair)).toMatchObject({ exit: 2, code: "USAGE" });
 });

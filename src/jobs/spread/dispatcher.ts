@@ -12,7 +12,7 @@ import { copiedSchema, type Examined, examinedSchema, type Piece, sealSids, type
 /** Batches that are handed out and not answered yet: work for so many hands, and no more memory in the queue. */
 export const HANDED_OUT = 48;
 const LOOK_FOR_WORKERS = 2_000;
-/** So long (milliseconds) a job waits for a first worker, or for another when the last has gone. */
+/** So long (milliseconds) a job waits for a first worker, for another when the last has gone, and for the queue's store. */
 const PATIENCE = 60_000;
 /** A worker that stands elsewhere may only be behind: it is asked again this often, in these milliseconds. */
 const AGAIN = { times: 40, pause: 250 };
@@ -38,7 +38,7 @@ export class Dispatcher {
     setMaxListeners(0, this.#ended.signal);
   }
 
-  /** @param onAlone is told once for each time that no worker is there */
+  /** @param onAlone is told once for each time that no worker is there, or the queue's store is away */
   static async open(
     engine: WorkEngine,
     deps: DispatcherDeps,
@@ -47,11 +47,10 @@ export class Dispatcher {
     const secrets = await loadSecrets(deps.control, deps.clock);
     const terms = await termsOf(deps);
     const dispatcher = new Dispatcher(deps, await engine.openQueue(), secrets, terms, options.onAlone);
-    options.signal?.addEventListener(
-      "abort",
-      () => dispatcher.#end(new FerryError("INTERRUPTED", "The job was broken off; batches under way go on.")),
-      { once: true },
-    );
+    const interrupt = () =>
+      dispatcher.#end(new FerryError("INTERRUPTED", "The job was broken off; batches under way go on."));
+    options.signal?.addEventListener("abort", interrupt, { once: true });
+    if (options.signal?.aborted) interrupt();
     dispatcher.#watching = dispatcher.#watch(options.patience ?? PATIENCE);
     return dispatcher;
   }
@@ -96,27 +95,46 @@ export class Dispatcher {
     if (!this.#ended.signal.aborted) this.#ended.abort(reason);
   }
 
+  /** Ends the job when it has waited too long for what it cannot do without. */
   async #watch(patience: number): Promise<void> {
     const { clock } = this.deps;
     const { signal } = this.#ended;
-    let alone: number | null = null;
+    let lacking = null as { readonly what: "workers" | "queue"; readonly since: number } | null;
     while (!signal.aborted) {
-      const workers = await this.queue.workers().catch(() => null);
-      if (workers !== 0) alone = null;
-      else if (alone === null) {
-        alone = clock.elapsed();
-        this.onAlone("No worker is there yet; start as many as you like: sessionferry worker");
-      } else if (clock.elapsed() - alone > patience) {
-        return this.#end(
-          new FerryError("GUARD_REFUSED", "No worker is there to do the job.", {
-            remedy: "Start one or more, then repeat the command: sessionferry worker",
-            next: "sessionferry worker",
-          }),
-        );
-      }
+      const what = await this.#lacks();
+      if (what === null) lacking = null;
+      else if (lacking?.what !== what) {
+        lacking = { what, since: clock.elapsed() };
+        this.onAlone(LACKING[what]);
+      } else if (clock.elapsed() - lacking.since > patience) return this.#end(gaveUp(what));
       await clock.sleep(LOOK_FOR_WORKERS, signal);
     }
   }
+
+  async #lacks(): Promise<"workers" | "queue" | null> {
+    try {
+      return (await this.queue.workers()) === 0 ? "workers" : null;
+    } catch {
+      return "queue";
+    }
+  }
+}
+
+const LACKING = {
+  workers: "No worker is there yet; start as many as you like: sessionferry worker",
+  queue: "The Redis of the queue does not answer; the job goes on when it does.",
+} as const;
+
+function gaveUp(what: "workers" | "queue"): FerryError {
+  if (what === "queue") {
+    return new FerryError("REDIS_UNREACHABLE", "The Redis of the queue did not come back.", {
+      remedy: "Bring it back or correct `workers.queue`, then repeat the command; a backfill goes on where it stood.",
+    });
+  }
+  return new FerryError("GUARD_REFUSED", "No worker is there to do the job.", {
+    remedy: "Start one or more, then repeat the command: sessionferry worker",
+    next: "sessionferry worker",
+  });
 }
 
 async function termsOf({ control, legacy }: DispatcherDeps): Promise<Terms> {
