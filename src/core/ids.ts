@@ -46,17 +46,20 @@ const TOKENS_AT_ONCE = 512;
 let chance = Buffer.alloc(0);
 let drawn = 0;
 
-const HIGHEST_BIT = 1n << 63n;
-/** libmemcached's text protocol has no room for a twentieth digit: its `cas` fails before anything is sent. */
-const TOKENS = 10n ** 19n - HIGHEST_BIT;
+/**
+ * Clients that read the number as a signed one stop at 2^63 - 1: spymemcached's text protocol gives the connection up
+ * on a larger one, PHP makes it a float. So it is the bit below the highest that tells whose a token is, and no token
+ * has more than the 19 digits for which libmemcached's text protocol has room.
+ */
+const MARK = 1n << 62n;
 
-/** A token that R gives out for an item: 64 bits with the highest set, chance otherwise, of 19 decimal digits. */
+/** A token that R gives out for an item: 62 bits of chance below the mark. */
 export function newToken(): bigint {
   if (drawn === chance.length) {
     chance = randomBytes(8 * TOKENS_AT_ONCE);
     drawn = 0;
   }
-  const token = HIGHEST_BIT + (chance.readBigUInt64BE(drawn) % TOKENS);
+  const token = MARK | BigInt.asUintN(62, chance.readBigUInt64BE(drawn));
   drawn += 8;
   return token;
 }

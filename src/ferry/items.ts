@@ -53,7 +53,7 @@ export type Request = <T>(verb: VerbName, perform: () => Promise<T>) => Promise<
  * a lease, and either its answer is a refusal already, or R learns it (`fill`, or the lease itself where there is
  * nothing to fill) and the verb is tried again. A lost reply is an error, never a retry.
  *
- * Tokens: the store that decides also gives them out. R's have their highest bit set, so that one store never takes the
+ * Tokens: the store that decides also gives them out. R's are 2^62 at least, so that one store never takes the
  * other's for its own: across a change of authority a cas is refused rather than let through.
  */
 export class FerryItems implements Items {

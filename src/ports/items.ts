@@ -2,13 +2,13 @@ import type { Session, Sid } from "../core/session.js";
 
 /**
  * Proof that an item is still the one that was read: what memcached calls its CAS number. 64 bits; 0n where none was
- * asked for or given. Those that R gives out have the highest bit set, which memcached's counter never reaches, so
+ * asked for or given. Those that R gives out are 2^62 at least, which memcached's counter never reaches, so
  * neither store ever takes the other's for its own.
  */
 export type CasToken = bigint;
 
-/** The highest bit of every token that R gives out. */
-export const TOKEN_OF_REDIS: CasToken = 1n << 63n;
+/** The least token that R gives out; the largest is below 2^63, since many clients read it as a signed number. */
+export const TOKEN_OF_REDIS: CasToken = 1n << 62n;
 
 /** A session as memcached's clients see it: with the token, where it was asked for. */
 export interface Item extends Session {
