@@ -129,6 +129,67 @@ describe("a relay", () => {
   });
 });
 
+describe("a client that reads none of its replies", () => {
+  const VALUE = "v".repeat(60_000);
+  const GETS = "get s.big\r\n".repeat(500);
+
+  /** Asks for far more than it will ever take, until nobody listens to it any more. */
+  async function clogged(): Promise<Talk> {
+    const talk = await relayed();
+    const before = talk.bytes.length;
+    talk.send(`set s.big 0 0 ${VALUE.length}\r\n${VALUE}\r\n`);
+    await talk.until(before + "STORED\r\n".length);
+    talk.socket.pause();
+    // 3 GB of replies, and more bytes of requests than any buffer on the way holds.
+    for (let n = 0; n < 100; n++) talk.send(GETS);
+    let written = 0;
+    for (let still = 0; still < 20; still++) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+      if (over.door.counters.bytesWritten !== written) still = 0;
+      written = over.door.counters.bytesWritten;
+    }
+    return talk;
+  }
+
+  test("costs little memory, and nobody else their time", async () => {
+    const memory = () => process.memoryUsage().arrayBuffers;
+    const before = memory();
+    const talk = await clogged();
+    // Of 3 GB no more is asked for than fits the sockets' buffers, ours and the system's.
+    expect(memory() - before).toBeLessThan(64_000_000);
+    const read = over.door.counters.bytesRead;
+    expect(read).toBeLessThan(100 * GETS.length);
+    const other = await client();
+    for (let n = 1; n <= 50; n++) {
+      other.send("get s.big\r\n");
+      await other.until(n * (VALUE.length + "VALUE s.big 0 60000\r\n\r\nEND\r\n".length));
+    }
+    expect(over.door.counters.connectionsCut).toBe(0);
+    talk.close();
+    // What it had asked for is answered to nobody, and its connection serves the next.
+    await eventually(() => relay.underWay === 0);
+  });
+
+  test("is hung up on by and by", async () => {
+    await over.close();
+    over = await openDoorOver(server, { relay, limits: { stall: 1_000 } });
+    const talk = await clogged();
+    await eventually(() => over.door.counters.connectionsCut === 1);
+    talk.socket.resume();
+    await talk.ended();
+    await eventually(() => relay.underWay === 0);
+  });
+
+  test("does not hold up a fleet that leaves legacy", async () => {
+    const talk = await clogged();
+    expect(relay.underWay).toBeGreaterThan(0);
+    relay.open = false;
+    await eventually(() => relay.underWay === 0);
+    talk.socket.resume();
+    await talk.ended();
+  });
+});
+
 test("where replies end is found in any cuts", () => {
   const reply = fc.oneof(
     fc
