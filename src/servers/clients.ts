@@ -1,5 +1,6 @@
 /** memcached's clients in other languages, with which the door is tested: found, or installed from Debian's packages. */
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { findProgram, findSystemProgram } from "./find.js";
 import { installPackages } from "./install.js";
 
@@ -9,7 +10,14 @@ interface Client {
   readonly program: string;
   /** Prints the version, and fails where a module is not there. */
   readonly probe: readonly string[];
+  /** What the program finds the client by, where it does not look for it by itself. */
+  readonly library?: string;
+  /** With its packages come hundreds of megabytes: installed only where that is asked for. */
+  readonly heavy?: true;
 }
+
+const SPYMEMCACHED = "/usr/share/java/spymemcached.jar";
+const GOMEMCACHE = "/usr/share/gocode/src/github.com/bradfitz/gomemcache/memcache";
 
 const CLIENTS = {
   php: {
@@ -33,28 +41,51 @@ const CLIENTS = {
     probe: ["-c", "import pylibmc; print(pylibmc.__version__)"],
   },
   dalli: { packages: ["ruby", "ruby-dalli"], program: "ruby", probe: ["-rdalli", "-e", "puts Dalli::VERSION"] },
+  // The compiler as well: a program of one file is compiled when it is started.
+  spymemcached: {
+    packages: ["default-jdk-headless", "libspymemcached-java"],
+    program: "java",
+    probe: ["-version"],
+    library: SPYMEMCACHED,
+    heavy: true,
+  },
+  gomemcache: {
+    packages: ["golang-go", "golang-github-bradfitz-gomemcache-dev"],
+    program: "go",
+    probe: ["version"],
+    library: GOMEMCACHE,
+    heavy: true,
+  },
   nutcracker: { packages: ["nutcracker"], program: "nutcracker", probe: ["--version"] },
   memccapable: { packages: ["libmemcached-tools"], program: "memccapable", probe: ["-V"] },
 } as const satisfies Record<string, Client>;
 
 export type ClientName = keyof typeof CLIENTS;
-export const CLIENT_NAMES = Object.keys(CLIENTS) as readonly ClientName[];
+const NAMES = Object.keys(CLIENTS) as readonly ClientName[];
+const isHeavy = (name: ClientName): boolean => (CLIENTS[name] as Client).heavy === true;
+export const CLIENT_NAMES = NAMES.filter((name) => !isHeavy(name));
+export const HEAVY_CLIENT_NAMES = NAMES.filter(isHeavy);
 
 export interface AvailableClient {
   readonly name: ClientName;
   readonly version: string;
   /** The full path of the program that runs it. */
   readonly program: string;
+  /** What to tell the program so that it finds the client; absent where it does by itself. */
+  readonly library?: string;
 }
 
 /** The client, or null where it is not on this machine. Asks the interpreter itself, which takes about 100 ms. */
 export async function findClient(name: ClientName): Promise<AvailableClient | null> {
-  const { program, probe }: Client = CLIENTS[name];
+  const { program, probe, library }: Client = CLIENTS[name];
+  if (library !== undefined && !existsSync(library)) return null;
   // A version manager's own interpreter, first on the PATH, knows nothing of the distribution's modules.
   const path = findSystemProgram(program) ?? findProgram(program);
   if (path === null) return null;
   const said = await ask(path, probe);
-  return said === null ? null : { name, version: /\d+(\.\d+)+/.exec(said)?.[0] ?? "of unknown version", program: path };
+  if (said === null) return null;
+  const version = /\d+(\.\d+)+/.exec(said)?.[0] ?? "of unknown version";
+  return { name, version, program: path, ...(library !== undefined && { library }) };
 }
 
 /** Everything that a machine does for `ensureClients`; the tests put another one in its place. */
@@ -68,20 +99,21 @@ export interface ClientMachine {
  * and the tests that would use it are skipped.
  */
 export async function ensureClients(
-  options: { readonly install: boolean; log(line: string): void },
+  options: { readonly install: boolean; readonly heavy?: boolean; log(line: string): void },
   machine: ClientMachine = { find: findClient, install: installPackages },
 ): Promise<readonly AvailableClient[]> {
-  let found = await findAll(machine);
-  const away = CLIENT_NAMES.filter((_, i) => found[i] === null);
+  const wanted = options.heavy ? [...CLIENT_NAMES, ...HEAVY_CLIENT_NAMES] : CLIENT_NAMES;
+  let found = await findAll(machine, wanted);
+  const away = wanted.filter((_, i) => found[i] === null);
   if (options.install && away.length > 0) {
     const packages = [...new Set(away.flatMap((name) => CLIENTS[name].packages))];
     if (!(await machine.install(packages, options.log))) {
       // A distribution that lacks one of them has the others.
       for (const name of away) await machine.install(CLIENTS[name].packages, options.log);
     }
-    found = await findAll(machine);
+    found = await findAll(machine, wanted);
   }
-  for (const [i, name] of CLIENT_NAMES.entries()) {
+  for (const [i, name] of wanted.entries()) {
     const client = found[i];
     options.log(
       client ? `${name} ${client.version} (${client.program})` : `${name} is not here; its tests are skipped`,
@@ -90,8 +122,8 @@ export async function ensureClients(
   return found.filter((client) => client !== null);
 }
 
-function findAll(machine: ClientMachine): Promise<(AvailableClient | null)[]> {
-  return Promise.all(CLIENT_NAMES.map((name) => machine.find(name)));
+function findAll(machine: ClientMachine, names: readonly ClientName[]): Promise<(AvailableClient | null)[]> {
+  return Promise.all(names.map((name) => machine.find(name)));
 }
 
 /** What a program printed, or null when it failed. */

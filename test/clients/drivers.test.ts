@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunningServer, startMemcached } from "../../src/servers/index.js";
 import { numberAt } from "./converse.js";
-import { clientsHere, DRIVERS, Driver, isSessions, type Summary } from "./drivers.js";
+import { clientsHere, DRIVERS, Driver, isSessions, OURSELVES, type Summary } from "./drivers.js";
 
 const PREFIX = "memc.sess.key.";
 const LASTS = 2_000;
@@ -23,9 +23,9 @@ describe("the drivers against memcached itself", () => {
     server = await startMemcached();
     folder = mkdtempSync(join(tmpdir(), "sessionferry-clients-"));
     const running = able.map((kind, n) => {
-      const program = kind.client === null ? process.execPath : here.get(kind.client)!.program;
+      const client = kind.client === null ? OURSELVES : here.get(kind.client)!;
       const file = isSessions(kind) ? join(folder, `${n}.json`) : undefined;
-      return Driver.start(kind, program, server, PREFIX, `driver${n}`, file);
+      return Driver.start(kind, client, server, PREFIX, `driver${n}`, file);
     });
     await Promise.all(running.map(({ going }) => going));
     await delay(LASTS);

@@ -14,6 +14,9 @@ export interface DriverKind {
   readonly script: string;
   /** After host, port, prefix and the driver's own name. */
   readonly mode: string;
+  /** What stands before the script, where the client's library must be told, and what is told by the environment. */
+  readonly words?: (library: string) => readonly string[];
+  readonly environment?: (library: string) => Readonly<Record<string, string>>;
 }
 
 export const DRIVERS: readonly DriverKind[] = [
@@ -27,6 +30,20 @@ export const DRIVERS: readonly DriverKind[] = [
   { name: "dalli", client: "dalli", script: "dalli.rb", mode: "" },
   { name: "memcached of npm", client: null, script: "node.mjs", mode: "memcached" },
   { name: "memjs of npm", client: null, script: "node.mjs", mode: "memjs" },
+];
+
+/** Those whose packages are too heavy for every run of the tests: `npm run test:long`. */
+export const HEAVY_DRIVERS: readonly DriverKind[] = [
+  ...["text", "binary"].map((mode) => ({
+    ...{ name: `spymemcached, ${mode}`, client: "spymemcached" as const, script: "Spymemcached.java", mode },
+    words: (library: string) => ["-Xmx128m", "-cp", library],
+  })),
+  {
+    ...{ name: "gomemcache", client: "gomemcache", script: "gomemcache.go", mode: "" },
+    words: () => ["run"],
+    // Debian keeps sources as they were laid out before there were modules.
+    environment: (library) => ({ GO111MODULE: "off", GOPATH: library.slice(0, library.indexOf("/src/")) }),
+  },
 ];
 
 /** Whether a driver speaks of sessions alone: PHP's handler knows neither counters nor locks of its own. */
@@ -50,9 +67,12 @@ export interface Place {
   readonly port: number;
 }
 
+/** For clients that are packages of npm. */
+export const OURSELVES = { program: process.execPath };
+
 /** The clients that are here. Those that are not are named on the terminal: their tests are skipped. */
-export async function clientsHere(): Promise<ReadonlyMap<ClientName, AvailableClient>> {
-  const wanted = [...new Set(DRIVERS.flatMap(({ client }) => (client === null ? [] : [client])))];
+export async function clientsHere(drivers = DRIVERS): Promise<ReadonlyMap<ClientName, AvailableClient>> {
+  const wanted = [...new Set(drivers.flatMap(({ client }) => (client === null ? [] : [client])))];
   const found = await Promise.all(wanted.map(async (name) => [name, await findClient(name)] as const));
   for (const [name, client] of found) {
     if (client === null)
@@ -87,13 +107,21 @@ export class Driver {
   }
 
   /** @param file where a session driver leaves what is logged in at its end. */
-  static start(kind: DriverKind, program: string, place: Place, prefix: string, name: string, file?: string): Driver {
+  static start(
+    kind: DriverKind,
+    { program, library = "" }: Pick<AvailableClient, "program" | "library">,
+    place: Place,
+    prefix: string,
+    name: string,
+    file?: string,
+  ): Driver {
     const script = fileURLToPath(new URL(`drivers/${kind.script}`, import.meta.url));
-    const words = [script, place.host, String(place.port), prefix, name, kind.mode, file ?? ""];
+    const before = kind.words?.(library) ?? [];
+    const words = [...before, script, place.host, String(place.port), prefix, name, kind.mode, file ?? ""];
     const child = spawn(
       program,
       words.filter((word) => word !== ""),
-      { stdio: ["pipe", "pipe", "pipe"] },
+      { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...kind.environment?.(library) } },
     );
     // It may have ended by itself.
     child.stdin.on("error", () => {});

@@ -5,16 +5,25 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { AvailableClient, ClientName } from "../../src/servers/index.js";
 import { converse, numberAt } from "./converse.js";
-import { clientsHere, DRIVERS, Driver, isSessions, type Summary } from "./drivers.js";
+import { clientsHere, Driver, type DriverKind, isSessions, OURSELVES, type Summary } from "./drivers.js";
 import { DoorSite, evidence, type ProxyProcess, stepUp, UP, UP_AT_ONCE } from "./site.js";
 
 const PREFIX = "memc.sess.key.";
 
-const here = await clientsHere();
-const able = DRIVERS.filter(({ client }) => client === null || here.has(client));
+/** @param drivers those who walk together */
+export async function walkTests(drivers: readonly DriverKind[]): Promise<void> {
+  const here = await clientsHere(drivers);
+  const able = drivers.filter(({ client }) => client === null || here.has(client));
+  describe.skipIf(able.length === 0)("real clients over the whole way", () => walk(drivers, able, here));
+}
 
-describe("real clients over the whole way", () => {
+function walk(
+  drivers: readonly DriverKind[],
+  able: readonly DriverKind[],
+  here: ReadonlyMap<ClientName, AvailableClient>,
+): void {
   let site: DoorSite;
   let proxies: ProxyProcess[];
   const summaries = new Map<string, Summary[]>();
@@ -30,10 +39,10 @@ describe("real clients over the whole way", () => {
     const running = able.flatMap((kind, n) =>
       // Both of PHP's kinds on either proxy, so that its locks are fought for across processes.
       (isSessions(kind) ? [0, 1] : [n % 2]).map((which) => {
-        const program = kind.client === null ? process.execPath : here.get(kind.client)!.program;
+        const client = kind.client === null ? OURSELVES : here.get(kind.client)!;
         const file = isSessions(kind) ? join(site.folder, `logged-in-${n}-${which}.json`) : undefined;
         if (file !== undefined) files.push(file);
-        return Driver.start(kind, program, proxies[which]!.place, PREFIX, `driver${n}-${which}`, file);
+        return Driver.start(kind, client, proxies[which]!.place, PREFIX, `driver${n}-${which}`, file);
       }),
     );
     await Promise.all(running.map(({ going }) => going));
@@ -51,7 +60,7 @@ describe("real clients over the whole way", () => {
   }, 900_000);
   afterAll(() => site?.close());
 
-  for (const kind of DRIVERS) {
+  for (const kind of drivers) {
     test.skipIf(!able.includes(kind))(`${kind.name} saw no difference`, () => {
       for (const summary of summaries.get(kind.name) ?? []) {
         expect(summary).toMatchObject({ failures: 0, first: null });
@@ -100,4 +109,4 @@ describe("real clients over the whole way", () => {
     expect(await second.stop()).toBe(0);
     expect(second.lines.at(-1)).toMatchObject({ msg: "stopped" });
   });
-});
+}

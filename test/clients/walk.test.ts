@@ -1,0 +1,4 @@
+import { DRIVERS } from "./drivers.js";
+import { walkTests } from "./walk.js";
+
+await walkTests(DRIVERS);
