@@ -40,6 +40,8 @@ export interface MemcachedSurvey {
     readonly maxBytes: number;
     /** Items thrown out for want of memory since it started. */
     readonly evictions: number;
+    /** Seconds since it started, with nothing. */
+    readonly uptime: number;
     /** False: it sees our connections under another address, so that an eviction cannot watch them end. */
     readonly seesOurAddress: boolean;
     /** Bytes of the largest item, its header included (`-I`). */

@@ -3,6 +3,8 @@ import { bytesText, type Facts, type Finding, fine, type Probe, refused, warning
 
 /** What an item takes besides its value: its header, and a key of the common length. */
 const HEADER = 128;
+/** Seconds between the starts of servers that were started together. */
+const TOGETHER = 300;
 
 /** A probe that applies where memcached's clients are served. */
 function door(name: string, judge: (facts: Facts, survey: MemcachedSurvey) => Finding | null): Probe {
@@ -78,6 +80,16 @@ export const DOOR_PROBES: readonly Probe[] = [
     return warning(
       `${duplicates} old copies of sessions lie on other servers than the session: its clients went elsewhere once, or servers were added`,
       "They do not move. Switch the clients' failover off, and begin when the list of servers has stood for one session lifetime.",
+    );
+  }),
+  door("legacy-pool-losses", (_, { duplicates, servers }) => {
+    if (duplicates === null) return null;
+    const oldest = Math.max(...servers.map(({ uptime }) => uptime));
+    const lost = servers.filter(({ uptime, evictions }) => evictions > 0 || oldest - uptime > TOGETHER);
+    if (lost.length === 0) return fine("no server has lost sessions while others kept theirs");
+    return warning(
+      `sessions are lost that others may have old copies of: ${lost.map(({ address }) => address).join(", ")} evicted some, or started later than the oldest`,
+      "An old copy whose session is lost moves as if it were the session: begin when the clients' failover has been off, and the list of servers the same, for one session lifetime.",
     );
   }),
   door("legacy-flags", (_, { flags }) => {

@@ -11,6 +11,7 @@ const SERVER = {
   bytes: 900,
   maxBytes: 1e6,
   evictions: 0,
+  uptime: 86_400,
   seesOurAddress: true,
   itemSizeMax: 1024 * 1024,
 };
@@ -18,9 +19,9 @@ const SERVER = {
 function verdict(
   name: string,
   listeners: [listen: string, server: string][],
-  more: { rule?: string; old?: number } = {},
+  more: { rule?: string; old?: number; second?: Partial<typeof SERVER> } = {},
 ) {
-  const { rule = "client", old = 0 } = more;
+  const { rule = "client", old = 0, second = {} } = more;
   const config = loadConfig({
     config: {
       migration: "door",
@@ -31,7 +32,10 @@ function verdict(
     },
     env: {},
   });
-  const servers = ["a:1", "b:2"].map((address) => ({ address, ...SERVER }));
+  const servers = [
+    { address: "a:1", ...SERVER },
+    { address: "b:2", ...SERVER, ...second },
+  ];
   const survey = { kind: "memcached", servers, flags: null, duplicates: rule === "client" ? old : null } as const;
   const facts = {
     config,
@@ -71,5 +75,15 @@ describe("the listeners of a door before several servers", () => {
     const found = verdict("legacy-duplicates", [ONE, TWO], { old: 3 });
     expect(found).toMatchObject({ ok: "warn", detail: expect.stringMatching(/^3 old copies/) });
     expect(verdict("legacy-duplicates", [ONE, TWO], { rule: "ketama" })).toBeNull();
+  });
+
+  it("warns of sessions that one server lost and others may have old copies of", () => {
+    const told = (second: { uptime?: number; evictions?: number }, rule = "client") =>
+      verdict("legacy-pool-losses", [ONE, TWO], { rule, second });
+    expect(told({})?.ok).toBe("ok");
+    expect(told({ uptime: SERVER.uptime - 60 })?.ok).toBe("ok");
+    expect(told({ uptime: 3_600 })).toMatchObject({ ok: "warn", detail: expect.stringContaining(": b:2 ") });
+    expect(told({ evictions: 3 })).toMatchObject({ ok: "warn", detail: expect.stringContaining(": b:2 ") });
+    expect(told({ evictions: 3 }, "ketama")).toBeNull();
   });
 });

@@ -58,6 +58,8 @@ export interface MemcachedFacts {
   readonly bytes: number;
   readonly maxBytes: number;
   readonly evictions: number;
+  /** Seconds since it started. */
+  readonly uptime: number;
   /** False: the server sees our connections under another address, so that an eviction cannot watch them end. */
   readonly seesOurAddress: boolean;
 }
@@ -325,6 +327,7 @@ export class MemcachedLegacyStore implements LegacyStore {
           bytes: statistic(found, "bytes"),
           maxBytes: statistic(found, "limit_maxbytes"),
           evictions: statistic(found, "evictions"),
+          uptime: statistic(found, "uptime"),
           seesOurAddress: !isHidden(connection.endpoint),
         };
       }),
