@@ -135,6 +135,11 @@ export function redisMayBeAhead({ position, pending }: Steering): boolean {
   return rankOf(position.phase) >= authority || (pending !== null && rankOf(pending.ladder) >= authority);
 }
 
+/** Whether what R is ahead with is carried to L: not where R is being left behind, since L alone counts from there. */
+export function redisIsDrained(state: Steering): boolean {
+  return redisMayBeAhead(state) && !state.pending?.oneWay;
+}
+
 /**
  * Whether R is the authority of every session, for every node that follows this record or a neighbouring one. Only then
  * may an R that restarted with what it had kept be taken as it is: wherever L is the authority, or was a moment ago for
@@ -147,7 +152,7 @@ export function redisIsSoleAuthority({ position, pending }: Steering): boolean {
 
 /** Whether R is the authority of some sessions and L of others: an R that restarted must be reclaimed (rule 10). */
 export function authorityIsDivided(state: Steering): boolean {
-  return redisMayBeAhead(state) && !redisIsSoleAuthority(state) && !state.pending?.oneWay;
+  return redisIsDrained(state) && !redisIsSoleAuthority(state);
 }
 
 const DUAL_WRITE: Position = { phase: "dual-write", percent: 100 };

@@ -1,6 +1,6 @@
 import { newGeneration } from "../core/ids.js";
 import { type Phases, rankOf } from "../core/phase.js";
-import { redisIsSoleAuthority, redisMayBeAhead, type Steering } from "../core/transition.js";
+import { redisIsDrained, redisIsSoleAuthority, type Steering } from "../core/transition.js";
 import type { ControlStore, NodeInfo } from "../ports/control-store.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { Observer } from "../ports/observer.js";
@@ -144,7 +144,7 @@ async function endedInRedis(records: RedisRecords, node: string): Promise<boolea
 async function leaveRedisBehind(control: ControlStore, word: boolean): Promise<boolean> {
   for (;;) {
     const record = await control.read();
-    if (redisMayBeAhead(record) && !record.pending?.oneWay) return false;
+    if (redisIsDrained(record)) return false;
     if (!word && mayBeRead(record)) return false;
     if (await control.compareAndSet(record.revision, { ...record, generation: newGeneration() })) return true;
   }

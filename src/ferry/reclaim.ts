@@ -1,7 +1,7 @@
 import { type BucketRange, inRange } from "../core/cohort.js";
 import { newGeneration } from "../core/ids.js";
 import type { Routes, Transition } from "../core/phase.js";
-import { authorityIsDivided, redisMayBeAhead, segments } from "../core/transition.js";
+import { authorityIsDivided, redisIsDrained, segments } from "../core/transition.js";
 import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import type { EvictionStores } from "./eviction.js";
@@ -41,7 +41,7 @@ export async function reclaim(steerage: Steerage, eviction: EvictionStores): Pro
   if (record.generation !== records.generation) return false;
   const origin = await control.getDocument<Origin>(KIND, record.generation);
   if (authorityIsDivided(record) && (await records.hasRestarted())) return distrust(steerage, record);
-  if (origin === null || !redisMayBeAhead(record) || record.pending?.oneWay) return false;
+  if (origin === null || !redisIsDrained(record)) return false;
   if (!allDrained(record, await control.nodes())) return false;
   return alone(steerage, eviction, "rearm", () => putRight(steerage, record, origin));
 }
