@@ -254,6 +254,21 @@ describe("memcached", () => {
       }
     });
 
+    it("tell when they end though this process stopped beyond its deadline with the answer at hand", async () => {
+      const store = open({ deadline: 1_000, items: true });
+      const sid = newSid();
+      const earliest = Date.now();
+      await raw(server, `set ${sid} 0 30 1\r\nx\r\n`);
+      const latest = Date.now();
+      await store.get(sid);
+      const reading = store.get(sid);
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5_000);
+      const session = await reading;
+      expect(session!.expiresAt).toBeGreaterThan(earliest + 29_000 - 1_000);
+      expect(session!.expiresAt).toBeLessThan(latest + 30_000 + 1_000);
+    });
+
     it("are looked for only where there may be some, and are nobody's items", async () => {
       const store = open({ deadline: 10_000, items: true });
       const verbs = store.verbs();

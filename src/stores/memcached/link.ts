@@ -19,6 +19,8 @@ export interface MemcachedLinkOptions {
 /** Milliseconds that the moment of an answer may be off: with memcached's whole seconds it is still within one. */
 const TOO_VAGUE = 250;
 const READ_AGAIN = 2;
+/** Milliseconds that a reading again may take beyond the deadline of the first. */
+const AGAIN_WITHIN = 1_000;
 /** memcached takes 1024 connections by default, from everybody. */
 const MOST_RELAYS = 256;
 
@@ -66,14 +68,16 @@ export class MemcachedLink {
 
   /**
    * The same for what goes into R: where the moment is too vague for an expiry and `matters` says that one is told, the
-   * commands are sent again, a few times at most and within one deadline; the last answers count.
+   * commands are sent again, a few times at most; the last answers count.
    */
   async readForCopy(commands: readonly Command[], matters: (reply: Reply) => boolean): Promise<Replies> {
     const ends = this.deadline();
     let read = await this.#exchange(commands, "read", ends);
     for (let again = 0; again < READ_AGAIN; again++) {
-      if (read.uncertainty <= TOO_VAGUE || performance.now() >= ends || !read.replies.some(matters)) break;
-      const next = await this.#exchange(commands, "read", ends).catch(() => null);
+      if (read.uncertainty <= TOO_VAGUE || !read.replies.some(matters)) break;
+      // The deadline may have passed while this process was stopped, with the answer at hand.
+      const soon = Math.max(ends, performance.now() + AGAIN_WITHIN);
+      const next = await this.#exchange(commands, "read", soon).catch(() => null);
       if (next === null) break;
       read = next;
     }
