@@ -34,6 +34,24 @@ export function redisOptionsOf(
   return { ...hosts[0]!, db: databaseOf(path[0], source), ...login, ...secure };
 }
 
+export function isCluster(url: string): boolean {
+  return /^redis-cluster:\/\//i.test(url);
+}
+
+/** Of `redis-cluster://[user:password@]host:port[,host:port]`: servers that are asked first, and what goes for all. */
+export function clusterOptionsOf(
+  url: string,
+  tls: Readonly<Record<string, unknown>> = {},
+  setting = "redis.url",
+): { servers: { host: string; port: number }[]; common: RedisOptions } {
+  const source: Source = { url, setting };
+  const match = /^redis-cluster:\/\/(?:([^/?#]*)@)?([^/?#@]+)$/i.exec(url);
+  if (match === null) throw unreadable(source);
+  const servers = match[2]!.split(",").map((host) => addressOf(host, source, 6379));
+  const secure = Object.keys(tls).length > 0 ? { tls: { ...tls } } : {};
+  return { servers, common: { ...loginOf(match[1]), ...secure } };
+}
+
 function addressOf(text: string, source: Source, defaultPort: number): { host: string; port: number } {
   const match = /^(\[[0-9a-f:.]+\]|[^:[\]]+)(?::(\d{1,5}))?$/i.exec(text);
   if (match === null) throw unreadable(source);

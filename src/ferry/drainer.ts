@@ -58,7 +58,7 @@ export async function noteDirty(
   control: ControlStore,
   refused: (now: number) => Promise<readonly Refusal[]> = async () => [],
 ): Promise<void> {
-  const { count } = await records.dirtyState();
+  const { count } = await records.dirtyState({ roughly: true });
   const at = await control.now();
   const note: DirtyNote = { count, at, refused: count === 0 ? [] : await refused(at) };
   await control.putDocument("dirty", "latest", note);

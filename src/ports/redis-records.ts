@@ -171,10 +171,13 @@ export interface RedisRecords {
    * and it is dirty again under this nonce, or is named no more. Whether neither mark nor name is left.
    */
   reconcile(records: readonly { sid: Sid; dirty: string }[]): Promise<boolean[]>;
-  /** Destroys first, then the oldest. */
+  /** Destroys first, then the oldest; as `dirtyState`, roughly. */
   dirtySids(limit: number): Promise<Sid[]>;
-  /** Count, and the age in milliseconds of the oldest entry that is not a destroy (0 when none). */
-  dirtyState(): Promise<{ count: number; oldestAge: number }>;
+  /**
+   * Count, and the age in milliseconds of the oldest entry that is not a destroy (0 when none). `roughly`: what others
+   * made dirty in the last seconds may be missing; for who asks often, where R is a Cluster of many indexes.
+   */
+  dirtyState(options?: { roughly?: boolean }): Promise<{ count: number; oldestAge: number }>;
   /** Makes records dirty that are present and carry no intent and no dirty mark: the push of a descent. */
   push(records: readonly { sid: Sid; dirty: string }[]): Promise<void>;
 

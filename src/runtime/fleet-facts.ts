@@ -48,7 +48,7 @@ export class FleetFactsCache {
     this.#walk(sources);
     const [nodes, dirty, note, backfill, check] = await Promise.all([
       known(control.nodes()),
-      known(records.dirtyState()),
+      known(records.dirtyState({ roughly: true })),
       known(notedDirty(control)),
       known(backfillStatus(control)),
       known(findCheck(control)),

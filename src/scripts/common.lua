@@ -1,8 +1,8 @@
 -- What all scripts share: this text stands before each of them (see index.ts, which also defines ID_LENGTH).
 --
 -- KEYS[1] is the seal, KEYS[2] the dirty index; then two keys for each session: its own key and its sidecar, and where
--- memcached's clients are served (ITEMS) a third, its item key; all in one slot. ARGV[1] is what the seal must begin with: the trusted generation, the run of the server that the caller is
--- connected to, and the prefix of the sessions' keys. Nonces, ids and times of expiry are made by the caller.
+-- memcached's clients are served (ITEMS) a third, its item key; all in one slot. ARGV[1] is what the seal must begin with:
+-- the trusted generation, the run of the server that the caller is connected to, and the prefix of the sessions' keys. Nonces, ids and times of expiry are made by the caller.
 --
 -- The sidecar is one string that begins with its tag:
 --   no key        nothing is under way
@@ -36,6 +36,15 @@ if type(armed) == 'table' and string.find(armed.err, 'WRONGTYPE', 1, true) then
   armed = false
 elseif type(armed) == 'table' then
   return armed
+end
+-- In a Redis Cluster (CLUSTER) slots move between servers and take their seals along, which therefore name the runs of all
+-- servers that were armed. To the caller it is as if the seal named his alone, where that is among them.
+if CLUSTER and armed then
+  local runs = string.match(armed, '"run":"([%x,]+)"')
+  local run = string.match(ARGV[1], '"run":"(%x+)"')
+  if runs and run and string.find(runs, run, 1, true) then
+    armed = string.gsub(armed, runs, run, 1)
+  end
 end
 if not armed or string.sub(armed, 1, #ARGV[1]) ~= ARGV[1] then
   return redis.error_reply('SFLOST the seal is not the expected one')

@@ -38,19 +38,23 @@ const sets = new Map<string, Scripts>();
  * @param exactExpiry whether the server has PEXPIRETIME (Redis 7.0 and later).
  * @param items whether flags and tokens are kept.
  * @param servers of a pool whose client's rule is not known; 0 where there is none.
+ * @param cluster whether the server is a master of a Redis Cluster.
  */
-export function scriptsFor(exactExpiry: boolean, items: boolean, servers = 0): Scripts {
-  const name = `${exactExpiry} ${items} ${servers}`;
+export function scriptsFor(exactExpiry: boolean, items: boolean, servers = 0, cluster = false): Scripts {
+  const name = `${exactExpiry} ${items} ${servers} ${cluster}`;
   let scripts = sets.get(name);
   if (scripts === undefined) {
-    scripts = loadScripts(exactExpiry, items, servers);
+    scripts = loadScripts(exactExpiry, items, servers, cluster);
     sets.set(name, scripts);
   }
   return scripts;
 }
 
-function loadScripts(exactExpiry: boolean, items: boolean, servers: number): Scripts {
-  const constants = `local ID_LENGTH = ${ID_LENGTH}\nlocal ITEMS = ${items}\nlocal SERVERS = ${servers}\n`;
+function loadScripts(exactExpiry: boolean, items: boolean, servers: number, cluster: boolean): Scripts {
+  const values = { ID_LENGTH, ITEMS: items, SERVERS: servers, CLUSTER: cluster };
+  const constants = Object.entries(values)
+    .map(([name, value]) => `local ${name} = ${value}\n`)
+    .join("");
   const common = `${constants}${textOf("common")}${exactExpiry ? "" : textOf("common-6.2")}`;
   const verbs = common + textOf("verbs");
   const load = (name: ScriptName): Script => {

@@ -11,6 +11,7 @@ function gathering() {
   const gathered = new Gathering();
   const kind = (name: string) =>
     gathered.kind<number, string>({
+      slotOf: () => 0,
       perform: async (items) => {
         if (turn === null) {
           const own: string[] = [];

@@ -3,13 +3,15 @@ import { restOf } from "../../core/place.js";
 import type { Sid } from "../../core/session.js";
 import { connectionName } from "../../ports/fence.js";
 import type { CallLimits, RedisFacts, SealState } from "../../ports/redis-records.js";
-import type { Argument, Connection } from "./connection.js";
-import { factsOf } from "./facts.js";
+import { placesBy } from "./by-slot.js";
+import type { Argument, Conversation } from "./connection.js";
+import { combined, factsOf } from "./facts.js";
 import type { ItemKeys } from "./item-keys.js";
 import type { KeyNames } from "./key-names.js";
-import type { Link } from "./link.js";
 import { bytesOrNull, intentsOf, listOf, pageOf, wholeOf } from "./replies.js";
 import { decodeSeal, encodeSeal } from "./seal.js";
+import type { Shard, Shards } from "./shards.js";
+import type { Trust } from "./trust.js";
 
 /** Keys that one SCAN or UNLINK is about. */
 const PAGE = 1000;
@@ -18,7 +20,8 @@ const PAGE = 1000;
 export class RedisAdministration {
   constructor(
     protected readonly names: KeyNames,
-    protected readonly link: Link,
+    protected readonly shards: Shards,
+    protected readonly trust: Trust,
     protected readonly limits: { readonly call: CallLimits; readonly batch: CallLimits },
     private readonly items: ItemKeys,
   ) {}
@@ -40,7 +43,7 @@ export class RedisAdministration {
 
   async *listIntents({ pageSize }: { pageSize: number }): AsyncIterable<{ sid: Sid; intents: string[] }[]> {
     for await (const keys of this.#scan(this.names.sidePattern, pageSize)) {
-      const marks = listOf(await this.#send("MGET", ...keys), keys.length).map(bytesOrNull);
+      const marks = (await this.#valuesOf(keys)).map(bytesOrNull);
       const found: { sid: Sid; intents: string[] }[] = [];
       keys.forEach((key, i) => {
         const sid = this.names.sidOfSide(key);
@@ -58,118 +61,172 @@ export class RedisAdministration {
     await this.#unlink(this.names.sidePattern, (key) => isMeant(this.names.sidOfSide(key)));
     if (this.names.items) await this.#unlink(this.names.itemPattern, (key) => isMeant(this.names.sidOfItem(key)));
     if (spareDirty) return dropped;
-    if (buckets[0] <= ALL_BUCKETS[0] && buckets[1] >= ALL_BUCKETS[1])
-      await this.#send("UNLINK", this.names.dirtyIndex());
-    else for await (const sids of this.#dirtyPages(buckets)) await this.#send("ZREM", this.names.dirtyIndex(), ...sids);
+    if (buckets[0] <= ALL_BUCKETS[0] && buckets[1] >= ALL_BUCKETS[1]) await this.#unlinkIndexes();
+    else
+      for await (const { slot, sids } of this.#dirtyPages(buckets)) {
+        await this.#send(slot, "ZREM", this.names.dirtyIndex(slot), ...sids);
+      }
     return dropped;
   }
 
   async clearMarks(): Promise<void> {
     await this.#unlink(this.names.sidePattern, (key) => this.names.sidOfSide(key) !== null);
-    await this.#send("UNLINK", this.names.dirtyIndex());
+    await this.#unlinkIndexes();
   }
 
   async clearItems(): Promise<void> {
     await this.#unlink(this.names.itemPattern, (key) => this.names.sidOfItem(key) !== null);
   }
 
+  /**
+   * What all seals say. In a Redis Cluster null, too, where a slot has none or they differ: then some server was emptied,
+   * or lies there from another time, or a sealing was broken off.
+   */
   async seal(): Promise<{ migration: string; generation: string; state: SealState; stamp?: string } | null> {
-    const text = await this.link.run(this.limits.batch, ({ connection }) => this.sealIn(connection));
-    const seal = text === null ? null : decodeSeal(String(text));
-    if (seal === null) return null;
-    const { migration, generation, state, stamp } = seal;
-    return { migration, generation, state, ...(stamp !== undefined && { stamp }) };
-  }
-
-  /** The text of the seal; null where there is none, and where a key of another type stands in its place. */
-  protected async sealIn(connection: Connection): Promise<unknown> {
-    return listOf(await connection.send("MGET", this.names.seal()), 1)[0];
+    const texts = await this.#eachSlot((connection, slot) => this.trust.sealIn(connection, slot));
+    const seals = texts.map((text) => (text === null ? null : decodeSeal(String(text))));
+    const [first] = seals;
+    if (!first) return null;
+    const { migration, generation, state, stamp } = first;
+    if (seals.some((seal) => seal?.generation !== generation || seal.state !== state)) return null;
+    const isStamped = stamp !== undefined && seals.every((seal) => seal?.stamp === stamp);
+    return { migration, generation, state, ...(isStamped && { stamp }) };
   }
 
   async arm(generation: string, state: SealState, run?: string, stamp?: string): Promise<void> {
     const { migration, prefix } = this.names;
-    await this.link.run(this.limits.batch, ({ connection }) => {
-      const stamped = stamp === undefined ? {} : { stamp };
-      const seal = encodeSeal({ generation, run: run ?? connection.run, state, migration, prefix, ...stamped });
-      return connection.send("SET", this.names.seal(), seal);
-    });
+    const armed = run ?? (await this.#everywhere(async ({ run }) => run)).sort().join(",");
+    const stamped = stamp === undefined ? {} : { stamp };
+    const seal = encodeSeal({ generation, run: armed, state, migration, prefix, ...stamped });
+    await this.#eachSlot((connection, slot) => connection.send("SET", this.names.seal(slot), seal));
   }
 
   async removeSeal(limits = this.limits.batch): Promise<void> {
-    await this.link.run(limits, ({ connection }) => connection.send("UNLINK", this.names.seal()));
+    await this.#eachSlot((connection, slot) => connection.send("UNLINK", this.names.seal(slot)), limits);
   }
 
-  facts(): Promise<RedisFacts> {
-    return this.link.run(this.limits.batch, ({ connection }) => factsOf(connection));
+  async facts(): Promise<RedisFacts> {
+    return combined(await this.#everywhere(factsOf));
   }
 
-  /** Until none is left: a node that is fenced off makes no new ones. */
   async disconnectNode(node: string, limits = this.limits.batch): Promise<void> {
-    const send = (...words: string[]) =>
-      this.link.run(limits, ({ connection }) => connection.send("CLIENT", ...words)) as Promise<unknown>;
-    const name = ` name=${connectionName(node)} `;
-    for (;;) {
-      const clients = String(await send("LIST")).split("\n");
-      const ids = clients.filter((client) => client.includes(name)).map((client) => /^id=(\d+) /.exec(client)?.[1]);
-      const killed = await Promise.all(ids.flatMap((id) => (id ? [send("KILL", "ID", id)] : [])));
-      // R does not end the connection that asks, nor one that is gone already.
-      if (!killed.includes(1)) return;
-    }
+    await Promise.all((await this.shards.all()).map((shard) => disconnect(shard, node, limits)));
   }
 
   async end(): Promise<void> {
-    this.link.end();
+    this.shards.end();
   }
 
   async locate(sids: readonly Sid[]): Promise<Sid[]> {
     if (this.names.servers === 0 || sids.length === 0) return [...sids];
-    const kept = listOf(await this.#send("MGET", ...sids.map((sid) => this.names.item(sid))), sids.length);
+    const kept = await this.#valuesOf(sids.map((sid) => this.names.item(sid)));
     return sids.map((sid, i) => this.items.locate(sid, bytesOrNull(kept[i])));
   }
 
-  #send(command: string, ...args: Argument[]): Promise<unknown> {
-    return this.link.run(this.limits.batch, ({ connection }) => connection.send(command, ...args));
+  #send(slot: number, command: string, ...args: Argument[]): Promise<unknown> {
+    return this.shards.run(slot, this.limits.batch, ({ connection }) => connection.send(command, ...args));
   }
 
-  /** Keys that match, each at least once; never an empty page. */
+  #eachSlot<T>(ask: (connection: Conversation, slot: number) => Promise<T>, limits = this.limits.batch): Promise<T[]> {
+    return this.shards.runEach(this.names.slots, limits, ({ connection }, slot) => ask(connection, slot));
+  }
+
+  async #everywhere<T>(ask: (connection: Conversation) => Promise<T>): Promise<T[]> {
+    const shards = await this.shards.all();
+    return Promise.all(shards.map((shard) => shard.run(this.limits.batch, ({ connection }) => ask(connection))));
+  }
+
+  /** In the order of the keys, whatever slots they are of. */
+  async #valuesOf(keys: readonly (string | Buffer)[]): Promise<unknown[]> {
+    const values = new Array<unknown>(keys.length);
+    const asked = [...placesBy(keys, (key) => this.names.slotOfKey(key))].map(async ([slot, places]) => {
+      const found = await this.#send(slot, "MGET", ...places.map((place) => keys[place]!));
+      listOf(found, places.length).forEach((value, i) => {
+        values[places[i]!] = value;
+      });
+    });
+    await Promise.all(asked);
+    return values;
+  }
+
+  /**
+   * Keys that match, each at least once; never an empty page. A key whose slot moves meanwhile may be on the way past the
+   * sweep: behind it where it came to, before it where it came from. Such a sweep is made once more, which finds it.
+   */
   async *#scan(pattern: string, pageSize: number): AsyncIterable<Buffer[]> {
-    let cursor = "0";
-    do {
-      const answer = await this.#send("SCAN", cursor, "MATCH", pattern, "COUNT", pageSize);
-      const page = pageOf(answer);
-      cursor = page.cursor;
-      if (page.found.length > 0) yield page.found;
-    } while (cursor !== "0");
+    const before = await this.shards.layout(this.limits.batch);
+    yield* this.#sweep(pattern, pageSize);
+    const after = await this.shards.layout(this.limits.batch);
+    if (before.isMoving || after.isMoving || before.text !== after.text) yield* this.#sweep(pattern, pageSize);
+  }
+
+  async *#sweep(pattern: string, pageSize: number): AsyncIterable<Buffer[]> {
+    for (const shard of await this.shards.all()) {
+      let cursor = "0";
+      do {
+        const answer = await shard.run(this.limits.batch, ({ connection }) =>
+          connection.send("SCAN", cursor, "MATCH", pattern, "COUNT", pageSize),
+        );
+        const page = pageOf(answer);
+        cursor = page.cursor;
+        if (page.found.length > 0) yield page.found;
+      } while (cursor !== "0");
+    }
   }
 
   async #unlink(pattern: string, isMeant: (key: Buffer) => boolean): Promise<number> {
     let removed = 0;
     for await (const keys of this.#scan(pattern, PAGE)) {
       const meant = keys.filter(isMeant);
-      if (meant.length > 0) removed += wholeOf(await this.#send("UNLINK", ...meant));
+      const unlinked = [...placesBy(meant, (key) => this.names.slotOfKey(key))].map(([slot, places]) =>
+        this.#send(slot, "UNLINK", ...places.map((place) => meant[place]!)),
+      );
+      for (const count of await Promise.all(unlinked)) removed += wholeOf(count);
     }
     return removed;
   }
 
+  async #unlinkIndexes(): Promise<void> {
+    await this.#eachSlot((connection, slot) => connection.send("UNLINK", this.names.dirtyIndex(slot)));
+  }
+
   async #dirtyIn(buckets: BucketRange): Promise<Set<Sid>> {
     const dirty = new Set<Sid>();
-    for await (const sids of this.#dirtyPages(buckets)) {
+    for await (const { sids } of this.#dirtyPages(buckets)) {
       for (const sid of sids) dirty.add(this.names.servers === 0 ? sid : restOf(sid));
     }
     return dirty;
   }
 
-  /** What the dirty index names in these buckets; never an empty page. */
-  async *#dirtyPages(buckets: BucketRange): AsyncIterable<Sid[]> {
-    let cursor = "0";
-    do {
-      const answer = await this.#send("ZSCAN", this.names.dirtyIndex(), cursor, "COUNT", PAGE);
-      const page = pageOf(answer);
-      cursor = page.cursor;
-      // Members and scores take turns.
-      const sids = page.found.filter((_, i) => i % 2 === 0).map(String);
-      const within = sids.filter((sid) => inRange(bucketOf(sid), buckets));
-      if (within.length > 0) yield within;
-    } while (cursor !== "0");
+  /** What the dirty indexes name in these buckets; never an empty page. */
+  async *#dirtyPages(buckets: BucketRange): AsyncIterable<{ slot: number; sids: Sid[] }> {
+    const there = await this.#eachSlot((connection, slot) => connection.send("EXISTS", this.names.dirtyIndex(slot)));
+    for (const slot of there.keys()) {
+      if (there[slot] !== 1) continue;
+      let cursor = "0";
+      do {
+        const answer = await this.#send(slot, "ZSCAN", this.names.dirtyIndex(slot), cursor, "COUNT", PAGE);
+        const page = pageOf(answer);
+        cursor = page.cursor;
+        // Members and scores take turns.
+        const sids = page.found.filter((_, i) => i % 2 === 0).map(String);
+        const within = sids.filter((sid) => inRange(bucketOf(sid), buckets));
+        if (within.length > 0) yield { slot, sids: within };
+      } while (cursor !== "0");
+    }
+  }
+}
+
+/** Until none of the node's connections is left: one that is fenced off makes no new ones. */
+async function disconnect(shard: Shard, node: string, limits: CallLimits): Promise<void> {
+  const send = (...words: string[]) =>
+    shard.run(limits, ({ connection }) => connection.send("CLIENT", ...words)) as Promise<unknown>;
+  const name = ` name=${connectionName(node)} `;
+  for (;;) {
+    const clients = String(await send("LIST")).split("\n");
+    const ids = clients.filter((client) => client.includes(name)).map((client) => /^id=(\d+) /.exec(client)?.[1]);
+    const killed = await Promise.all(ids.flatMap((id) => (id ? [send("KILL", "ID", id)] : [])));
+    // R does not end the connection that asks, nor one that is gone already.
+    if (!killed.includes(1)) return;
   }
 }

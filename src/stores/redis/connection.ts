@@ -3,8 +3,8 @@ import { guardedOptions, guardRedis } from "../../control/redis-guard.js";
 import { FerryError } from "../../errors.js";
 import { connectionName, type Fence } from "../../ports/fence.js";
 import { RedisUnreachable } from "../../ports/redis-records.js";
-import { type ScriptName, type Scripts, scriptsFor } from "../../scripts/index.js";
-import { connectionFailure, ScriptUnknown, translate } from "./failures.js";
+import { type Script, type ScriptName, type Scripts, scriptsFor } from "../../scripts/index.js";
+import { connectionFailure, isReplyError, ScriptUnknown, translate } from "./failures.js";
 import { isAtLeast, parseInfo } from "./info.js";
 
 export interface ConnectionOptions {
@@ -22,23 +22,43 @@ export interface ConnectionOptions {
   readonly items: boolean;
   /** Servers of a pool; 0 for none. */
   readonly servers: number;
+  /** Whether the server has to be a master of a Redis Cluster, or else must not be of one. */
+  readonly cluster: boolean;
 }
 
 export type Argument = string | Buffer | number;
+
+/** What is said over a connection in the course of one call. */
+export interface Conversation {
+  /** The server's run id: another one after every restart and on every other server. */
+  readonly run: string;
+  readonly version: string;
+  /** Whether the server tells the time of expiry itself. */
+  readonly exactExpiry: boolean;
+  /** Sends one command. Texts come back as Buffers. */
+  send(command: string, ...args: Argument[]): Promise<unknown>;
+  /**
+   * Runs a script: one round trip, or two where R has forgotten it.
+   *
+   * @param check throws where the script must not be sent any more.
+   */
+  script(name: ScriptName, keys: readonly string[], args: readonly Argument[], check: () => void): Promise<unknown>;
+  /** The same for a slot that is on its way to this server: each command says that it knows. */
+  asking(): Conversation;
+}
 
 /**
  * One connection from its beginning to its end. The driver's own ways of mending a connection (queueing, reconnecting,
  * sending again) are switched off: a write that is sent twice breaks the protocol, and a re-made connection must be
  * fenced before it is used. Whatever goes wrong, this connection ends and the link makes another.
  */
-export class Connection {
+export class Connection implements Conversation {
   /** Resolves when the connection has ended; never rejects. */
   readonly closed: Promise<void>;
   #corked = false;
 
   private constructor(
     private readonly redis: Redis,
-    /** The server's run id: another one after every restart and on every other server. */
     readonly run: string,
     /** The server's number for this connection; none is given twice in one run. */
     readonly id: string,
@@ -56,37 +76,7 @@ export class Connection {
    * to. Rejects, with nothing left open, with a `FerryError` where no waiting helps.
    */
   static async open(options: ConnectionOptions): Promise<Connection> {
-    const settings: RedisOptions = {
-      ...options.server,
-      protocol: 2,
-      lazyConnect: true,
-      enableReadyCheck: false,
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: 0,
-      retryStrategy: () => null,
-      sentinelRetryStrategy: () => null,
-      connectTimeout: options.connectTimeout,
-      socketTimeout: options.stallTimeout,
-      // A server that hangs does not close its side: do not wait for it.
-      disconnectTimeout: 100,
-      disableClientInfo: true,
-    };
-    const redis = new Redis(guardedOptions(settings));
-    guardRedis(redis);
-    let failure: unknown;
-    redis.on("error", (error) => {
-      failure ??= error;
-    });
-    try {
-      await redis.connect();
-      // The driver goes on after a SELECT that failed: it must not work on another database.
-      if (failure !== undefined) throw failure;
-      await redis.client("SETNAME", connectionName(options.node));
-    } catch (error) {
-      redis.disconnect();
-      throw connectionFailure(failure ?? error, options.shown);
-    }
+    const { redis, told } = await connect(options);
     try {
       await options.fence({ store: "redis", endpoint: null });
     } catch (cause) {
@@ -97,11 +87,11 @@ export class Connection {
       return await Connection.#identify(redis, options);
     } catch (error) {
       redis.disconnect();
-      throw connectionFailure(failure ?? error, options.shown);
+      throw told(error);
     }
   }
 
-  static async #identify(redis: Redis, { shown, items, servers }: ConnectionOptions): Promise<Connection> {
+  static async #identify(redis: Redis, { shown, items, servers, cluster }: ConnectionOptions): Promise<Connection> {
     const [told, id] = await Promise.all([redis.info(), redis.client("ID")]);
     const info = parseInfo(String(told));
     const run = info.get("run_id");
@@ -110,29 +100,19 @@ export class Connection {
     if (!isAtLeast(version, 6, 2)) {
       throw new FerryError("VERSION_UNSUPPORTED", `Redis at ${shown} is ${version}; 6.2 or later is needed.`);
     }
-    if (info.get("cluster_enabled") === "1") {
-      throw new FerryError(
-        "CONFIG_INVALID",
-        `Redis at ${shown} is part of a Redis Cluster, which cannot be used yet.`,
-        {
-          remedy: "Name a standalone Redis or a Sentinel group in `redis.url`.",
-        },
-      );
-    }
+    if ((info.get("cluster_enabled") === "1") !== cluster) throw otherLayout(shown, cluster);
     if (info.get("loading") === "1") throw new Error("it is still loading its data");
     if (info.get("role") === "slave") throw new Error("it is a replica");
-    const scripts = scriptsFor(isAtLeast(version, 7, 0), items, servers);
+    const scripts = scriptsFor(isAtLeast(version, 7, 0), items, servers, cluster);
     // A server that refuses this still learns each script when it is first called.
     await Promise.allSettled(Object.values(scripts).map(({ text }) => redis.script("LOAD", text)));
     return new Connection(redis, run, String(id), version, scripts);
   }
 
-  /** Whether the server tells the time of expiry itself. */
   get exactExpiry(): boolean {
     return isAtLeast(this.version, 7, 0);
   }
 
-  /** Sends one command. Texts come back as Buffers. */
   send(command: string, ...args: Argument[]): Promise<unknown> {
     if (this.redis.status !== "ready") {
       return Promise.reject(new RedisUnreachable("The connection to Redis is broken.", false));
@@ -143,25 +123,24 @@ export class Connection {
     });
   }
 
-  /**
-   * Runs a script: one round trip, or two where R has forgotten it.
-   *
-   * @param check throws where the script must not be sent any more.
-   */
-  async script(
-    name: ScriptName,
-    keys: readonly string[],
-    args: readonly Argument[],
-    check: () => void,
-  ): Promise<unknown> {
-    const { sha, text } = this.scripts[name];
-    try {
-      return await this.send("EVALSHA", sha, keys.length, ...keys, ...args);
-    } catch (error) {
-      if (!(error instanceof ScriptUnknown)) throw error;
-      check();
-      return this.send("EVAL", text, keys.length, ...keys, ...args);
-    }
+  script(name: ScriptName, keys: readonly string[], args: readonly Argument[], check: () => void): Promise<unknown> {
+    return runScript(this, this.scripts[name], keys, args, check);
+  }
+
+  asking(): Conversation {
+    const { run, version, exactExpiry, scripts } = this;
+    const asking: Conversation = {
+      run,
+      version,
+      exactExpiry,
+      send: (command, ...args) => {
+        this.send("ASKING").catch(() => {});
+        return this.send(command, ...args);
+      },
+      script: (name, keys, args, check) => runScript(asking, scripts[name], keys, args, check),
+      asking: () => asking,
+    };
+    return asking;
   }
 
   close(): void {
@@ -198,4 +177,84 @@ export class Connection {
       stream.uncork();
     });
   }
+}
+
+async function runScript(
+  conversation: Conversation,
+  { sha, text }: Script,
+  keys: readonly string[],
+  args: readonly Argument[],
+  check: () => void,
+): Promise<unknown> {
+  try {
+    return await conversation.send("EVALSHA", sha, keys.length, ...keys, ...args);
+  } catch (error) {
+    if (!(error instanceof ScriptUnknown)) throw error;
+    check();
+    return conversation.send("EVAL", text, keys.length, ...keys, ...args);
+  }
+}
+
+type Address = Omit<ConnectionOptions, "fence" | "items" | "servers" | "cluster">;
+
+/** A connection that has its name, so that an eviction can end it, and on which nothing else was said yet. */
+async function connect(options: Address): Promise<{ redis: Redis; told: (error: unknown) => Error }> {
+  const settings: RedisOptions = {
+    ...options.server,
+    protocol: 2,
+    lazyConnect: true,
+    enableReadyCheck: false,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+    sentinelRetryStrategy: () => null,
+    connectTimeout: options.connectTimeout,
+    socketTimeout: options.stallTimeout,
+    // A server that hangs does not close its side: do not wait for it.
+    disconnectTimeout: 100,
+    disableClientInfo: true,
+  };
+  const redis = new Redis(guardedOptions(settings));
+  guardRedis(redis);
+  let failure: unknown;
+  redis.on("error", (error) => {
+    failure ??= error;
+  });
+  // What the driver tells of the connection says more than what it tells of a command.
+  const told = (error: unknown) => connectionFailure(failure ?? error, options.shown);
+  try {
+    await redis.connect();
+    // The driver goes on after a SELECT that failed: it must not work on another database.
+    if (failure !== undefined) throw failure;
+    await redis.client("SETNAME", connectionName(options.node));
+    return { redis, told };
+  } catch (error) {
+    redis.disconnect();
+    throw told(error);
+  }
+}
+
+/** Asks a server of a Redis Cluster, replicas too, for its view of it. That is no word of the protocol: no fence is asked. */
+export async function askForNodes(options: Address): Promise<string> {
+  const { redis, told } = await connect(options);
+  try {
+    return String(await redis.call("CLUSTER", "NODES"));
+  } catch (error) {
+    if (isReplyError(error) && error.message.includes("cluster support disabled"))
+      throw otherLayout(options.shown, true);
+    throw told(error);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+function otherLayout(shown: string, cluster: boolean): FerryError {
+  return cluster
+    ? new FerryError("CONFIG_INVALID", `Redis at ${shown} is no part of a Redis Cluster.`, {
+        remedy: "Name it with redis:// in `redis.url`, or a Sentinel group with redis-sentinel://.",
+      })
+    : new FerryError("CONFIG_INVALID", `Redis at ${shown} is part of a Redis Cluster.`, {
+        remedy: "Name the Cluster with redis-cluster://host:port,host:port in `redis.url`.",
+      });
 }

@@ -11,6 +11,28 @@ export class ScriptUnknown extends Error {
   override readonly name = "ScriptUnknown";
 }
 
+/** A server's answer that the slot is another's: nothing was done. Not for those who call: the way there is found. */
+export class Moved extends Error {
+  override readonly name = "Moved";
+
+  constructor(
+    readonly slot: number,
+    /** As the server calls it; without a host where that is its own. */
+    readonly address: string,
+    /** The slot is only on its way there, and the server is to be asked for this one command alone. */
+    readonly asking: boolean,
+  ) {
+    super("The slot is another server's.");
+  }
+}
+
+/** R will answer later; nothing was done. */
+export class NotYet extends RedisUnreachable {
+  constructor(readonly word: string) {
+    super(`Redis does not answer yet (${word}).`, false);
+  }
+}
+
 /** R answered something that is no answer to the question: whether it was carried out is not known. */
 export class NoAnswer extends RedisUnreachable {
   constructor() {
@@ -43,14 +65,16 @@ export function translate(error: unknown, args: readonly (string | Buffer | numb
   const word = wordOf(error.message);
   if (word === "SFLOST") return new SealMismatch();
   if (word === "NOSCRIPT") return new ScriptUnknown();
-  if (BUSY.has(word)) return new RedisUnreachable(`Redis does not answer yet (${word}).`, false);
+  if (BUSY.has(word)) return new NotYet(word);
+  const moved = /^(MOVED|ASK) (\d+) (\S+)/.exec(error.message);
+  if (moved !== null) return new Moved(Number(moved[2]), moved[3]!, word === "ASK");
   const meaning = REFUSALS[word] ?? quotable(error.message, args);
   return new RedisRefused(`Redis refused a command: ${meaning} (${word}).`);
 }
 
 /** A failure of a call as the port tells it; whatever else went wrong did so over a reply of another shape. */
 export function settled(error: unknown): Error {
-  const known = [FerryError, RedisUnreachable, RedisLost, RedisRefused, SealMismatch];
+  const known = [FerryError, RedisUnreachable, RedisLost, RedisRefused, SealMismatch, Moved];
   return known.some((kind) => error instanceof kind) ? (error as Error) : new NoAnswer();
 }
 

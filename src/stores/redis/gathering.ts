@@ -7,8 +7,9 @@ const MOST = { calls: 100, bytes: 512 * 1024 };
 const LATER = 1;
 
 export interface Kind<I, O> {
-  /** Carries all of these out; outcomes in their order. Its rejection is that of each. */
-  perform(items: readonly I[], limits: CallLimits): Promise<readonly O[]>;
+  /** Carries all of these out, which are of one slot; outcomes in their order. Its rejection is that of each. */
+  perform(items: readonly I[], limits: CallLimits, slot: number): Promise<readonly O[]>;
+  slotOf(item: I): number;
   /** How many bytes an item brings along, where that may be many. */
   bytesOf?(item: I): number;
   /** Whether each is to be carried out by itself after this failure of several, which changed nothing. */
@@ -22,12 +23,13 @@ interface Waiting<I, O> {
 }
 
 interface Group<I, O> {
+  readonly slot: number;
   readonly limits: CallLimits;
   readonly waiting: Waiting<I, O>[];
 }
 
 /**
- * Calls that are made in one turn of the event loop and go to R together, as one command for each kind. What a command
+ * Calls that are made in one turn of the event loop and go to R together, as one command for each kind and slot. What a command
  * costs, in the driver, in system calls and in R, is then shared by all of them; nothing waits longer than it takes the
  * event loop to come round. The kinds go in the order in which they were made known, so that what ends an operation
  * reaches R before what begins the next one.
@@ -66,7 +68,8 @@ export class Gathering {
 }
 
 export class Gathered<I, O> {
-  #groups: Group<I, O>[] = [];
+  /** By slot; of one there is hardly ever a second, of other limits. */
+  #groups = new Map<number, Group<I, O>[]>();
 
   constructor(
     private readonly kind: Kind<I, O>,
@@ -75,30 +78,38 @@ export class Gathered<I, O> {
 
   call(item: I, limits: CallLimits): Promise<O> {
     return new Promise((resolve, reject) => {
-      this.#groupOf(limits).waiting.push({ item, resolve, reject });
+      this.#groupOf(this.kind.slotOf(item), limits).waiting.push({ item, resolve, reject });
       this.flushDue(limits.later === true);
     });
   }
 
   flush(): void {
     const groups = this.#groups;
-    this.#groups = [];
-    for (const { limits, waiting } of groups) {
-      for (let from = 0; from < waiting.length; ) {
-        const to = this.#endOfPiece(waiting, from);
-        this.#carryOut(waiting.slice(from, to), limits);
-        from = to;
-      }
+    if (groups.size === 0) return;
+    this.#groups = new Map();
+    for (const ofSlot of groups.values()) for (const group of ofSlot) this.#send(group);
+  }
+
+  #send({ slot, limits, waiting }: Group<I, O>): void {
+    for (let from = 0; from < waiting.length; ) {
+      const to = this.#endOfPiece(waiting, from);
+      this.#carryOut(waiting.slice(from, to), limits, slot);
+      from = to;
     }
   }
 
-  /** Calls that may take equally long go together. There are hardly ever two groups. */
-  #groupOf(limits: CallLimits): Group<I, O> {
+  /** Calls that may take equally long go together. */
+  #groupOf(slot: number, limits: CallLimits): Group<I, O> {
+    let ofSlot = this.#groups.get(slot);
+    if (ofSlot === undefined) {
+      ofSlot = [];
+      this.#groups.set(slot, ofSlot);
+    }
     const { deadline, hold } = limits;
-    let group = this.#groups.find((each) => each.limits.deadline === deadline && each.limits.hold === hold);
+    let group = ofSlot.find((each) => each.limits.deadline === deadline && each.limits.hold === hold);
     if (group === undefined) {
-      group = { limits, waiting: [] };
-      this.#groups.push(group);
+      group = { slot, limits, waiting: [] };
+      ofSlot.push(group);
     }
     return group;
   }
@@ -113,14 +124,14 @@ export class Gathered<I, O> {
     return to;
   }
 
-  #carryOut(piece: readonly Waiting<I, O>[], limits: CallLimits): void {
+  #carryOut(piece: readonly Waiting<I, O>[], limits: CallLimits, slot: number): void {
     const items = piece.map(({ item }) => item);
-    this.kind.perform(items, limits).then(
+    this.kind.perform(items, limits, slot).then(
       (outcomes) => {
         for (let i = 0; i < piece.length; i++) piece[i]!.resolve(outcomes[i]!);
       },
       (error: unknown) => {
-        if (piece.length > 1 && this.kind.apart?.(error)) for (const one of piece) this.#carryOut([one], limits);
+        if (piece.length > 1 && this.kind.apart?.(error)) for (const one of piece) this.#carryOut([one], limits, slot);
         else for (const { reject } of piece) reject(error);
       },
     );

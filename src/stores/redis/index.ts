@@ -1,17 +1,20 @@
 import type { RedisOptions } from "ioredis";
-import { redisOptionsOf } from "../../control/redis-url.js";
+import { clusterOptionsOf, isCluster, redisOptionsOf } from "../../control/redis-url.js";
 import { FerryError } from "../../errors.js";
 import type { Fence } from "../../ports/fence.js";
 import type { RedisRecords } from "../../ports/redis-records.js";
 import type { RedisRights } from "../../ports/survey.js";
-import { Connection, type ConnectionOptions } from "./connection.js";
+import { askNodes, Cluster, type ClusterOptions, type ServerAddress } from "./cluster.js";
+import { askForNodes, Connection, type ConnectionOptions } from "./connection.js";
 import { KeyNames } from "./key-names.js";
-import { Lanes } from "./lanes.js";
-import { Link } from "./link.js";
 import { RedisScripts, type Replication } from "./records.js";
+import { OneServer, type Shards } from "./shards.js";
 
 export interface RedisRecordsOptions {
-  /** `redis://`, `rediss://` or `redis-sentinel://host:port[,host:port]/name`, with user, password and database. */
+  /**
+   * `redis://`, `rediss://`, `redis-sentinel://host:port[,host:port]/name` or `redis-cluster://host:port[,host:port]`, with
+   * user, password and, but for a Cluster, database.
+   */
   readonly url: string;
   /** Options of `tls.connect`; any makes the connection a TLS one. */
   readonly tls?: Readonly<Record<string, unknown>>;
@@ -55,15 +58,15 @@ export interface RedisRecordsOptions {
  */
 export async function openRedisRecords(options: RedisRecordsOptions): Promise<RedisRecords> {
   const { call = 5_000, batch = 10_000, open = 1_000 } = options.deadlines ?? {};
-  const names = new KeyNames(options.prefix, options.migration, options.items !== undefined, options.items?.servers);
-  const connection = connectionOf(options);
-  const openLink = () => new Link(() => Connection.open(connection));
-  const link = openLink();
+  const cluster = isCluster(options.url);
+  const items = options.items !== undefined;
+  const names = new KeyNames(options.prefix, options.migration, items, options.items?.servers, cluster);
   const limits = { call: { deadline: call, hold: true }, batch: { deadline: batch, hold: true } };
   const wait = options.wait ?? { open: 0, destroy: 0 };
-  const records = new RedisScripts(names, link, limits, new Lanes(openLink), wait, options.items?.flags ?? 0);
+  const shards = openShards(options);
+  const records = new RedisScripts(names, shards, limits, wait, options.items?.flags ?? 0);
 
-  const failure = await Promise.race([link.first, after(open)]);
+  const failure = await Promise.race([shards.first, after(open)]);
   if (failure instanceof FerryError) {
     await records.end();
     throw failure;
@@ -71,20 +74,46 @@ export async function openRedisRecords(options: RedisRecordsOptions): Promise<Re
   return records;
 }
 
-/** For the doctor: what our user may do in R, and who else has sealed it. Opens one connection and closes it. */
+/** For the doctor: what our user may do in R, and who else has sealed it. Its connections are closed again. */
 export async function surveyRedis(options: RedisRecordsOptions): Promise<RedisRights> {
   const { rightsIn } = await import("./rights.js");
   const { migration, prefix, wait } = options;
   const waits = wait !== undefined && Math.max(wait.open, wait.destroy) > 0;
-  return rightsIn({ connection: connectionOf(options), migration, prefix, waits });
+  return rightsIn({ connections: await everyMaster(options), migration, prefix, waits });
 }
 
-function connectionOf(options: RedisRecordsOptions): ConnectionOptions {
-  const { connect = 2_000, stall = 3_000 } = options.deadlines ?? {};
+function openShards(options: RedisRecordsOptions): Shards {
+  if (isCluster(options.url)) return new Cluster(clusterOf(options));
   const server = serverOf(options);
+  return new OneServer(() => Connection.open(server));
+}
+
+async function everyMaster(options: RedisRecordsOptions): Promise<ConnectionOptions[]> {
+  if (!isCluster(options.url)) return [serverOf(options)];
+  const cluster = clusterOf(options);
+  const masters = (await askNodes(cluster)).filter(({ isMaster, hasFailed }) => isMaster && !hasFailed);
+  return masters.map(cluster.at);
+}
+
+function serverOf(options: RedisRecordsOptions): ConnectionOptions {
+  return connectionOf(options, redisOptionsOf(options.url, options.tls, "redis.url"));
+}
+
+function clusterOf(options: RedisRecordsOptions): ClusterOptions & { at(server: ServerAddress): ConnectionOptions } {
+  const { servers, common } = clusterOptionsOf(options.url, options.tls, "redis.url");
+  const at = ({ host, port }: ServerAddress) => connectionOf(options, { ...common, host, port });
+  return {
+    seeds: servers,
+    byName: common.tls !== undefined,
+    connect: (server) => Connection.open(at(server)),
+    ask: (server) => askForNodes(at(server)),
+    at,
+  };
+}
+
+function connectionOf(options: RedisRecordsOptions, server: RedisOptions): ConnectionOptions {
+  const { connect = 2_000, stall = 3_000 } = options.deadlines ?? {};
   const { node, fence } = options;
-  const items = options.items !== undefined;
-  const servers = options.items?.servers ?? 0;
   return {
     server,
     shown: shownServer(server),
@@ -92,18 +121,10 @@ function connectionOf(options: RedisRecordsOptions): ConnectionOptions {
     fence,
     connectTimeout: connect,
     stallTimeout: stall,
-    items,
-    servers,
+    items: options.items !== undefined,
+    servers: options.items?.servers ?? 0,
+    cluster: isCluster(options.url),
   };
-}
-
-function serverOf({ url, tls }: RedisRecordsOptions): RedisOptions {
-  if (/^redis-cluster:/i.test(url)) {
-    throw new FerryError("CONFIG_INVALID", "redis.url names a Redis Cluster, which this version cannot use yet.", {
-      remedy: "Name a standalone Redis (redis:// or rediss://) or a Sentinel group (redis-sentinel://) in `redis.url`.",
-    });
-  }
-  return redisOptionsOf(url, tls, "redis.url");
 }
 
 function shownServer(server: RedisOptions): string {

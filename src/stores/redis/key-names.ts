@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import { isLocated, restOf } from "../../core/place.js";
 import type { Sid } from "../../core/session.js";
 import { FerryError } from "../../errors.js";
+import { SLOTS, slotOfKey, tagOf } from "./slots.js";
 
 /** What begins like this is ours, whatever the prefix of the sessions is: marks and seals, and the control store. */
 const RESERVED = ["sf:", "{sf:"];
@@ -16,15 +17,15 @@ export function reservedBehind(prefix: string): (sid: Sid) => boolean {
  * How keys are called in R; nothing else knows. A session's own key is the prefix with the sid, exactly as a plain
  * client of the target format reads it. All of ours begin with `sf:<migration>:`.
  *
- * This is the layout of a single server. A Redis Cluster needs one that puts a tag of the session's slot into the
- * sidecar's name and has a seal and a dirty index for each slot; so every name is asked for with the sid at hand, and
- * nobody else puts keys together.
+ * In a Redis Cluster the session's own key says in which slot all keys of the session must lie. Ours begin with
+ * `sf:<migration>:{tag}:` there, where the tag is a short text of that slot: it comes before whatever braces the sid may
+ * have. Each slot has a seal and a dirty index of its own, since a script sees one slot only.
  */
 export class KeyNames {
-  readonly #seal: string;
-  readonly #dirty: string;
-  readonly #sides: string;
-  readonly #items: string;
+  /** A *slot* is what one script may work on, numbered from 0: a server by itself is one slot. */
+  readonly slots: readonly number[];
+  readonly #ours: string;
+  readonly #bases: string[] = [];
   readonly #isReserved: (sid: Sid) => boolean;
 
   constructor(
@@ -34,6 +35,8 @@ export class KeyNames {
     readonly items = false,
     /** Servers of a pool, whose sids are located; 0 where they are not. */
     readonly servers = 0,
+    /** Whether R is a Redis Cluster. */
+    readonly cluster = false,
   ) {
     if (!/^[A-Za-z0-9_-]+$/.test(migration)) {
       throw new FerryError("CONFIG_INVALID", "`migration` must be of letters, digits, - and _ only.");
@@ -42,18 +45,25 @@ export class KeyNames {
       throw new FerryError("CONFIG_INVALID", "`redis.prefix` must not begin as sessionferry's own keys do (sf:).");
     }
     this.#isReserved = reservedBehind(prefix);
-    this.#seal = `sf:${migration}:seal`;
-    this.#dirty = `sf:${migration}:dirty`;
-    this.#sides = `sf:${migration}:s:`;
-    this.#items = `sf:${migration}:i:`;
+    this.slots = Array.from({ length: cluster ? SLOTS : 1 }, (_, slot) => slot);
+    this.#ours = `sf:${migration}:`;
   }
 
-  seal(): string {
-    return this.#seal;
+  slotOf(sid: Sid): number {
+    return this.cluster ? slotOfKey(this.data(sid)) : 0;
   }
 
-  dirtyIndex(): string {
-    return this.#dirty;
+  /** Of any key, one of ours too. */
+  slotOfKey(key: string | Buffer): number {
+    return this.cluster ? slotOfKey(key) : 0;
+  }
+
+  seal(slot: number): string {
+    return `${this.#base(slot)}seal`;
+  }
+
+  dirtyIndex(slot: number): string {
+    return `${this.#base(slot)}dirty`;
   }
 
   data(sid: Sid): string {
@@ -66,24 +76,28 @@ export class KeyNames {
 
   /** Of the session with this own key. */
   sideOf(data: string): string {
-    return this.#sides + data;
+    return `${this.#base(this.slotOfKey(data))}s:${data}`;
   }
 
   itemOf(data: string): string {
-    return this.#items + data;
+    return `${this.#base(this.slotOfKey(data))}i:${data}`;
   }
 
   item(sid: Sid): string {
     return this.itemOf(this.data(sid));
   }
 
-  /** The keys of a script: seal, dirty index, then own key, sidecar and, with items, item key of each session. */
-  ofScript(sids: readonly Sid[]): string[] {
-    const keys = [this.seal(), this.dirtyIndex()];
+  /**
+   * The keys of a script: seal, dirty index, then own key, sidecar and, with items, item key of each session; all of
+   * them of this slot.
+   */
+  ofScript(slot: number, sids: readonly Sid[]): string[] {
+    const base = this.#base(slot);
+    const keys = [`${base}seal`, `${base}dirty`];
     for (const sid of sids) {
       const data = this.data(sid);
-      keys.push(data, this.sideOf(data));
-      if (this.items) keys.push(this.itemOf(data));
+      keys.push(data, `${base}s:${data}`);
+      if (this.items) keys.push(`${base}i:${data}`);
     }
     return keys;
   }
@@ -94,11 +108,11 @@ export class KeyNames {
   }
 
   get sidePattern(): string {
-    return `${escapeGlob(this.#sides + this.prefix)}*`;
+    return this.#patternOf("s:");
   }
 
   get itemPattern(): string {
-    return `${escapeGlob(this.#items + this.prefix)}*`;
+    return this.#patternOf("i:");
   }
 
   /** The sid of a session's own key, never a located one, or null for a key that is none. */
@@ -112,18 +126,32 @@ export class KeyNames {
 
   /** The sid of a sidecar, or null for a key that is none. */
   sidOfSide(key: Buffer): Sid | null {
-    return this.#sidBehind(this.#sides, key);
+    return this.#sidBehind("s:", key);
   }
 
   /** The sid of an item key, or null for a key that is none. */
   sidOfItem(key: Buffer): Sid | null {
-    return this.#sidBehind(this.#items, key);
+    return this.#sidBehind("i:", key);
   }
 
-  #sidBehind(start: string, key: Buffer): Sid | null {
-    const before = Buffer.from(start);
+  #patternOf(kind: string): string {
+    const tag = this.cluster ? "{*}:" : "";
+    return `${this.#ours}${tag}${escapeGlob(kind + this.prefix)}*`;
+  }
+
+  #sidBehind(kind: string, key: Buffer): Sid | null {
+    const slot = this.slotOfKey(key);
+    const before = Buffer.from(this.#base(slot) + kind);
     if (key.length < before.length || !key.subarray(0, before.length).equals(before)) return null;
-    return this.sidOfData(key.subarray(before.length));
+    const data = key.subarray(before.length);
+    return this.slotOfKey(data) === slot ? this.sidOfData(data) : null;
+  }
+
+  /** What all of ours of this slot begin with. */
+  #base(slot: number): string {
+    if (!this.cluster) return this.#ours;
+    this.#bases[slot] ??= `${this.#ours}{${tagOf(slot)}}:`;
+    return this.#bases[slot];
   }
 }
 

@@ -1,6 +1,6 @@
 import { FerryError } from "../../errors.js";
 import { type CallLimits, RedisRefused, RedisUnreachable } from "../../ports/redis-records.js";
-import type { Connection } from "./connection.js";
+import type { Connection, Conversation } from "./connection.js";
 import { NoAnswer, settled } from "./failures.js";
 import { Waiters } from "./waiters.js";
 
@@ -9,13 +9,22 @@ const RETRY = { least: 100, most: 250 };
 
 /** One call while it is under way. */
 export class Call {
-  /** True once the caller was told that no answer came: nothing more may be sent for it. */
-  expired = false;
+  #expired = false;
 
   constructor(
-    readonly connection: Connection,
+    readonly connection: Conversation,
     private readonly until: number,
+    private readonly whole?: Call,
   ) {}
+
+  /** True once the caller was told that no answer came: nothing more may be sent for it. */
+  get expired(): boolean {
+    return this.whole?.expired ?? this.#expired;
+  }
+
+  expire(): void {
+    this.#expired = true;
+  }
 
   /** Milliseconds, at least one. */
   get left(): number {
@@ -25,6 +34,11 @@ export class Call {
   /** To be asked before anything that a call sends after its first answer. */
   check(): void {
     if (this.expired) throw new RedisUnreachable("Redis did not answer in time.", true);
+  }
+
+  /** The same call to a server that a slot is on its way to. */
+  asking(): Call {
+    return new Call(this.connection.asking(), this.until, this);
   }
 }
 
@@ -56,7 +70,11 @@ export class Link {
     const until = performance.now() + limits.deadline;
     if (this.#stalled && !limits.hold) throw new RedisUnreachable("Redis does not answer.", false);
     const connection = this.#connection ?? (await this.#connected(until, limits.hold));
-    return this.#within(new Call(connection, until), perform);
+    return this.#within(connection, new Call(connection, until), perform);
+  }
+
+  get isConnected(): boolean {
+    return this.#connection !== null;
   }
 
   end(): void {
@@ -82,12 +100,12 @@ export class Link {
     return new RedisUnreachable(cause?.message ?? "There is no connection to Redis yet.", false, { cause });
   }
 
-  #within<T>(call: Call, perform: (call: Call) => Promise<T>): Promise<T> {
+  #within<T>(connection: Connection, call: Call, perform: (call: Call) => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const expire = () => {
         if (call.expired) return;
-        call.expired = true;
-        if (this.#connection === call.connection) this.#stalled = true;
+        call.expire();
+        if (this.#connection === connection) this.#stalled = true;
         reject(new RedisUnreachable("Redis did not answer in time.", true));
       };
       // An answer may lie unread while this process was busy: it is looked at before the deadline counts.
@@ -110,9 +128,9 @@ export class Link {
           const error = settled(failure);
           if (!(error instanceof RedisUnreachable)) this.#stalled = false;
           // Questions and answers are out of step.
-          if (error instanceof NoAnswer) this.#leave(call.connection, error);
+          if (error instanceof NoAnswer) this.#leave(connection, error);
           // A master that became a replica stays one: the next attempt asks who the master is now.
-          if (error instanceof RedisRefused && error.message.includes("READONLY")) this.#leave(call.connection, error);
+          if (error instanceof RedisRefused && error.message.includes("READONLY")) this.#leave(connection, error);
           settle(() => reject(error));
         },
       );

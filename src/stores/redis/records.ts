@@ -1,45 +1,42 @@
 import type { Session, Sid } from "../../core/session.js";
 import type { CasToken, ItemResult } from "../../ports/items.js";
-import {
-  type CallLimits,
-  type ConditionalAnswer,
-  type ConditionalVerb,
-  type DirtyRecord,
-  type GetsAnswer,
-  type LeaseAnswer,
-  type Mode,
-  type Outcome,
-  type ReadAnswer,
-  type RecordView,
-  RedisLost,
-  type RedisRecords,
+import type {
+  CallLimits,
+  ConditionalAnswer,
+  ConditionalVerb,
+  DirtyRecord,
+  GetsAnswer,
+  LeaseAnswer,
+  Mode,
+  Outcome,
+  ReadAnswer,
+  RecordView,
+  RedisRecords,
 } from "../../ports/redis-records.js";
 import type { ScriptName } from "../../scripts/index.js";
 import { RedisAdministration } from "./administration.js";
-import type { Argument, Connection } from "./connection.js";
-import { SealMismatch } from "./failures.js";
+import { placesBy } from "./by-slot.js";
+import type { Argument } from "./connection.js";
+import { DirtyIndexes } from "./dirty-indexes.js";
 import { ItemKeys, tokenBytes } from "./item-keys.js";
 import type { KeyNames } from "./key-names.js";
-import type { Lanes } from "./lanes.js";
-import type { Call, Link } from "./link.js";
+import type { Call } from "./link.js";
 import {
-  bytesOrNull,
   dirtyNonceOf,
   flagOf,
   getsAnswerOf,
   leaseAnswerOf,
   listOf,
-  millisecondsOf,
   outcomeArguments,
   readAnswerOf,
   sessionArguments,
   viewOf,
   viewReplyOf,
-  wholeOf,
   wordOf,
 } from "./replies.js";
 import { type GatheredName, type Item, Requests } from "./requests.js";
-import { decodeSeal, encodeSeal, type Seal, sealBeginning } from "./seal.js";
+import type { Shards } from "./shards.js";
+import { Trust } from "./trust.js";
 import { hasValue, resultOf, verbArguments } from "./verbs.js";
 
 /** Sessions in one script call: it holds R up for everybody else while it runs. */
@@ -59,28 +56,41 @@ export interface Replication {
 
 /** The scripts of the protocol over one Redis; the rule of each stands on top of its Lua file. */
 export class RedisScripts extends RedisAdministration implements RedisRecords {
-  generation = "";
-  trustRestarts = false;
-  #expected = { generation: "", run: "", beginning: "" };
   readonly #items: ItemKeys;
   readonly #requests: Requests;
+  readonly #dirty: DirtyIndexes;
 
   constructor(
     names: KeyNames,
-    link: Link,
+    shards: Shards,
     limits: { readonly call: CallLimits; readonly batch: CallLimits },
-    private readonly lanes: Lanes,
     private readonly wait: Replication,
     usualFlags = 0,
   ) {
     const items = new ItemKeys(names.items, usualFlags, names.servers);
-    super(names, link, limits, items);
+    const trust = new Trust(names, shards, limits);
+    super(names, shards, trust, limits, items);
     this.#items = items;
-    this.#requests = new Requests(names, this.#items, {
-      sealed: (given, perform) => this.#sealed(given, perform),
-      script: (call, name, sids, args) => this.#script(call, name, sids, args),
-      expectSeal: (connection, seal) => this.#expectSeal(connection, seal),
-    });
+    this.#dirty = new DirtyIndexes(names, trust, limits.batch);
+    this.#requests = new Requests(names, items, trust, (call, name, slot, sids, args) =>
+      this.#script(call, name, slot, sids, args),
+    );
+  }
+
+  get generation(): string {
+    return this.trust.generation;
+  }
+
+  set generation(generation: string) {
+    this.trust.generation = generation;
+  }
+
+  get trustRestarts(): boolean {
+    return this.trust.trustRestarts;
+  }
+
+  set trustRestarts(trusted: boolean) {
+    this.trust.trustRestarts = trusted;
   }
 
   read(sid: Sid, lease: string, limits = this.limits.call, expiry = true): Promise<ReadAnswer> {
@@ -115,9 +125,9 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     const first = mode === "L" ? LATER : written;
     const answer = await this.#request("open", kind, { sid, args: [mode, intent, dirty, sid, ...first] }, limits);
     const answered = wordOf(answer, ["L", "R", "?"]);
-    if (answered !== "?") return answered;
+    if (answered !== "?") return this.#noted(sid, answered);
     const whole = { sid, args: [mode, intent, dirty, sid, ...written] };
-    return wordOf(await this.#request("open", kind, whole, leftOf(limits, until)), ["L", "R"]);
+    return this.#noted(sid, wordOf(await this.#request("open", kind, whole, leftOf(limits, until)), ["L", "R"]));
   }
 
   async openIf(
@@ -146,6 +156,7 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
       word = Buffer.isBuffer(answer) ? answer.toString() : "";
     }
     if (word === "L" || word === "unknown" || word === "busy") return { answer: word };
+    this.#noted(sid, "R");
     return { answer: "R", result: resultOf(answer, verb, this.#items) };
   }
 
@@ -158,8 +169,9 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     limits = this.limits.call,
   ): Promise<GetsAnswer> {
     const args = [mode, lease, known ? 1 : 0, tokenBytes(token), this.#items.usualBytes, this.#items.at(sid).mark];
-    return this.#sealed(limits, async (call) =>
-      getsAnswerOf(await this.#script(call, "gets", [sid], args), this.#items),
+    const slot = this.names.slotOf(sid);
+    return this.trust.run(slot, limits, async (call) =>
+      getsAnswerOf(await this.#script(call, "gets", slot, [sid], args), this.#items),
     );
   }
 
@@ -204,36 +216,16 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   async dirtySids(limit: number): Promise<Sid[]> {
-    if (limit < 1) return [];
-    return this.#sealed(this.limits.batch, async ({ connection }) => {
-      const [seal, found] = await Promise.all([
-        this.sealIn(connection),
-        connection.send("ZRANGE", this.names.dirtyIndex(), 0, limit - 1),
-      ]);
-      this.#expectSeal(connection, seal);
-      return listOf(found).map(String);
-    });
+    return limit < 1 ? [] : this.#dirty.first(limit);
   }
 
-  async dirtyState(): Promise<{ count: number; oldestAge: number }> {
-    return this.#sealed(this.limits.batch, async ({ connection }) => {
-      const index = this.names.dirtyIndex();
-      const [seal, count, oldest, time] = await Promise.all([
-        this.sealIn(connection),
-        connection.send("ZCARD", index),
-        // Destroys have scores below zero.
-        connection.send("ZRANGEBYSCORE", index, 0, "+inf", "WITHSCORES", "LIMIT", 0, 1),
-        connection.send("TIME"),
-      ]);
-      this.#expectSeal(connection, seal);
-      const since = bytesOrNull(listOf(oldest)[1]);
-      const oldestAge = since === null ? 0 : Math.max(0, millisecondsOf(time) - wholeOf(Number(since)));
-      return { count: wholeOf(count), oldestAge };
-    });
+  dirtyState({ roughly = false }: { roughly?: boolean } = {}): Promise<{ count: number; oldestAge: number }> {
+    return this.#dirty.state(roughly);
   }
 
   async push(records: readonly { sid: Sid; dirty: string }[]): Promise<void> {
     await this.#batch("push", sidsOf(records), null, (i) => [records[i]!.dirty, records[i]!.sid]);
+    for (const { sid } of records) this.#noted(sid, "R");
   }
 
   async view(sids: readonly Sid[], limits = this.limits.batch): Promise<RecordView[]> {
@@ -268,32 +260,20 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     return resultOf(await this.#verb("alone", verb, item, limits), verb, this.#items);
   }
 
-  async hasRestarted(): Promise<boolean> {
-    return this.link.run(this.limits.call, async ({ connection }) => {
-      const text = await this.sealIn(connection);
-      const seal = text === null ? null : decodeSeal(String(text));
-      return seal !== null && this.#isOurs(seal) && seal.run !== connection.run;
-    });
+  hasRestarted(): Promise<boolean> {
+    return this.trust.hasRestarted();
   }
 
-  async ping(limits = this.limits.call): Promise<void> {
-    await this.#sealed(limits, async ({ connection }) => {
-      this.#expectSeal(connection, await this.sealIn(connection));
-    });
+  ping(limits = this.limits.call): Promise<void> {
+    return this.trust.ping(limits);
   }
 
-  async stamp(stamp: string): Promise<void> {
-    await this.#sealed(this.limits.batch, async (call) => {
-      const text = await this.sealIn(call.connection);
-      this.#expectSeal(call.connection, text);
-      const next = encodeSeal({ ...decodeSeal(String(text))!, stamp });
-      if (!(await this.#reseal(call, String(text), next))) throw new SealMismatch();
-    });
+  stamp(stamp: string): Promise<void> {
+    return this.trust.stamp(stamp);
   }
 
   override async end(): Promise<void> {
     this.#requests.flush();
-    this.lanes.end();
     await super.end();
   }
 
@@ -315,21 +295,36 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     if (replicas === 0 && !apart) return this.#requests[name].call(item, limits);
     // What ends an operation reaches R before what begins the next one: two that overlap leave nothing in R.
     this.#requests.flush();
-    const perform = (call: Call) => this.#requests.forEach(call, name, [item]);
+    const slot = this.names.slotOf(item.sid);
+    const perform = (call: Call) => this.#requests.forEach(call, name, slot, [item]);
     const [answer] = await (replicas === 0
-      ? this.#sealed(limits, perform)
-      : this.lanes.run(limits, replicas, (call) => this.#unlessLost(call, perform)));
+      ? this.trust.run(slot, limits, perform)
+      : this.trust.runReplicated(slot, limits, replicas, perform));
     return answer;
   }
 
-  #script(call: Call, name: ScriptName, sids: readonly Sid[], args: readonly Argument[]): Promise<unknown> {
-    const { connection } = call;
-    return connection.script(name, this.names.ofScript(sids), [this.#beginning(connection), ...args], () =>
-      call.check(),
-    );
+  /** Where R was written, it is ahead of L. */
+  #noted<T extends Mode>(sid: Sid, answered: T): T {
+    if (answered === "R") this.#dirty.note(this.names.slotOf(sid));
+    return answered;
   }
 
-  /** Pieces that travel together; what the script answers for each session, in order, where it answers anything. */
+  #script(
+    call: Call,
+    name: ScriptName,
+    slot: number,
+    sids: readonly Sid[],
+    args: readonly Argument[],
+  ): Promise<unknown> {
+    const { connection } = call;
+    const keys = this.names.ofScript(slot, sids);
+    return connection.script(name, keys, [this.trust.beginning(connection), ...args], () => call.check());
+  }
+
+  /**
+   * Pieces of one slot each, which travel together; what the script answers for each session, in order, where it answers
+   * anything.
+   */
   async #batch<T>(
     name: ScriptName,
     sids: readonly Sid[],
@@ -338,79 +333,26 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     rest: readonly Argument[] = [],
     limits = this.limits.batch,
   ): Promise<T[]> {
-    if (sids.length === 0) return [];
-    return this.#sealed(limits, async (call) => {
-      const pieces: Promise<unknown>[] = [];
-      for (let from = 0; from < sids.length; from += BATCH) {
-        const piece = sids.slice(from, from + BATCH);
-        pieces.push(this.#script(call, name, piece, [...piece.flatMap((_, i) => argumentsOf(from + i)), ...rest]));
-      }
-      const replies = await Promise.all(pieces);
-      if (answerOf === null) return [];
-      return listOf(
-        replies.flatMap((reply) => listOf(reply)),
-        sids.length,
-      ).map(answerOf);
-    });
-  }
-
-  #sealed<T>(limits: CallLimits, perform: (call: Call) => Promise<T>): Promise<T> {
-    return this.link.run(limits, (call) => this.#unlessLost(call, perform));
-  }
-
-  /** Rule 10. A mismatch of the seal did nothing, so the call may be made again once the run is accepted. */
-  async #unlessLost<T>(call: Call, perform: (call: Call) => Promise<T>): Promise<T> {
-    try {
-      return await perform(call);
-    } catch (error) {
-      if (!(error instanceof SealMismatch)) throw error;
-      call.check();
-      if (!this.trustRestarts || !(await this.#acceptRun(call))) {
-        throw lost();
-      }
-      call.check();
-      return perform(call).catch((again: unknown) => {
-        throw again instanceof SealMismatch ? lost() : again;
+    const answers = new Array<T>(answerOf === null ? 0 : sids.length);
+    const pieces: Promise<void>[] = [];
+    const perform = async (slot: number, places: readonly number[]) => {
+      const piece = places.map((place) => sids[place]!);
+      const args = [...places.flatMap(argumentsOf), ...rest];
+      const reply = await this.trust.run(slot, limits, (call) => this.#script(call, name, slot, piece, args));
+      if (answerOf === null) return;
+      listOf(reply, places.length).forEach((each, i) => {
+        answers[places[i]!] = answerOf(each, places[i]!);
       });
+    };
+    for (const [slot, places] of placesBy(sids, (sid) => this.names.slotOf(sid))) {
+      for (let from = 0; from < places.length; from += BATCH) {
+        pieces.push(perform(slot, places.slice(from, from + BATCH)));
+      }
     }
-  }
-
-  async #acceptRun(call: Call): Promise<boolean> {
-    const { connection } = call;
-    const text = await this.sealIn(connection);
-    call.check();
-    const seal = text === null ? null : decodeSeal(String(text));
-    if (seal === null || !this.#isOurs(seal)) return false;
-    await this.#reseal(call, String(text), encodeSeal({ ...seal, run: connection.run }));
-    return true;
-  }
-
-  /** False: somebody changed the seal meanwhile. */
-  async #reseal(call: Call, from: string, to: string): Promise<boolean> {
-    return flagOf(await call.connection.script("reseal", [this.names.seal()], [from, to], () => call.check()));
-  }
-
-  #isOurs({ generation, prefix }: Seal): boolean {
-    return generation === this.generation && prefix === this.names.prefix;
-  }
-
-  #expectSeal(connection: Connection, seal: unknown): void {
-    const beginning = this.#beginning(connection);
-    if (!(seal instanceof Buffer) || !seal.toString().startsWith(beginning)) throw new SealMismatch();
-  }
-
-  /** Asked for with every command, and the same for as long as a connection lasts. */
-  #beginning({ run }: Connection): string {
-    if (this.#expected.run !== run || this.#expected.generation !== this.generation) {
-      const beginning = sealBeginning(this.generation, run, this.names.prefix);
-      this.#expected = { generation: this.generation, run, beginning };
-    }
-    return this.#expected.beginning;
+    await Promise.all(pieces);
+    return answers;
   }
 }
-
-const lost = () =>
-  new RedisLost("Redis does not carry the seal of the trusted generation, of its own present run and of this prefix.");
 
 const sidsOf = (items: readonly { sid: Sid }[]): Sid[] => items.map(({ sid }) => sid);
 

@@ -1,12 +1,13 @@
 import type { Session, Sid } from "../../core/session.js";
 import { type CallLimits, type ReadAnswer, RedisRefused } from "../../ports/redis-records.js";
 import type { ScriptName } from "../../scripts/index.js";
-import type { Argument, Connection } from "./connection.js";
+import type { Argument, Conversation } from "./connection.js";
 import { type Gathered, Gathering } from "./gathering.js";
 import type { ItemKeys } from "./item-keys.js";
 import type { KeyNames } from "./key-names.js";
 import type { Call } from "./link.js";
 import { bytesOrNull, isWhole, listOf, millisecondsOf, readAnswerOf, sessionOf, TAG, wholeOf } from "./replies.js";
+import type { Trust } from "./trust.js";
 
 /** One session of a script, with its own arguments. */
 export interface Item {
@@ -24,12 +25,14 @@ interface Wanted {
 
 export type GatheredName = "close" | "fill" | "open" | "open-if" | "alone";
 
-/** What all calls have in common: a connection, deadlines and the seal. */
-export interface Sealed {
-  sealed<T>(limits: CallLimits, perform: (call: Call) => Promise<T>): Promise<T>;
-  script(call: Call, name: ScriptName, sids: readonly Sid[], args: readonly Argument[]): Promise<unknown>;
-  expectSeal(connection: Connection, seal: unknown): void;
-}
+/** Runs a script for sessions of one slot. */
+type RunScript = (
+  call: Call,
+  name: ScriptName,
+  slot: number,
+  sids: readonly Sid[],
+  args: readonly Argument[],
+) => Promise<unknown>;
 
 /** The calls on a request's way, gathered: see `Gathering`. */
 export class Requests {
@@ -41,7 +44,8 @@ export class Requests {
   readonly "open-if" = this.#gathered("open-if");
   readonly alone = this.#gathered("alone");
   readonly #reads = this.#gathering.kind<Wanted, ReadAnswer>({
-    perform: (wanted, limits) => this.#readAll(wanted, limits),
+    perform: (wanted, limits, slot) => this.#readAll(wanted, limits, slot),
+    slotOf: ({ sid }) => this.names.slotOf(sid),
     // A key that holds something else than a string must not be the trouble of those that were asked for beside it.
     apart: (error) => error instanceof RedisRefused,
   });
@@ -49,7 +53,8 @@ export class Requests {
   constructor(
     private readonly names: KeyNames,
     private readonly items: ItemKeys,
-    private readonly redis: Sealed,
+    private readonly trust: Trust,
+    private readonly script: RunScript,
   ) {}
 
   read(sid: Sid, lease: string, limits: CallLimits, expiry: boolean): Promise<ReadAnswer> {
@@ -67,26 +72,27 @@ export class Requests {
   }
 
   /** One after another in one script; what it answers for each. */
-  async forEach(call: Call, name: ScriptName, items: readonly Item[]): Promise<unknown[]> {
+  async forEach(call: Call, name: ScriptName, slot: number, items: readonly Item[]): Promise<unknown[]> {
     const args = items.flatMap((item) => item.args);
-    return listOf(await this.redis.script(call, name, sidsOf(items), args), items.length);
+    return listOf(await this.script(call, name, slot, sidsOf(items), args), items.length);
   }
 
   #gathered(name: GatheredName): Gathered<Item, unknown> {
     return this.#gathering.kind<Item, unknown>({
-      perform: (items, limits) => this.redis.sealed(limits, (call) => this.forEach(call, name, items)),
+      perform: (items, limits, slot) => this.trust.run(slot, limits, (call) => this.forEach(call, name, slot, items)),
+      slotOf: ({ sid }) => this.names.slotOf(sid),
       bytesOf,
     });
   }
 
   /** Hits, dirty absences and open intents take native commands; only leases take the script. */
-  #readAll(wanted: readonly Wanted[], limits: CallLimits): Promise<ReadAnswer[]> {
-    return this.redis.sealed(limits, async (call) => {
-      const seen = await this.#look(call, wanted);
+  #readAll(wanted: readonly Wanted[], limits: CallLimits, slot: number): Promise<ReadAnswer[]> {
+    return this.trust.run(slot, limits, async (call) => {
+      const seen = await this.#look(call, wanted, slot);
       const undecided = wanted.filter((_, i) => seen[i] === null);
       if (undecided.length === 0) return seen as ReadAnswer[];
       call.check();
-      const decided = await this.#lease(call, undecided);
+      const decided = await this.#lease(call, undecided, slot);
       return seen.map((answer) => answer ?? decided.shift()!);
     });
   }
@@ -97,7 +103,7 @@ export class Requests {
    * right about every one of them, but where the value has gone meanwhile it is *torn*, and whoever needs to know why
    * asks the script.
    */
-  async #look({ connection }: Call, wanted: readonly Wanted[]): Promise<(ReadAnswer | null)[]> {
+  async #look({ connection }: Call, wanted: readonly Wanted[], slot: number): Promise<(ReadAnswer | null)[]> {
     const { names } = this;
     const keys: string[] = [];
     // Where absence in R is knowledge no mark changes the answer.
@@ -109,7 +115,7 @@ export class Requests {
       if (marked) keys.push(names.sideOf(data));
       if (names.items) keys.push(names.itemOf(data));
     }
-    const asked = connection.send("MGET", ...keys, names.seal());
+    const asked = connection.send("MGET", ...keys, names.seal(slot));
     const expiring: Promise<number>[] = [];
     wanted.forEach(({ expiry }, i) => {
       if (expiry) expiring[i] = expiryOf(connection, keys[stride * i]!);
@@ -117,7 +123,7 @@ export class Requests {
     const [reply, expiries] =
       expiring.length === 0 ? [await asked, []] : await Promise.all([asked, Promise.all(expiring)]);
     const found = listOf(reply, keys.length + 1);
-    this.redis.expectSeal(connection, found.at(-1));
+    this.trust.expectSeal(connection, found.at(-1));
     return wanted.map(({ lease, expiry }, i) => {
       const value = bytesOrNull(found[stride * i]);
       const kept = names.items ? bytesOrNull(found[stride * (i + 1) - 1]) : null;
@@ -133,9 +139,9 @@ export class Requests {
     });
   }
 
-  async #lease(call: Call, wanted: readonly Wanted[]): Promise<ReadAnswer[]> {
+  async #lease(call: Call, wanted: readonly Wanted[], slot: number): Promise<ReadAnswer[]> {
     const leases = wanted.map(({ lease, sid }) => lease! + this.items.at(sid).mark);
-    const replies = await this.redis.script(call, "read", sidsOf(wanted), [...leases, "values"]);
+    const replies = await this.script(call, "read", slot, sidsOf(wanted), [...leases, "values"]);
     return listOf(replies, wanted.length).map((reply) => readAnswerOf(reply, this.items));
   }
 }
@@ -151,7 +157,7 @@ function bytesOf({ args }: Item): number {
 const sidsOf = (items: readonly { sid: Sid }[]): Sid[] => items.map(({ sid }) => sid);
 
 /** Milliseconds since the epoch, -1 for never, -2 where there is no key. */
-async function expiryOf(connection: Connection, key: string): Promise<number> {
+async function expiryOf(connection: Conversation, key: string): Promise<number> {
   if (connection.exactExpiry) return wholeOf(await connection.send("PEXPIRETIME", key), -2);
   const [left, time] = await Promise.all([connection.send("PTTL", key), connection.send("TIME")]);
   const milliseconds = wholeOf(left, -2);

@@ -2,11 +2,13 @@ import { FerryError } from "../../errors.js";
 import { NO_FENCE } from "../../ports/fence.js";
 import { RedisRefused, RedisUnreachable } from "../../ports/redis-records.js";
 import type { RedisRights } from "../../ports/survey.js";
-import { type Argument, Connection } from "./connection.js";
+import { type Argument, Connection, type ConnectionOptions } from "./connection.js";
+import { Moved } from "./failures.js";
 import { decodeSeal } from "./seal.js";
 
 export interface RightsQuestion {
-  readonly connection: Omit<Parameters<typeof Connection.open>[0], "fence">;
+  /** To each server, which may differ in what it lets us do. */
+  readonly connections: readonly ConnectionOptions[];
   readonly migration: string;
   /** Of the sessions' own keys. */
   readonly prefix: string;
@@ -18,7 +20,20 @@ export interface RightsQuestion {
  * What our user may do in R, asked by trying every command on keys that do not exist, in a form that changes nothing,
  * and which other migrations have sealed it.
  */
-export async function rightsIn({ connection, migration, prefix, waits }: RightsQuestion): Promise<RedisRights> {
+export async function rightsIn({ connections, ...question }: RightsQuestion): Promise<RedisRights> {
+  const told = await Promise.all(connections.map((connection) => rightsAt(connection, question)));
+  const strangers = new Map(told.flatMap(({ strangers }) => strangers).map((each) => [each.migration, each]));
+  return {
+    user: told[0]?.user ?? null,
+    missing: [...new Set(told.flatMap(({ missing }) => missing))],
+    strangers: [...strangers.values()],
+  };
+}
+
+async function rightsAt(
+  connection: ConnectionOptions,
+  { migration, prefix, waits }: Omit<RightsQuestion, "connections">,
+): Promise<RedisRights> {
   const redis = await Connection.open({ ...connection, fence: NO_FENCE }).catch((error: unknown) => {
     if (error instanceof FerryError || error instanceof RedisRefused) throw error;
     throw new RedisUnreachable("Redis cannot be reached.", false, { cause: error });
@@ -49,6 +64,9 @@ export async function rightsIn({ connection, migration, prefix, waits }: RightsQ
       ["+script|load", "SCRIPT", "LOAD", "return 1"],
       ["+client|list", "CLIENT", "LIST"],
       ["+client|kill", "CLIENT", "KILL", "ID", String(Number.MAX_SAFE_INTEGER)],
+      ...(connection.cluster ? ([["+cluster|nodes", "CLUSTER", "NODES"]] as const) : []),
+      ...(connection.cluster ? ([["+cluster|info", "CLUSTER", "INFO"]] as const) : []),
+      ...(connection.cluster ? ([["+asking", "ASKING"]] as const) : []),
       ...(waits ? ([["+wait", "WAIT", "0", "1"]] as const) : []),
       [`~${prefix}*`, "EXISTS", session],
       [`~${prefix}*`, "DEL", session],
@@ -71,6 +89,8 @@ async function isPermitted(answer: Promise<unknown>): Promise<boolean> {
     await answer;
     return true;
   } catch (error) {
+    // The key is another server's; the question of rights comes before that.
+    if (error instanceof Moved) return true;
     // Whatever else is refused (an unknown client to kill, a replica too few) is no question of rights.
     if (error instanceof RedisRefused) return !error.message.includes("NOPERM");
     throw error;
@@ -79,19 +99,22 @@ async function isPermitted(answer: Promise<unknown>): Promise<boolean> {
 
 /** Seals of other migrations: of each its name and the prefix of its sessions. */
 async function otherSeals(redis: Connection, migration: string): Promise<RedisRights["strangers"]> {
-  const found: RedisRights["strangers"][number][] = [];
+  const found = new Map<string, RedisRights["strangers"][number]>();
   let cursor = "0";
   do {
     const answer = await redis.send("SCAN", cursor, "MATCH", "sf:*:seal", "COUNT", "1000");
     const [next, keys] = answer as [Buffer, Buffer[]];
     cursor = next.toString();
     for (const key of keys) {
+      // In a Redis Cluster each slot has one.
+      const whose = key.toString().split(":")[1] ?? "";
+      if (whose === migration || found.has(whose)) continue;
       const text = await redis.send("GET", key).catch(() => null);
       const seal = text === null ? null : decodeSeal(String(text));
       if (seal !== null && seal.migration !== migration) {
-        found.push({ migration: seal.migration, prefix: seal.prefix, state: seal.state });
+        found.set(whose, { migration: seal.migration, prefix: seal.prefix, state: seal.state });
       }
     }
   } while (cursor !== "0");
-  return found;
+  return [...found.values()];
 }
