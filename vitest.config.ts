@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config";
 /** Faults on real servers that take a minute or so each: `npm run test:faults` runs them all, in every phase. */
 const LONG = [
   "churn",
+  "cluster",
+  "cluster-contract",
   "control-faults",
   "faults",
   "memcached-faults",

@@ -205,7 +205,16 @@ describe("refusals", () => {
     [{ accept: ["everything"] }, "accept.0 must be one of eviction, bypass"],
     [{ keyspaces: [{ name: "carts" }] }, "keyspaces must stay empty"],
     [{ migration: "my shop" }, "migration must be 1 to 40"],
-    [{ redis: { url: "redis-cluster://a:1,b:2" } }, "redis.url names redis-cluster://, which is not supported yet"],
+    [
+      { redis: { url: "redis-cluster://a:1,b:2/0" } },
+      "redis.url must have the form redis-cluster://host:port,host:port",
+    ],
+    [{ workers: { queue: "redis-cluster://a:1" } }, "workers.queue names redis-cluster://, which is not supported yet"],
+    [{ control: { url: "redis-cluster://a:1" } }, "control.url names redis-cluster://, which is not supported yet"],
+    [
+      { redis: { url: "redis-cluster://a:1,b:2" }, control: { url: "target" } },
+      "control.url cannot be target where redis.url is a Redis Cluster",
+    ],
     [{ redis: { url: "http://a" } }, "redis.url has the scheme http://"],
     [{ redis: { url: "a:6379" } }, "redis.url is not a URL"],
     [{ redis: { url: "redis://h?family=6" } }, "redis.url must not have options"],

@@ -18,7 +18,7 @@ import {
   whole,
 } from "./fields.js";
 import { proxy } from "./proxy.js";
-import { isMemcached, isPostgres, urlProblem } from "./urls.js";
+import { isCluster, isMemcached, isPostgres, urlProblem } from "./urls.js";
 
 /**
  * The configuration file as data. Every key has a description, because the JSON schema for editors is made of it.
@@ -60,7 +60,9 @@ const redis = section({
   preset: oneOf(REDIS_PRESET_NAMES)
     .optional()
     .describe("What will read them: the preset that holds the same bytes as the legacy one, unless told."),
-  url: url("redis").describe("redis://user:password@host:port/0, rediss://..., or redis-sentinel://h:p,h:p/name."),
+  url: url("redis").describe(
+    "redis://user:password@host:port/0, rediss://..., redis-sentinel://h:p,h:p/name, or redis-cluster://h:p,h:p.",
+  ),
   prefix: text(PREFIX, "must be printable characters without blanks, at most 100")
     .optional()
     .describe("What stands before the session id in Redis, where it is not the preset's own."),
@@ -73,7 +75,9 @@ const redis = section({
   tls: z
     .record(z.string(), z.unknown(), { error: "must be a section with options of Node's tls.connect" })
     .default({})
-    .describe("Options of Node's tls.connect for rediss:// (ca, cert, key, servername, rejectUnauthorized)."),
+    .describe(
+      "Options of Node's tls.connect (ca, cert, key, servername, rejectUnauthorized); any makes every connection a TLS one.",
+    ),
 });
 
 const control = section({
@@ -160,7 +164,7 @@ export const configSchema = section({
     rate: whole(0, 1e7).default(0).describe("Sessions per second at most; 0 for no limit."),
   }).prefault({}),
   workers: section({
-    queue: url("redis", ["target"])
+    queue: url("queue", ["target"])
       .default("target")
       .describe(
         "Where batches wait for `sessionferry worker`: a redis:// whose policy is noeviction, or target (the Redis of the migration).",
@@ -192,7 +196,13 @@ export function crossProblems(raw: unknown): string[] {
   const preset = at("legacy", "preset");
   const problems = unpaired(preset, at("redis", "preset"));
   const legacyUrl = at("legacy", "url");
+  const redisUrl = at("redis", "url");
   const controlUrl = at("control", "url");
+  if (controlUrl === "target" && typeof redisUrl === "string" && isCluster(redisUrl)) {
+    problems.push(
+      "control.url cannot be target where redis.url is a Redis Cluster; name a postgres:// or another redis://",
+    );
+  }
   if (typeof legacyUrl !== "string" || urlProblem(legacyUrl, "legacy") !== null) return problems;
 
   if (isLegacyPresetName(preset)) {

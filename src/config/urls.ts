@@ -1,15 +1,17 @@
-export type StoreUrlRole = "legacy" | "redis" | "control";
+export type StoreUrlRole = "legacy" | "redis" | "queue" | "control";
 
 const SUPPORTED: Readonly<Record<StoreUrlRole, readonly string[]>> = {
   legacy: ["postgres", "postgresql", "memcached"],
-  redis: ["redis", "rediss", "redis-sentinel"],
+  redis: ["redis", "rediss", "redis-sentinel", "redis-cluster"],
+  queue: ["redis", "rediss", "redis-sentinel"],
   control: ["postgres", "postgresql", "redis", "rediss", "redis-sentinel"],
 };
 
 /** Schemes that belong to the design and are not built yet, so that the message can say more than "unknown". */
 const PLANNED: Readonly<Record<StoreUrlRole, readonly string[]>> = {
   legacy: ["mysql"],
-  redis: ["redis-cluster"],
+  redis: [],
+  queue: ["redis-cluster"],
   control: ["mysql", "redis-cluster"],
 };
 
@@ -27,6 +29,10 @@ export function isMemcached(url: string): boolean {
 
 export function isRedis(url: string): boolean {
   return schemeOf(url).startsWith("redis");
+}
+
+export function isCluster(url: string): boolean {
+  return schemeOf(url) === "redis-cluster";
 }
 
 interface HostPort {
@@ -78,6 +84,10 @@ export function urlProblem(url: string, role: StoreUrlRole): string | null {
     if (/^[^/?#]+\/[^/?#\s]+(\/\d{1,4})?$/.test(url.slice("redis-sentinel://".length)) && serversOf(url).length > 0)
       return null;
     return "must have the form redis-sentinel://host:port,host:port/name";
+  }
+  if (scheme === "redis-cluster") {
+    if (/^[^/?#\s]+$/.test(url.slice("redis-cluster://".length)) && serversOf(url).length > 0) return null;
+    return "must have the form redis-cluster://host:port,host:port, without database or options; redis.tls has those of TLS";
   }
   if (!URL.canParse(url)) {
     return "cannot be read as a URL; characters such as @ / # ? % in the password must be percent-encoded";

@@ -18,6 +18,11 @@ export function redisOptionsOf(
   setting = "control.url",
 ): RedisOptions {
   const source: Source = { url, setting };
+  if (isCluster(url)) {
+    throw new FerryError("CONFIG_INVALID", `${setting} names a Redis Cluster, which cannot be used there.`, {
+      remedy: `Name a Redis of its own in \`${setting}\`: redis://, rediss:// or redis-sentinel://.`,
+    });
+  }
   const match = /^(redis|rediss|redis-sentinel):\/\/(?:([^/?#]*)@)?([^/?#@]+)(?:\/([^?#]*))?$/i.exec(url);
   if (match === null) throw unreadable(source);
   const scheme = match[1]!.toLowerCase();

@@ -71,11 +71,11 @@ export class Housekeeper {
     const { ctx, steerage, options } = this;
     try {
       await ctx.records.ping(PROBE);
-      ctx.health.succeeded();
+      ctx.health.probed(null);
       await flushArrears(ctx);
     } catch (error) {
       if (!isRedisFailure(error)) throw error;
-      ctx.health.failed(error);
+      ctx.health.probed(error);
     }
     if (ctx.health.state === "up") return;
     const demotable = options.onRedisDown === "demote" && isDemotable(ctx.routing.record, ctx.routing.phases);

@@ -14,6 +14,8 @@ export type RedisState = "up" | "down" | "lost";
 export class RedisHealth {
   #state: RedisState = "up";
   #missed = 0;
+  /** The last look at all of R found some of it away. */
+  #isPartial = false;
   #since: number;
 
   constructor(
@@ -32,9 +34,17 @@ export class RedisHealth {
     return this.#state === "up" ? 0 : this.clock.elapsed() - this.#since;
   }
 
+  /** A request was served. It knows of the server alone that has its session, where R is several. */
   succeeded(): void {
     this.#missed = 0;
-    this.#become("up");
+    if (!this.#isPartial) this.#become("up");
+  }
+
+  /** All of R was looked at: what is wrong, or null. */
+  probed(failure: unknown): void {
+    this.#isPartial = failure !== null;
+    if (failure === null) this.succeeded();
+    else this.failed(failure);
   }
 
   failed(error: unknown): void {

@@ -1,6 +1,6 @@
-import { Redis, type RedisOptions } from "ioredis";
+import { Cluster, Redis, type RedisOptions } from "ioredis";
 import { guardedOptions, guardRedis } from "../control/redis-guard.js";
-import { redisOptionsOf } from "../control/redis-url.js";
+import { clusterOptionsOf, isCluster, redisOptionsOf } from "../control/redis-url.js";
 import type { RedisWitness } from "../ports/witness.js";
 
 /**
@@ -25,11 +25,7 @@ export function openRedisWitness(options: {
     lazyConnect: true,
     ...(Object.keys(tls).length > 0 && { tls: { ...tls } }),
   };
-  // The driver reads every URL but a Sentinel one by itself.
-  const redis = /^rediss?:/i.test(url)
-    ? new Redis(url, settings)
-    : new Redis(guardedOptions({ ...settings, ...redisOptionsOf(url, tls, "redis.url") }));
-  guardRedis(redis);
+  const redis = isCluster(url) ? plainCluster(url, tls, settings) : plainServer(url, tls, settings);
   redis.on("error", () => {});
   return {
     async get(sid) {
@@ -44,4 +40,23 @@ export function openRedisWitness(options: {
       redis.disconnect();
     },
   };
+}
+
+type Tls = Readonly<Record<string, unknown>>;
+
+/** The driver reads every URL but a Sentinel one by itself. */
+function plainServer(url: string, tls: Tls, settings: RedisOptions): Redis {
+  const redis = /^rediss?:/i.test(url)
+    ? new Redis(url, settings)
+    : new Redis(guardedOptions({ ...settings, ...redisOptionsOf(url, tls, "redis.url") }));
+  guardRedis(redis);
+  return redis;
+}
+
+/** As an application asks it, with the driver's own idea of slots. */
+function plainCluster(url: string, tls: Tls, settings: RedisOptions): Cluster {
+  const { servers, common } = clusterOptionsOf(url, tls, "redis.url");
+  const cluster = new Cluster(servers, { lazyConnect: true, redisOptions: { ...settings, ...common } });
+  cluster.on("+node", guardRedis);
+  return cluster;
 }

@@ -180,7 +180,7 @@ describe("keys and values in Redis", () => {
 describe("what Redis may be", () => {
   it("is named by a URL that can be read", async () => {
     for (const [url, text] of [
-      ["redis-cluster://127.0.0.1:1,127.0.0.1:2", "Cluster"],
+      ["redis-cluster://127.0.0.1:1,127.0.0.1:2/0", "redis.url"],
       ["http://127.0.0.1", "redis.url"],
       ["redis://user:pass word@127.0.0.1:port", "redis.url"],
       ["redis-sentinel://127.0.0.1:1", "redis.url"],

@@ -89,6 +89,7 @@ export class RedisCluster {
     const newcomer = await startServer(this.wish);
     (this.masters as ClusterServer[]).push(newcomer);
     await this.#meet(this.all);
+    await this.settled();
     return newcomer;
   }
 

@@ -107,11 +107,15 @@ export class Cluster implements Shards {
         await Promise.all(places.map(one));
         return left;
       });
+    const orAlone = (master: Master, piece: readonly number[]) => (error: unknown) => {
+      if (this.#mayHelp(error, master, limits.hold)) return piece;
+      throw error;
+    };
     const places = placesBy(slots, (slot) => this.#owners[slot]);
     const all = [...places].map(async ([master, here]) => {
       for (let from = 0; from < here.length; from += AT_ONCE) {
         const piece = here.slice(from, from + AT_ONCE);
-        const left = master === undefined ? piece : await together(master, piece);
+        const left = master === undefined ? piece : await together(master, piece).catch(orAlone(master, piece));
         await Promise.all(left.map(alone));
       }
     });
@@ -124,9 +128,13 @@ export class Cluster implements Shards {
     for (let slot = 0; slot < SLOTS; slot++) {
       if (this.#owners[slot] === undefined) throw new RedisUnreachable("A slot of Redis has no server.", false);
     }
-    return [...this.#masters.values()].map(({ link, slots }) => ({
-      slots,
-      run: (limits, perform) => link.run(limits, perform),
+    return [...this.#masters.values()].map((master) => ({
+      slots: master.slots,
+      run: (limits, perform) =>
+        master.link.run(limits, perform).catch((error: unknown) => {
+          if (!this.#isLeft(error, master)) throw error;
+          throw new RedisUnreachable("A server of Redis is no master any more.", false);
+        }),
     }));
   }
 
@@ -199,9 +207,13 @@ export class Cluster implements Shards {
   #mayHelp(error: unknown, master: Master, hold: boolean): boolean {
     if (error instanceof NotYet && error.word === "TRYAGAIN") return true;
     this.#doubt();
-    if (error instanceof NotYet) return hold;
-    // It waited for a server that is no master any more.
-    return error instanceof FerryError && error.code === "CLOSED" && !this.#ended && !this.#isMaster(master);
+    return error instanceof NotYet ? hold : this.#isLeft(error, master);
+  }
+
+  /** Whether a call waited for a server until that was no master any more. */
+  #isLeft(error: unknown, master: Master): boolean {
+    const isMaster = this.#masters.get(nameOf(master)) === master;
+    return error instanceof FerryError && error.code === "CLOSED" && !this.#ended && !isMaster;
   }
 
   async #ownerOf(slot: number, until: number, hold: boolean): Promise<Master> {
@@ -217,10 +229,6 @@ export class Cluster implements Shards {
       }
       await this.#changed.wait(left);
     }
-  }
-
-  #isMaster(master: Master): boolean {
-    return this.#masters.get(nameOf(master)) === master;
   }
 
   #masterAt(server: ServerAddress): Master {

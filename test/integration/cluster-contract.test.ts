@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { KeyNames } from "../../src/stores/redis/key-names.js";
 import { redisRecordsContract } from "../contract/redis-records.js";
+import { openRecords } from "../stores/redis-support.js";
 import { RedisCluster } from "../support/redis-cluster.js";
-import { openRecords } from "./redis-support.js";
 
 redisRecordsContract("a Redis Cluster", async () => {
   const cluster = await RedisCluster.start();
