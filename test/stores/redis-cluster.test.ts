@@ -233,6 +233,30 @@ describe("a Redis Cluster", () => {
     await wary.end();
   });
 
+  it("ends a node's connections to every master", async () => {
+    const node = newNodeId();
+    const other = await openRecords(cluster.url, { node });
+    other.generation = generation;
+    await other.ping();
+    const connections = async () => {
+      const lists = await Promise.all(cluster.masters.map(({ client }) => client.client("LIST")));
+      const lines = lists.map((list) =>
+        String(list)
+          .split("\n")
+          .filter((line) => line.includes(`:${node} `)),
+      );
+      return lines.map((all, i) => all.map((line) => `${i} ${line.split(" ")[0]}`));
+    };
+    const before = await connections();
+    expect(before.map(({ length }) => length)).toEqual(cluster.masters.map(() => 1));
+    await records.disconnectNode(node);
+    // No fence keeps this one from coming back.
+    const after = await connections();
+    expect(after.flat().filter((connection) => before.flat().includes(connection))).toEqual([]);
+    await other.ping({ deadline: 5_000, hold: true });
+    await other.end();
+  });
+
   it("tells of all its masters", async () => {
     await records.facts();
     const { runId, evictionPolicy, replicas } = await records.facts();

@@ -25,7 +25,7 @@ export function parseNodes(text: string, askedHost: string, byName: boolean): Cl
   const nodes: ClusterNode[] = [];
   for (const line of text.split("\n")) {
     const [id, where = "", told = "", , , , epoch, , ...held] = line.trim().split(" ");
-    const match = /^(.*?):(\d+)(?:@\d+)?(?:,([^,]*))?/.exec(where.replace(/^\[(.*)\]/, "$1"));
+    const match = /^([^@,]*):(\d+)(?:@\d+)?(?:,([^,]*))?/.exec(where.replace(/^\[(.*)\]/, "$1"));
     const flags = told.split(",");
     if (!id || match === null || flags.some((flag) => UNUSABLE.includes(flag))) continue;
     const [, address, port, name] = match;
