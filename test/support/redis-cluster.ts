@@ -135,6 +135,24 @@ export class RedisCluster {
     });
   }
 
+  /** From now on the replicas learn nothing more: what a master acknowledges is lost with it. */
+  async cutReplication(): Promise<void> {
+    for (const { client } of this.masters) {
+      await client.call("ACL", "SETUSER", "default", "-psync", "-sync", "-replconf");
+      await client.call("CLIENT", "KILL", "TYPE", "replica");
+    }
+  }
+
+  /** Gives the masters their replicas back; whether each of these follows again. */
+  async healReplication(): Promise<boolean> {
+    const following = this.all.map(async ({ client }) => {
+      await client.call("ACL", "SETUSER", "default", "+@all");
+      const info = await client.info("replication");
+      return info.includes("role:master") || info.includes("link_status:up");
+    });
+    return (await Promise.all(following)).every(Boolean);
+  }
+
   async flush(): Promise<void> {
     await Promise.all(this.masters.map(({ client }) => client.flushall()));
   }
