@@ -41,10 +41,13 @@ async function sidAt(master: ClusterServer, from = 0): Promise<Sid> {
   for (let i = from; ; i++) if (slots.has(names.slotOf(`at-${i}`))) return `at-${i}`;
 }
 
+/** As a request asks: it waits for nobody who is known to be away. */
+const LIMITS = { deadline: 5_000, hold: false };
+
 async function store(r: RedisRecords, sid: Sid, text: string): Promise<void> {
   const intent = ids.next();
-  await r.open(sid, intent, "L", later(text), ids.next());
-  await r.close(sid, intent, { kind: "value", session: later(text) });
+  await r.open(sid, intent, "L", later(text), ids.next(), LIMITS);
+  await r.close(sid, intent, { kind: "value", session: later(text) }, LIMITS);
 }
 
 async function textOf(r: RedisRecords, sid: Sid): Promise<string | undefined> {
@@ -145,16 +148,29 @@ describe("a Redis Cluster", () => {
     const late: Promise<unknown>[] = [];
     const slots = [...new Set(sids.map((sid) => names.slotOf(sid)))];
     let moved = 0;
-    await cluster.move(slots, first(), second(), async () => {
-      const here = sids.filter((sid) => names.slotOf(sid) === slots[moved]);
-      moved++;
-      for (const sid of here) {
-        late.push(store(records, sid, `${sid} anew`), records.read(sid, ids.next()), records.view([sid]));
-        late.push(records.open(`${sid}{x`, ids.next(), "R", later("beside"), ids.next()));
-      }
-      // They ask again and again meanwhile.
-      await new Promise((resolve) => setTimeout(resolve, 30));
-    });
+    await cluster.move(
+      slots,
+      first(),
+      second(),
+      async () => {
+        const here = sids.filter((sid) => names.slotOf(sid) === slots[moved]);
+        moved++;
+        for (const sid of here) {
+          late.push(
+            store(records, sid, `${sid} anew`),
+            records.read(sid, ids.next(), LIMITS),
+            records.view([sid], LIMITS),
+          );
+          late.push(records.open(`${sid}{x`, ids.next(), "R", later("beside"), ids.next()));
+        }
+        // They ask again and again meanwhile.
+        await new Promise((resolve) => setTimeout(resolve, 30));
+      },
+      async () => {
+        // One key that is there already is found there.
+        expect((await records.seal())?.generation).toBe(generation);
+      },
+    );
     await Promise.all(late);
     for (const sid of sids) expect(await textOf(records, sid)).toBe(`${sid} anew`);
     for (const view of await records.view(sids)) expect(view.mark).toBe("none");
@@ -203,6 +219,7 @@ describe("a Redis Cluster", () => {
     await cluster.settled();
     const patient = { deadline: 5_000, hold: true };
     expect(await rejection(records.readAlone(gone, patient))).toBeInstanceOf(RedisLost);
+    expect(await rejection(records.open(gone, ids.next(), "L", null, ids.next()))).toBeInstanceOf(RedisLost);
     expect(await rejection(records.ping(patient))).toBeInstanceOf(RedisLost);
     expect(await textOf(records, there)).toBeUndefined();
     expect(await records.hasRestarted()).toBe(true);

@@ -97,12 +97,14 @@ export class RedisCluster {
    * Moves slots as `redis-cli --cluster reshard` does.
    *
    * @param halfway called of each slot when some of its keys are here and some there
+   * @param arrived called of each slot when all are there, and nobody was told yet
    */
   async move(
     slots: readonly number[],
     from: ClusterServer,
     to: ClusterServer,
     halfway: () => Promise<unknown> = async () => {},
+    arrived: () => Promise<unknown> = async () => {},
   ): Promise<void> {
     const { host, port } = to.server;
     for (const slot of slots) {
@@ -114,6 +116,7 @@ export class RedisCluster {
         if (first) await halfway();
         if (keys.length === 0) break;
       }
+      await arrived();
       for (const { client } of [to, from]) await client.call("CLUSTER", "SETSLOT", slot, "NODE", to.id);
       const others = this.masters.filter((master) => master !== to && master !== from);
       await Promise.all(others.map(({ client }) => client.call("CLUSTER", "SETSLOT", slot, "NODE", to.id)));
