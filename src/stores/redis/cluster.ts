@@ -31,8 +31,8 @@ const LOOK = 200;
 const PAUSE = { moving: 3, down: 50 };
 /** Times that a call is sent elsewhere before it pauses: servers may disagree for a moment. */
 const DIRECT = 3;
-/** Slots that a server is asked about at one time. */
-const AT_ONCE = 512;
+/** Slots that a server is asked about at one time: a request that is served meanwhile waits so long at each of its turns. */
+const AT_ONCE = 64;
 /** For a server's view of the Cluster. */
 const VIEW: CallLimits = { deadline: 1_000, hold: false };
 /** Milliseconds for which calls to a server that is no master any more may still be under way. */
