@@ -53,6 +53,12 @@ export class RedisCluster {
     for (const { client } of replicas) {
       await until("the replica follows", async () => (await client.info("replication")).includes("link_status:up"));
     }
+    for (const { client } of all) {
+      await until("every server knows the replicas as such", async () => {
+        const nodes = String(await client.call("CLUSTER", "NODES"));
+        return (nodes.match(/slave/g) ?? []).length === replicas.length;
+      });
+    }
     await cluster.settled();
     return cluster;
   }
@@ -181,16 +187,24 @@ export class RedisCluster {
 
 /** Where each listens for the others; ten thousand above its own port is more than there are. */
 const busPorts = new WeakMap<RunningServer, number>();
+const ATTEMPTS = 5;
 
-async function startServer({ nodeTimeout = 15_000, args = [] }: ClusterWish): Promise<ClusterServer> {
+async function startServer(wish: ClusterWish, attempt = 1): Promise<ClusterServer> {
+  const { nodeTimeout = 15_000, args = [] } = wish;
   const bus = await freePort();
-  const server = await startRedis({
+  const starting = startRedis({
     args: [
       ...["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-port", String(bus)],
       ...["--cluster-node-timeout", String(nodeTimeout), "--repl-diskless-sync-delay", "0"],
       ...args,
     ],
   });
+  const server = await starting.catch((error: Error) => {
+    // Somebody was faster at the port for the others: another own port is no help.
+    if (attempt < ATTEMPTS && error.message.includes("in use")) return null;
+    throw error;
+  });
+  if (server === null) return startServer(wish, attempt + 1);
   busPorts.set(server, bus);
   const client = new Redis(server.url, { retryStrategy: () => 50, maxRetriesPerRequest: null });
   client.on("error", () => {});
