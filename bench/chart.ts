@@ -33,6 +33,7 @@ export function chartOf(results: Results): string {
   });
   const missed = results.goals.filter(({ held }) => !held).length;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
+<title>What sessionferry measured beside its goals</title>
 <rect width="${WIDTH}" height="${height}" fill="#fff"/>
 <text x="12" y="24" font-size="16">sessionferry: ${results.goals.length - missed} goals held, ${missed} missed</text>
 ${conditions.map((line, i) => `<text x="12" y="${TOP + i * LINE}" fill="#555">${escaped(line)}</text>`).join("\n")}
