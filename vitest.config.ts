@@ -13,17 +13,47 @@ const LONG = [
   "redis-faults",
   "redis-lost",
   "sentinel",
+].map((name) => `test/integration/${name}.test.ts`);
+
+/** No wall clock has a say in these: the same seed gives the same run, so that a second try would prove nothing. */
+const REPEATABLE = ["test/{core,property}/**/*.test.ts", "test/*.test.ts"];
+
+/** These measure milliseconds, or set deadlines of a few hundred: they run alone, after all others. */
+const TIMED = [
+  "test/stores/*-failures.test.ts",
+  "test/stores/{memcached,own-clock,postgres-pooler,redis}.test.ts",
+  "test/doors/memcached/hardening.test.ts",
 ];
+
+const everyTest = "test/**/*.test.ts";
+const long = process.env.SOAK ? [] : LONG;
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    exclude: process.env.SOAK ? [] : LONG.map((name) => `test/integration/${name}.test.ts`),
     setupFiles: ["./test/support/seed.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    reporters: ["default", "./tools/closing-line.mjs"],
     // Most of the tests on real servers wait most of the time, so that three of them keep two cores busy.
     maxWorkers: 3,
-    reporters: ["default", "./tools/closing-line.mjs"],
+    // What runs on real servers by a real clock may meet a machine that stands still for a second. It may try again
+    // once; the closing line's reporter names each test that had to, and more than a few of them are a failure.
+    projects: [
+      { extends: true, test: { name: "repeatable", include: REPEATABLE, sequence: { groupOrder: 0 } } },
+      {
+        extends: true,
+        test: {
+          name: "real",
+          include: [everyTest],
+          exclude: [...REPEATABLE, ...TIMED, ...long],
+          retry: 1,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: "timed", include: TIMED, retry: 1, fileParallelism: false, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });

@@ -42,10 +42,16 @@ describe("the last line of a test run", () => {
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "sessionferry-closing-line-"));
     symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
-    const config = { test: { include: ["*.test.js"], reporters: ["default", join(root, "tools/closing-line.mjs")] } };
+    const config = {
+      test: { retry: 1, include: ["*.test.js"], reporters: ["default", join(root, "tools/closing-line.mjs")] },
+    };
     writeFileSync(join(folder, "vitest.config.mjs"), `export default ${JSON.stringify(config)};`);
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  function secondTries(times: number): string {
+    return `for (let i = 0; i < ${times}; i++) { let tries = 0; test("a" + i, () => { if (tries++ === 0) throw 1; }); }`;
+  }
 
   const runs = [
     {
@@ -68,6 +74,8 @@ describe("the last line of a test run", () => {
       exit: 1,
       line: "1 passed, 1 failed",
     },
+    { name: "few", code: secondTries(3), exit: 0, line: "3 passed, 0 failed" },
+    { name: "many", code: secondTries(4), exit: 1, line: "4 passed, 1 failed" },
     { name: "nothing", code: 'test.skip("a", () => {});', exit: 1, line: "0 passed, 0 failed, 1 skipped" },
     { name: "absent", code: null, exit: 1, line: "0 passed, 0 failed" },
   ];
@@ -80,5 +88,15 @@ describe("the last line of a test run", () => {
     const { status, stdout } = spawnSync(process.execPath, [vitest, "run", name], { cwd: folder, encoding: "utf8" });
     expect(stdout.trimEnd().split("\n").at(-1)).toBe(line);
     expect(status).toBe(exit);
+  });
+
+  test("names what passed at its second try only", () => {
+    writeFileSync(join(folder, "named.test.js"), `import { test } from "vitest";\n${secondTries(1)}\n`);
+    const vitest = join(root, "node_modules/vitest/vitest.mjs");
+    const { stdout } = spawnSync(process.execPath, [vitest, "run", "named"], { cwd: folder, encoding: "utf8" });
+    expect(stdout.trimEnd().split("\n").slice(-2)).toEqual([
+      "passed at its second try: named.test.js > a0",
+      "1 passed, 0 failed",
+    ]);
   });
 });
