@@ -33,25 +33,29 @@ const ALIASES: Readonly<Record<string, string>> = { check: "backfill" };
 interface Narrowing {
   readonly legacy?: string | undefined;
   readonly rounds?: string | undefined;
+  readonly phases?: string | undefined;
 }
 
 /** A part of a section, for a machine that is quiet for minutes only. */
-function narrowed(scale: Scale, { legacy, rounds }: Narrowing): Scale {
+function narrowed(scale: Scale, { legacy, rounds, phases }: Narrowing): Scale {
   const only = <T extends { readonly legacies: readonly string[] }>(part: T): T =>
     legacy === undefined ? part : { ...part, legacies: part.legacies.filter((name) => name === legacy) };
   const few = <T extends { readonly rounds: number }>(part: T): T =>
     rounds === undefined ? part : { ...part, rounds: Math.max(1, Number(rounds) || 1) };
+  const atSome = <T extends { readonly phases: readonly string[] }>(part: T): T =>
+    phases === undefined ? part : { ...part, phases: part.phases.filter((name) => phases.split(",").includes(name)) };
   return {
     ...scale,
-    operations: few(only(scale.operations)),
+    operations: atSome(few(only(scale.operations))),
     load: only(scale.load),
+    door: atSome(scale.door),
     backfill: few(only(scale.backfill)),
     transition: few(scale.transition),
   };
 }
 
-function scaleLine({ name }: Scale, { legacy, rounds }: Narrowing): string {
-  const narrowings = [legacy && `${legacy} only`, rounds && `${rounds} rounds`].filter(Boolean);
+function scaleLine({ name }: Scale, { legacy, rounds, phases }: Narrowing): string {
+  const narrowings = [legacy && `${legacy} only`, rounds && `${rounds} rounds`, phases].filter(Boolean);
   return [name, ...narrowings].join(", ");
 }
 
@@ -64,6 +68,7 @@ async function main(): Promise<number> {
       out: { type: "string" },
       legacy: { type: "string" },
       rounds: { type: "string" },
+      phases: { type: "string" },
     },
   });
   const scale = narrowed(SCALES[values.tiny ? "tiny" : values.quick ? "quick" : "full"], values);

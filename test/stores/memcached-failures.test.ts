@@ -150,6 +150,19 @@ describe("memcached that fails", () => {
       expect(await open().disconnectNode("evicted1", ["hidden:10.0.0.1:4000"])).toBe(false);
     });
 
+    it("that others began to make and did not get are made anew for who came later", async () => {
+      const one = await startMemcached();
+      const store = open({ url: one.url, deadline: 1_000 });
+      one.pause();
+      const early = rejection(store.get("a"));
+      await delay(700);
+      const late = store.get("a");
+      expect(await early).toBeInstanceOf(LegacyUnreachable);
+      one.resume();
+      expect(await late).toBeNull();
+      await one.stop();
+    });
+
     it("end their tokens with them", async () => {
       const one = await startMemcached();
       const store = open({ url: one.url, connections: 1 });

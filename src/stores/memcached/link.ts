@@ -97,14 +97,26 @@ export class MemcachedLink {
     return connection.usable ? (await this.#exchangeOver(connection, commands, "write", ends)).replies : null;
   }
 
-  /** A usable connection. Rejects with LegacyUnreachable or what kept it from being made. */
+  /**
+   * A usable connection. Rejects with LegacyUnreachable or what kept it from being made. Who shared an attempt that others
+   * began, and which came to its end before his own deadline, has one of his own: the server may have come back meanwhile.
+   */
   async connection(ends = this.deadline()): Promise<Connection> {
     const ready = this.#ready();
     if (ready !== null) return ready;
+    const isShared = this.#opening !== null;
+    try {
+      return await this.#anotherBy(ends);
+    } catch (error) {
+      if (!isShared || !(error instanceof LegacyUnreachable) || performance.now() >= ends) throw error;
+      return this.#ready() ?? this.#anotherBy(ends);
+    }
+  }
+
+  async #anotherBy(ends: number): Promise<Connection> {
     const connection = await within(this.#another(), ends - performance.now());
-    if (connection === LATE)
-      throw new LegacyUnreachable(`memcached at ${this.server.address} gave no connection in time.`);
-    return connection;
+    if (connection !== LATE) return connection;
+    throw new LegacyUnreachable(`memcached at ${this.server.address} gave no connection in time.`);
   }
 
   /**
