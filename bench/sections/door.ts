@@ -37,6 +37,7 @@ export async function door(stage: Stage, scale: Scale, tell: (line: string) => v
     tell(`door: ${name}, ${rate} writes/s for ${seconds} s`);
     try {
       const { paced, processors } = await oneRun(stage, way, rate, seconds);
+      for (const failure of paced.failures) tell(`door: ${name} failed: ${failure}`);
       const latencies = paced.latencies.slice().sort();
       const achieved = latencies.length / paced.seconds;
       const [p50, p95, p999] = [0.5, 0.95, 0.999].map((share) => quantile(latencies, share));

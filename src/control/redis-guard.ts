@@ -8,10 +8,7 @@ export function guardRedis(redis: Redis): void {
   redis.on("connect", () => {
     const { commandQueue } = redis as unknown as { readonly commandQueue: { readonly length: number } };
     const replies = new Replies();
-    guard(redis.stream as Socket, "Redis", (chunk) => {
-      replies.push(chunk, commandQueue.length);
-      return chunk;
-    });
+    guard(redis.stream as Socket, "Redis", (chunk) => replies.push(chunk, commandQueue.length));
   });
 }
 

@@ -1,6 +1,6 @@
 /**
  * The shape of Redis' replies (RESP2), checked before the driver reads them. Pure: told of every byte that comes, it
- * keeps none but those of a line that has not ended.
+ * keeps none but those of a line, and of an end, that are not whole.
  *
  * The driver trusts the server. It makes room for as many elements as an array promises, hundreds of megabytes for a
  * line of eleven bytes, and a reply that nobody asked for ends the process. Whatever no Redis sends is the connection's
@@ -19,6 +19,11 @@ const MOST_ELEMENTS = 1_000_000;
 const DEEPEST = 8;
 const [CR, LF] = [13, 10];
 
+/** A text without a byte, up to its last CR: `0`, CR LF and CR. */
+const LAST = 4;
+
+const NOTHING = Buffer.alloc(0);
+
 /** Where in a reply the next byte stands. */
 type Inside = "line" | "line's feed" | "text" | "text's return" | "text's feed";
 
@@ -27,11 +32,33 @@ export class Replies {
   #line = "";
   /** Bytes of a text that are still to come. */
   #left = 0;
+  #held = NOTHING;
   /** Elements that are still to come, of the arrays that are open, the outermost first. */
   readonly #open: number[] = [];
 
-  /** @param waiting how many commands wait for a reply. Throws where these bytes cannot be replies to them. */
-  push(chunk: Buffer, waiting: number): void {
+  /**
+   * The driver takes a reply for whole before its last byte is there (a null by its second one), and then waits for one
+   * reply less than is counted here. So the driver is given lines as a whole, and texts with their end.
+   *
+   * @param waiting how many commands wait for a reply. Throws where these bytes cannot be replies to them.
+   * @returns what the driver may read now.
+   */
+  push(chunk: Buffer, waiting: number): Buffer {
+    this.#look(chunk, waiting);
+    const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
+    const end = Math.max(0, bytes.length - this.#unfinished);
+    this.#held = end === bytes.length ? NOTHING : Buffer.from(bytes.subarray(end));
+    return bytes.subarray(0, end);
+  }
+
+  /** So many bytes, of those that have come, wait for the next. */
+  get #unfinished(): number {
+    if (this.#inside === "text") return 0;
+    if (this.#inside === "line") return this.#line.length;
+    return this.#inside === "line's feed" ? this.#line.length + 1 : LAST;
+  }
+
+  #look(chunk: Buffer, waiting: number): void {
     let begun = this.#between ? 0 : 1;
     for (let at = 0; at < chunk.length; ) {
       if (this.#between && ++begun > waiting) throw new ReplyViolation("a reply that nobody asked for");

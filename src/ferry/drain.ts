@@ -3,16 +3,20 @@ import { FerryError } from "../errors.js";
 import type { ConditionalChange } from "../ports/legacy-store.js";
 import { type FerryContext, passing } from "./context.js";
 
+/** How many of the sids carry no mark any more, and how many carried none when they were looked at. */
+export interface Drained {
+  readonly clean: number;
+  readonly unmarked: number;
+}
+
 /**
  * Rule 4. L's token is taken *before* R is read, so that a change of L that R does not know of makes the conditional
  * write refuse; `undirty` compares the nonce, so that a change of R that L does not hold keeps the mark. A sid without
  * a mark is left alone, unless the dirty index names it all the same: then its mark was lost, and the two are made to
  * agree, or whoever waits for the index would wait for ever. Any number of drainers may run.
- *
- * @returns how many of the sids carry no mark any more.
  */
-export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<number> {
-  if (sids.length === 0) return 0;
+export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<Drained> {
+  if (sids.length === 0) return { clean: 0, unmarked: 0 };
   const end = ctx.routing.enter();
   try {
     const tokens = await ctx.legacy.tokens(sids);
@@ -33,14 +37,14 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<nu
     });
     const agreed = unmarked.length === 0 ? [] : await ctx.records.reconcile(unmarked);
     let clean = agreed.filter(Boolean).length;
-    if (changes.length === 0) return clean;
+    if (changes.length === 0) return { clean, unmarked: unmarked.length };
     const applied = await ctx.legacy.applyIf(changes);
     await passing(ctx, "drain:applied", null);
     const carried = marks.filter((_, i) => applied[i]);
     const removed = carried.length === 0 ? [] : await ctx.records.undirty(carried);
     clean += removed.filter(Boolean).length;
     ctx.observer.event({ type: "drained", count: carried.length, refused: changes.length - carried.length });
-    return clean;
+    return { clean, unmarked: unmarked.length };
   } finally {
     end();
   }
@@ -50,7 +54,7 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<nu
 export async function drainOwnDestroy(ctx: FerryContext, sid: Sid): Promise<void> {
   const until = ctx.clock.elapsed() + ctx.limits.request;
   for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
-    if ((await drain(ctx, [sid])) === 1) return;
+    if ((await drain(ctx, [sid])).clean === 1) return;
     if (ctx.clock.elapsed() >= until) {
       throw new FerryError("OUTCOME_UNKNOWN", "Redis has destroyed the session, the legacy store not yet.");
     }

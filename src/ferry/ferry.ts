@@ -71,8 +71,8 @@ export class Ferry implements Sessions, Copier {
     return copy(this.ctx, sids, options);
   }
 
-  drain(sids: readonly Sid[]): Promise<number> {
-    return drain(this.ctx, sids);
+  async drain(sids: readonly Sid[]): Promise<number> {
+    return (await drain(this.ctx, sids)).clean;
   }
 
   /** Before L alone is read: brings back what it has forgotten. The sids that must be tried again. */

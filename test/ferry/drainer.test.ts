@@ -53,5 +53,40 @@ test("a drain of an index that others fill as fast as it is drained ends when it
       };
     },
   });
-  expect(await drainIndex({ ...ferry.ctx, records: busy }, undefined, () => written < 20)).toBe(20);
+  // Asked before each batch: what the last window named is left.
+  expect(await drainIndex({ ...ferry.ctx, records: busy }, undefined, () => written < 20)).toBe(19);
+});
+
+test("a drain asks for another window only at its end, or once somebody else was faster", async () => {
+  const { ferry, records, legacy, clock } = await rigAt({ phase: "full-redis", percent: 100 });
+  const session = { value: Buffer.from("{}"), flags: 0, expiresAt: clock.now() + 1_000_000 };
+  const fill = async () => {
+    for (let i = 0; i < 400; i++) await ferry.set(`sid-${i}`, session);
+  };
+  let windows = 0;
+  let isOther = false;
+  const counting = new Proxy(records, {
+    get(_, name) {
+      if (name !== "dirtySids") return Reflect.get(records, name).bind(records);
+      return async (limit: number) => {
+        windows++;
+        const window = await records.dirtySids(limit);
+        // Another process takes the newest half of what this one is about to take.
+        if (isOther) await ferry.drain(window.slice(window.length / 2));
+        return window;
+      };
+    },
+  });
+  await fill();
+  expect(await drainIndex({ ...ferry.ctx, records: counting })).toBe(400);
+  // Two full ones, and an empty one that ends it.
+  expect(windows).toBe(3);
+
+  await fill();
+  windows = 0;
+  isOther = true;
+  await drainIndex({ ...ferry.ctx, records: counting });
+  expect(windows).toBeGreaterThan(5);
+  expect((await records.dirtyState()).count).toBe(0);
+  for (let i = 0; i < 400; i++) expect(legacy.peek(`sid-${i}`)).not.toBeNull();
 });

@@ -38,16 +38,19 @@ export class DirtyIndexes {
     await this.#sweepUnless(performance.now() - this.#sweptAt < SWEEP);
     const slots = some([...this.#slots], Math.max(limit, ASKED));
     const most = slots.length === 1 ? limit : Math.ceil(limit / slots.length) + SPARE;
+    // Those of one index are in order.
+    const scores = slots.length === 1 ? [] : ["WITHSCORES"];
     const found = await this.#ask(slots, async (connection, index) => {
-      const entries = listOf(await connection.send("ZRANGE", index, 0, most - 1, "WITHSCORES"));
+      const entries = listOf(await connection.send("ZRANGE", index, 0, most - 1, ...scores));
       return { count: entries.length, told: entries };
     });
+    if (slots.length === 1) return found[0]!.map(String);
     const entries: { sid: Sid; score: number }[] = [];
     for (const told of found) {
       for (let i = 0; i < told.length; i += 2)
         entries.push({ sid: String(told[i]), score: Number(String(told[i + 1])) });
     }
-    if (slots.length > 1) entries.sort((one, other) => one.score - other.score);
+    entries.sort((one, other) => one.score - other.score);
     return entries.slice(0, limit).map(({ sid }) => sid);
   }
 
