@@ -15,6 +15,7 @@ import { ProxyProcess } from "../../src/runtime/proxy.js";
 import { type RunningServer, startMemcached, startRedis } from "../../src/servers/index.js";
 import { runJson } from "../cli/support.js";
 import { converse } from "../clients/converse.js";
+import type { Place } from "../clients/drivers.js";
 import { until } from "../support/processes.js";
 import { transpiledPackage } from "../support/processes-of-src.js";
 
@@ -33,7 +34,7 @@ let proxy: ProxyProcess;
 let worker: ChildProcess;
 let packaged: ReturnType<typeof transpiledPackage>;
 
-const put = (server: RunningServer, sid: string, value: string) =>
+const put = (server: Place, sid: string, value: string) =>
   converse(server, `set ${PREFIX}${sid} 0 ${DAY} ${value.length}\r\n${value}\r\n`);
 const held = async (server: RunningServer, sid: string) =>
   /^VALUE .*\r\n(.*)\r\n/.exec(await converse(server, `get ${PREFIX}${sid}\r\n`, /END\r\n$/))?.[1] ?? null;
@@ -70,6 +71,9 @@ beforeAll(async () => {
     gates: { maxP95: "1m" },
   };
   writeFileSync(path, JSON.stringify(config));
+  // What is drained within this test is drained by the worker.
+  const ofProxies = join(folder, "proxies.json");
+  writeFileSync(ofProxies, JSON.stringify({ ...config, drain: { every: "1m" } }));
   for (const [n, server] of [a, b].entries()) {
     const sets = Array.from({ length: QUIET / 2 }, (_, i) => `set ${PREFIX}quiet-${2 * i + n} 0 ${DAY} 1\r\nq\r\n`);
     await converse(server, sets.join(""), new RegExp(`(STORED\\r\\n){${QUIET / 2}}$`));
@@ -82,7 +86,7 @@ beforeAll(async () => {
   await put(b, "third", "session");
   await runJson("setup", ["setup", ...options]);
   // It is the proxies that tell the fleet of which servers the pool is.
-  proxy = await ProxyProcess.open(loadConfig({ config: path }), new Log({ write: () => {} }));
+  proxy = await ProxyProcess.open(loadConfig({ config: ofProxies }), new Log({ write: () => {} }));
   await advance("dual-write");
   const main = join(packaged.path, "src/cli/main.js");
   worker = spawn(process.execPath, [main, "worker", "--json", ...options], { env: demoEnvironment(), stdio: "pipe" });
@@ -151,4 +155,20 @@ test("so it does where Redis is the authority", async () => {
   for (const sid of ["third", "quiet-2"]) expect(await everywhere(sid), sid).toEqual([null, null, null]);
   expect(await show("third")).toMatchObject({ legacy: { present: false }, redis: { present: false } });
   expect(await everywhere("quiet-3")).toEqual([null, "q", "q"]);
+});
+
+test("a worker drains to each server what was written by way of it", async () => {
+  const doors = proxy.door.addresses.map((address) => {
+    const { hostname, port } = new URL(`tcp://${address}`);
+    return { host: hostname, port: Number(port) };
+  });
+  const sids = Array.from({ length: 40 }, (_, i) => `fresh-${i}`);
+  // "quiet-3" was on the second server; by way of the first, both have it, and each its own drain.
+  const written = [...sids.map((sid, i) => [sid, i % 2] as const), ["quiet-3", 0] as const];
+  for (const [sid, by] of written) expect(await put(doors[by]!, sid, "new")).toBe("STORED\r\n");
+  for (const [sid, by] of written) {
+    await until(`${sid} is where it was written`, async () => (await held([a, b][by]!, sid)) === "new", 20_000);
+    expect(await keys.get(PREFIX + sid)).toBe("new");
+  }
+  for (const [i, sid] of sids.entries()) expect(await held([b, a][i % 2]!, sid), sid).toBeNull();
 });
