@@ -59,21 +59,44 @@ function scaleLine({ name }: Scale, { legacy, rounds, phases }: Narrowing): stri
   return [name, ...narrowings].join(", ");
 }
 
+const USAGE = `npm run bench -- [SECTION...] [OPTION...]
+  sections   ${Object.keys(SECTIONS).join(", ")}, check; all unless given
+  --quick    everything in a few minutes, for a look
+  --legacy   postgres or memcached, the other one is left out
+  --rounds   so many in operations, backfill and transition
+  --phases   those of operations and door, with commas between
+  --out      the folder of results.json and results.svg
+`;
+
+const OPTIONS = {
+  help: { type: "boolean", default: false },
+  quick: { type: "boolean", default: false },
+  tiny: { type: "boolean", default: false },
+  out: { type: "string" },
+  legacy: { type: "string" },
+  rounds: { type: "string" },
+  phases: { type: "string" },
+} as const;
+
+function asked() {
+  try {
+    return parseArgs({ allowPositionals: true, options: OPTIONS });
+  } catch (error) {
+    console.error((error as Error).message);
+    return null;
+  }
+}
+
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      quick: { type: "boolean", default: false },
-      tiny: { type: "boolean", default: false },
-      out: { type: "string" },
-      legacy: { type: "string" },
-      rounds: { type: "string" },
-      phases: { type: "string" },
-    },
-  });
+  const args = asked();
+  if (args === null || args.values.help) {
+    (args === null ? console.error : console.log)(USAGE);
+    return args === null ? 2 : 0;
+  }
+  const { values, positionals } = args;
   const scale = narrowed(SCALES[values.tiny ? "tiny" : values.quick ? "quick" : "full"], values);
-  const asked = positionals.length === 0 ? Object.keys(SECTIONS) : positionals.map((name) => ALIASES[name] ?? name);
-  const unknown = asked.filter((name) => SECTIONS[name] === undefined);
+  const wanted = positionals.length === 0 ? Object.keys(SECTIONS) : positionals.map((name) => ALIASES[name] ?? name);
+  const unknown = wanted.filter((name) => SECTIONS[name] === undefined);
   if (unknown.length > 0) {
     console.error(`no such section: ${unknown.join(", ")}; known are ${Object.keys(SECTIONS).join(", ")}, check`);
     return 2;
@@ -96,7 +119,7 @@ async function main(): Promise<number> {
     writeFileSync(join(values.out, "results.svg"), chartOf(results));
   };
   let broken = 0;
-  for (const name of new Set(asked)) {
+  for (const name of new Set(wanted)) {
     try {
       const [here, startedAt] = [machine(), new Date()];
       const result = await onStage((stage) => SECTIONS[name]!(stage, scale, (line) => console.error(line)));
