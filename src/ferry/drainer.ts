@@ -11,8 +11,10 @@ import type { Refusal } from "./refused.js";
  * process and by the stores: with 250 of them, a 95th percentile of 5 ms became one of 25 (`npm run bench -- door`).
  */
 const BATCH = 50;
-/** So many are asked of the dirty index at one time. */
-const WINDOW = 200;
+/** So many are asked of the dirty index at one time; and so many once a batch did not move, for its front may not. */
+const WINDOW = { usual: 200, wide: 1_000 };
+/** After so many batches of which nothing moved a drain gives up for now. */
+const MOST_STUCK = 5;
 
 /**
  * Drains the dirty index until it is empty or nothing moves. Several nodes drain at once: each takes a window in an order
@@ -35,16 +37,18 @@ export async function drainIndex(
   if (!isDrained()) return 0;
   const limit = rate === undefined ? Number.POSITIVE_INFINITY : await rate.next();
   let total = 0;
+  let stuck = 0;
   while (total < limit && goOn()) {
-    const window = shuffled(await ctx.records.dirtySids(WINDOW));
+    const window = shuffled(await ctx.records.dirtySids(stuck === 0 ? WINDOW.usual : WINDOW.wide));
     if (window.length === 0) return total;
     for (let from = 0; from < window.length && total < limit && goOn(); from += BATCH) {
       // Where none follows, others rely on it that none was begun (rule 8; standstill.ts).
       if (!isDrained()) return total;
       const { clean, unmarked } = await drain(ctx, window.slice(from, from + Math.min(BATCH, limit - total)));
       total += clean;
-      if (clean === 0) return total;
-      if (unmarked > 0) break;
+      stuck = clean === 0 ? stuck + 1 : 0;
+      if (stuck === MOST_STUCK) return total;
+      if (stuck > 0 || unmarked > 0) break;
     }
   }
   return total;

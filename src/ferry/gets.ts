@@ -61,7 +61,8 @@ export async function gets(ctx: FerryContext, legacy: ItemStore, sid: Sid): Prom
     if (answer.from === "L" && answer.lease === null) return readLegacy(legacy, operation, sid);
     operation.end();
     if (answer.from === "R") return answer.item;
-    if (answer.from === "dirty" && (await drain(ctx, [sid])).clean === 0) await ctx.clock.sleep(Math.min(2 ** tries, PAUSE));
+    if (answer.from === "dirty" && (await drain(ctx, [sid])).clean === 0)
+      await ctx.clock.sleep(Math.min(2 ** tries, PAUSE));
     tries++;
   }
   throw new FerryError("DEADLINE", `The session kept changing under ${TRIES} attempts to read it.`);
