@@ -124,11 +124,11 @@ export class MemoryControlStore implements ControlStore {
     return this.#do(() => [...this.#there().nodes.values()]);
   }
 
-  evict(node: string): Promise<void> {
+  evict(node: string, { overdueAfter = Number.NEGATIVE_INFINITY }: { overdueAfter?: number } = {}): Promise<void> {
     return this.#do(() => {
       const nodes = this.#database.get(this.#migration)?.nodes;
       const info = nodes?.get(node);
-      if (info) nodes?.set(node, { ...info, state: "evicted" });
+      if (info && this.#clock.now() - info.renewedAt > overdueAfter) nodes?.set(node, { ...info, state: "evicted" });
     });
   }
 

@@ -137,8 +137,12 @@ export class PostgresControlStore implements ControlStore {
     return rows.filter((row) => row.id !== null).map(nodeOf);
   }
 
-  async evict(node: string): Promise<void> {
-    await this.#remove("UPDATE sessionferry.nodes SET state = 'evicted' WHERE migration = $1 AND id = $2", [node]);
+  async evict(node: string, { overdueAfter }: { overdueAfter?: number } = {}): Promise<void> {
+    await this.#remove(
+      `UPDATE sessionferry.nodes SET state = 'evicted'
+       WHERE migration = $1 AND id = $2 AND ($3::float8 IS NULL OR ${age("renewed_at")} > $3)`,
+      [node, overdueAfter === undefined ? null : span(overdueAfter)],
+    );
   }
 
   async forget(node: string): Promise<void> {

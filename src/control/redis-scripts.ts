@@ -112,10 +112,10 @@ export const LEAVE = script(`
 if redis.call('ZSCORE', live, ARGV[1]) then forget(ARGV[1]) end
 return 1`);
 
-/** id */
+/** id, overdue after or '' */
 export const EVICT = script(`
 local renewed = redis.call('ZSCORE', live, ARGV[1])
-if renewed then
+if renewed and (ARGV[2] == '' or tonumber(renewed) < clock() - tonumber(ARGV[2])) then
   redis.call('ZREM', live, ARGV[1])
   redis.call('ZREM', present, ARGV[1])
   redis.call('ZADD', evicted, renewed, ARGV[1])

@@ -90,8 +90,8 @@ export class RedisControlStore implements ControlStore {
     return infos.sort((a, b) => a.joinedAt - b.joinedAt || (a.id < b.id ? -1 : 1));
   }
 
-  async evict(node: string): Promise<void> {
-    await this.#run(scripts.EVICT, [node]);
+  async evict(node: string, { overdueAfter }: { overdueAfter?: number } = {}): Promise<void> {
+    await this.#run(scripts.EVICT, [node, overdueAfter === undefined ? "" : span(overdueAfter)]);
   }
 
   async forget(node: string): Promise<void> {

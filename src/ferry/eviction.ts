@@ -33,6 +33,15 @@ export interface Word {
   readonly withoutRedis?: boolean;
 }
 
+/** How one eviction is carried out. */
+export interface Manner extends Word {
+  /**
+   * Only while the node is silent for longer than this (ms). Whoever saw it silent may have been held up since, and by
+   * the time he goes on it renews again.
+   */
+  readonly overdueAfter?: number;
+}
+
 /**
  * Rule 11: takes a silent node for dead, in the order that makes it true. First its renewals are refused, so that it
  * can open no connection any more; then its connections are ended, so that nothing it sent can still land; only then
@@ -42,13 +51,13 @@ export interface Word {
  * An R that cannot be reached by us may still answer that node, which would read there what others write past R. So
  * where R is read the node stays until R is back, or until the operator gives his word.
  *
- * @returns false while some step could not be done yet.
+ * @returns false while some step could not be done yet; true where none is due any more.
  */
-export async function evict(stores: EvictionStores, node: string, by: string, word: Word = {}): Promise<boolean> {
+export async function evict(stores: EvictionStores, node: string, by: string, manner: Manner = {}): Promise<boolean> {
   const { control } = stores;
   if (!(await control.lock(`evict:${node}`, by, ATTEMPT))) return false;
   try {
-    return await evictHolding(stores, node, by, word);
+    return await evictHolding(stores, node, by, manner);
   } finally {
     await control.unlock(`evict:${node}`, by);
   }
@@ -58,9 +67,9 @@ async function evictHolding(
   { control, legacy, records, phases, observer }: EvictionStores,
   node: string,
   by: string,
-  { word = false, withoutRedis = false }: Word,
+  { word = false, withoutRedis = false, ...silent }: Manner,
 ): Promise<boolean> {
-  const info = await refuse(control, node, by);
+  const info = await refuse(control, node, by, silent);
   if (info === null) return true;
   const [left, ended] = await Promise.all([
     legacy.disconnectNode(node, info.report.endpoints),
@@ -97,12 +106,19 @@ export async function fenceOffRedis(
   return (await endedInRedis(records, node)) || withoutRedis;
 }
 
-/** First step: the node's renewals are refused. Null: it is registered no more. */
-async function refuse(control: ControlStore, node: string, by: string): Promise<NodeInfo | null> {
-  const info = (await control.nodes()).find(({ id }) => id === node);
+/** First step: the node's renewals are refused. Null: it is registered no more, or renews again. */
+async function refuse(
+  control: ControlStore,
+  node: string,
+  by: string,
+  silent: { readonly overdueAfter?: number } = {},
+): Promise<NodeInfo | null> {
+  const registered = async () => (await control.nodes()).find(({ id }) => id === node);
+  const info = await registered();
   if (info === undefined) return null;
   if (info.state === "live") {
-    await control.evict(node);
+    await control.evict(node, silent);
+    if ((await registered())?.state !== "evicted") return null;
     await control.append({ by, action: "evict", detail: { node, host: info.host, pid: info.pid, role: info.role } });
   }
   return info;

@@ -10,6 +10,8 @@ export interface HousekeeperOptions {
   readonly onRedisDown: "demote" | "fail";
   /** Milliseconds for which R must have been away before the fleet demotes itself. */
   readonly demoteAfter: number;
+  /** Milliseconds without a renewal after which a node is taken for dead. */
+  readonly overdueAfter: number;
 }
 
 /** Milliseconds between two looks for evictions that somebody began and did not end. */
@@ -50,7 +52,8 @@ export class Housekeeper {
   async #fence(overdue: readonly string[], isWaiting: boolean): Promise<void> {
     const begun = isWaiting || this.#isTime() ? await this.#begun() : [];
     for (const node of new Set([...overdue, ...this.#unfinished, ...begun])) {
-      if (await evict(this.eviction, node, this.steerage.by)) this.#unfinished.delete(node);
+      if (await evict(this.eviction, node, this.steerage.by, { overdueAfter: this.options.overdueAfter }))
+        this.#unfinished.delete(node);
       else this.#unfinished.add(node);
     }
   }

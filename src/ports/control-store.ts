@@ -129,8 +129,11 @@ export interface ControlStore {
   renew(node: string, report: NodeReport, options: { overdueAfter: number }): Promise<Renewal>;
   leave(node: string): Promise<void>;
   nodes(): Promise<NodeInfo[]>;
-  /** From now on its renewals are refused; it stays listed as `evicted` until `forget`. */
-  evict(node: string): Promise<void>;
+  /**
+   * From now on its renewals are refused; it stays listed as `evicted` until `forget`. With `overdueAfter` (ms) only if
+   * its last renewal is older than that at this moment.
+   */
+  evict(node: string, options?: { overdueAfter?: number }): Promise<void>;
   /** Removes an evicted node whose connections have ended and whose intents were swept. */
   forget(node: string): Promise<void>;
 

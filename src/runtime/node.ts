@@ -232,6 +232,7 @@ export class FerryNode {
     const housekeeper = new Housekeeper(this.ctx, this.steerage, this.eviction, {
       onRedisDown: this.config.onRedisDown,
       demoteAfter: DEMOTE_AFTER,
+      overdueAfter: overdueAfter(this.config),
     });
     this.#every(
       "housekeeping",

@@ -185,7 +185,8 @@ export class Coordinator {
       );
       const evicted = behind.filter(({ state }) => state === "evicted");
       const gone = [...idsOf(evicted), ...silence.proven(idsOf(overdue))];
-      for (const id of gone) await evict(this.eviction, id, this.by, { withoutRedis: this.#redisLost });
+      const manner = { withoutRedis: this.#redisLost, overdueAfter: this.times.overdueAfter };
+      for (const id of gone) await evict(this.eviction, id, this.by, manner);
       await this.clock.sleep(LOOK, this.signal);
     }
     await this.observer.at?.("transition:acknowledged", null);

@@ -415,6 +415,16 @@ export function controlStoreContract(name: string, start: () => Promise<ControlS
         await store.evict("nobody");
         expect((await store.nodes()).map((node) => node.id)).toEqual(["c"]);
       });
+
+      it("takes out only who is overdue, where that is asked", async () => {
+        const { store } = await fresh();
+        for (const id of ["silent", "renewed"]) await store.join(registration(id), PRESENCE);
+        await harness.pass(150);
+        await store.renew("renewed", REPORT, { overdueAfter: 100 });
+        for (const id of ["silent", "renewed", "nobody"]) await store.evict(id, { overdueAfter: 100 });
+        const states = (await store.nodes()).map((node) => [node.id, node.state]);
+        expect(Object.fromEntries(states)).toEqual({ silent: "evicted", renewed: "live" });
+      });
     });
 
     describe("locks", () => {

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { MemoryControlStore } from "../../src/control/memory.js";
 import { evict } from "../../src/ferry/eviction.js";
 import { loadPhases } from "../../src/phases.js";
+import type { Clock } from "../../src/ports/clock.js";
 import { PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
 import { SILENT } from "../../src/ports/observer.js";
 import { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
@@ -11,8 +12,8 @@ const clock = { now: () => Date.now(), elapsed: () => performance.now(), sleep: 
 const SELF = "test0000";
 const DEAD = "dead0000";
 
-async function controlWithTheDead(): Promise<MemoryControlStore> {
-  const control = new MemoryControlStore({ clock });
+async function controlWithTheDead(time: Clock = clock): Promise<MemoryControlStore> {
+  const control = new MemoryControlStore({ clock: time });
   const position = { phase: "dual-write", percent: 100 } as const;
   await control.setup({ position, pending: null, generation: "new", interrupted: false });
   const registration = { role: "app", protocol: PROTOCOL_NUMBER, host: "h", pid: 1, version: "0" } as const;
@@ -55,5 +56,26 @@ test("a Redis that is given up and answers all the same is asked to end the node
   };
   expect(await evict(stores, DEAD, SELF, { withoutRedis: true })).toBe(true);
   expect(ended).toEqual([DEAD]);
+  expect(await control.nodes()).toEqual([]);
+});
+
+test("an evictor that was held up since it saw a node silent leaves it alone when it renews again", async () => {
+  let now = 1_000_000;
+  const virtual = { now: () => now, elapsed: () => now, sleep: async () => {} };
+  const control = await controlWithTheDead(virtual);
+  const records = new MemoryRedisRecords({ clock, migration: "m" });
+  records.generation = "new";
+  await records.arm("new", "active");
+  const stores = {
+    ...{ control, records, legacy: new MemoryLegacyStore({ clock }) },
+    ...{ phases: loadPhases(), observer: SILENT },
+  };
+  const [node] = await control.nodes();
+  now += 10_000;
+  await control.renew(DEAD, node!.report, { overdueAfter: 6_000 });
+  expect(await evict(stores, DEAD, SELF, { overdueAfter: 6_000 })).toBe(true);
+  expect(await control.nodes()).toMatchObject([{ id: DEAD, state: "live" }]);
+  now += 6_001;
+  expect(await evict(stores, DEAD, SELF, { overdueAfter: 6_000 })).toBe(true);
   expect(await control.nodes()).toEqual([]);
 });

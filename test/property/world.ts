@@ -394,7 +394,7 @@ export class World {
     const isWell = health.state === "up" && this.records.isSealedFor(records.generation);
     if (role === "job" || (isWell && overdue.length === 0 && !routing.record.pending?.oneWay)) return;
     const steerage = { control: this.control, records, phases: routing.phases, by: id };
-    const options = { onRedisDown: "demote", demoteAfter: DEMOTE_AFTER } as const;
+    const options = { onRedisDown: "demote", demoteAfter: DEMOTE_AFTER, overdueAfter: OVERDUE_AFTER } as const;
     await new Housekeeper(ctx, steerage, await this.#eviction(), options).tick(overdue);
   }
 

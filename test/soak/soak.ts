@@ -35,6 +35,8 @@ const LATE = 8_000;
 const CLOCKS = [0, 5 * 60_000, 0, -7 * 60_000];
 /** So long everybody must serve without an error before the fleet counts as recovered. */
 const CALM = 500;
+/** Milliseconds; nodes renew several times as often. */
+const RENEWED_WITHIN = 3_000;
 /** What a busy machine does to a request by itself. */
 const SLOW = new Set(["DEADLINE", "OUTCOME_UNKNOWN"]);
 /** All histories are checked, and begun anew, this often. */
@@ -303,10 +305,10 @@ export class Soak {
     }
   }
 
-  /** Until everybody serves, and for a moment nothing fails any more. */
+  /** Until everybody serves and nobody is silent or fenced off, and for a moment nothing fails any more. */
   async #recovered(): Promise<void> {
     for (;;) {
-      while (!(await this.#allServe())) await delay(300);
+      while (!((await this.#allServe()) && (await this.#allRenew()))) await delay(300);
       const calm = Date.now();
       await delay(CALM);
       const failed = this.#history.failures.filter(({ at }) => at > calm);
@@ -315,6 +317,14 @@ export class Soak {
       }
       if (failed.length === 0) return;
     }
+  }
+
+  /** Who was cut off from the control store serves on, and may be taken for dead just when it is back. */
+  async #allRenew(): Promise<boolean> {
+    return this.#site.look(async ({ control }) => {
+      const [nodes, now] = await Promise.all([control.nodes(), control.now()]);
+      return nodes.every(({ state, renewedAt }) => state === "live" && now - renewedAt < RENEWED_WITHIN);
+    });
   }
 
   async #allServe(): Promise<boolean> {
