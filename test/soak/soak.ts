@@ -311,7 +311,7 @@ export class Soak {
       while (!((await this.#allServe()) && (await this.#allRenew()))) await delay(300);
       const calm = Date.now();
       await delay(CALM);
-      const failed = this.#history.failures.filter(({ at }) => at > calm);
+      const failed = this.#history.failures.filter(({ since }) => since > calm);
       for (const { code, verb } of failed.filter(({ code }) => !SLOW.has(code))) {
         this.#wrong(`${verb} failed without a cause: ${code}`);
       }

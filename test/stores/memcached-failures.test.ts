@@ -5,6 +5,10 @@ import { FerryError } from "../../src/errors.js";
 import { LegacyUnreachable, OutcomeUnknown } from "../../src/ports/legacy-store.js";
 import { connectMemjs } from "../../src/presets/connect-memjs.js";
 import { type RunningServer, startMemcached } from "../../src/servers/index.js";
+import type { Connection } from "../../src/stores/memcached/connection.js";
+import { endpointOf } from "../../src/stores/memcached/endpoints.js";
+import { parseServers } from "../../src/stores/memcached/server.js";
+import { look, Settler } from "../../src/stores/memcached/settle.js";
 import {
   type MemcachedLegacyOptions,
   type MemcachedLegacyStore,
@@ -37,6 +41,9 @@ describe("memcached that fails", () => {
     await Promise.all(stores.map((store) => store.close()));
     await server?.stop();
   });
+
+  const connected = async (endpoint: string) =>
+    (await raw(server, "stats conns\r\n", "END")).includes(`tcp:${endpoint}\r`);
 
   describe("a server", () => {
     it("without CAS, or too old, or that is none, is refused", async () => {
@@ -115,9 +122,6 @@ describe("memcached that fails", () => {
   });
 
   describe("connections", () => {
-    const connected = async (endpoint: string) =>
-      (await raw(server, "stats conns\r\n", "END")).includes(`tcp:${endpoint}\r`);
-
     it("are used only after the fence let them through, and destroyed when it does not", async () => {
       const asked: (string | null)[] = [];
       let refusal: Error | null = new FerryError("NODE_EVICTED", "This node was evicted.");
@@ -264,6 +268,26 @@ describe("memcached that fails", () => {
       two[0]!.resume();
       await (error as OutcomeUnknown).settled;
       await Promise.all(two.map((one) => one.stop()));
+    });
+
+    it("are settled in time where the port of their connection is somebody else's by now", async () => {
+      const [one] = parseServers(server.url);
+      const settler = new Settler(one!, 300, 1_000);
+      const other = connect(server.port, server.host);
+      await new Promise((resolve) => other.once("connect", resolve));
+      const { incarnation } = await look(one!, 1_000);
+      const endpoint = endpointOf(other.localAddress!, other.localPort!);
+      expect(await connected(endpoint)).toBe(true);
+      const began = performance.now();
+      const settled = settler.settled({ endpoint, facts: { incarnation } } as Connection);
+      server.pause();
+      // A server that hangs has not read what it was sent: that time does not count.
+      await delay(1_500);
+      server.resume();
+      await settled;
+      expect(performance.now() - began).toBeGreaterThan(2_500);
+      settler.close();
+      other.destroy();
     });
 
     it("leave nothing that keeps a closed store from ending", async () => {

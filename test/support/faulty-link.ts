@@ -11,6 +11,9 @@ const LOOPBACK = "127.0.0.1";
 /** Milliseconds in which a client reads the first half of a reply that ends there. */
 const READ_WITHIN = 50;
 
+/** Before a port of another way: no port has so many digits. */
+const ELSEWHERE = "100000";
+
 /** Bytes that a throttled lane moves at a time. */
 const PIECE = 512;
 
@@ -132,11 +135,14 @@ export class FaultyLink {
     return true;
   }
 
-  /** Puts the clients' own ports for those of the link. */
+  /**
+   * Puts the clients' own ports for those of the link. What came by another way to the server has a port of that way, which
+   * may be the number of a client's: none is taken for the other.
+   */
   shown(text: string): string {
-    return text.replace(/(STAT \d+:addr tcp6?:\S+:)(\d+)/g, (line, head: string, port: string) => {
+    return text.replace(/(STAT \d+:addr tcp6?:\S+:)(\d+)/g, (_, head: string, port: string) => {
       const wire = [...this.#wires].find(({ linkPort }) => linkPort === Number(port));
-      return wire === undefined ? line : `${head}${wire.clientPort}`;
+      return `${head}${wire === undefined ? `${ELSEWHERE}${port}` : wire.clientPort}`;
     });
   }
 

@@ -1,6 +1,6 @@
 import type { Session, Sid } from "../../src/core/session.js";
 import type { Sessions } from "../../src/ports/sessions.js";
-import { type Call, isLinearizable, type Recorded, type State } from "./linearizability.js";
+import { type Call, isLinearizable, type Recorded, type Register, type State } from "./linearizability.js";
 
 /** What the recorded traffic goes to: a node in this process, or one in a process of its own. */
 export type Member = Pick<Sessions, "get" | "set" | "touch" | "destroy">;
@@ -27,8 +27,13 @@ export class History {
   operations = 0;
   /** Of requests that were answered with an error, by its code. */
   readonly errors = new Map<string, number>();
-  readonly failures: { readonly code: string; readonly verb: string; readonly at: number; readonly detail: string }[] =
-    [];
+  readonly failures: {
+    readonly code: string;
+    readonly verb: string;
+    /** When it began; milliseconds since the epoch. */
+    readonly since: number;
+    readonly detail: string;
+  }[] = [];
   /** Milliseconds of the slowest request since it was last set to 0, answered or failed. */
   slowest = 0;
 
@@ -87,11 +92,11 @@ export class History {
     await this.#record(sid, { kind: "set", state: null }, () => member.destroy(sid));
   }
 
-  /** Every session whose history no single register could have answered; `forgetful` as the checker knows it. */
-  violations({ forgetful = false }: { forgetful?: boolean } = {}): Violation[] {
+  /** Every session whose history no single register of this kind could have answered. */
+  violations(register: Register = {}): Violation[] {
     const found: Violation[] = [];
     for (const history of this.#histories.values()) {
-      if (!isLinearizable(history, null, forgetful)) found.push({ what: "a history is not linearizable", history });
+      if (!isLinearizable(history, null, register)) found.push({ what: "a history is not linearizable", history });
     }
     return found;
   }
@@ -103,6 +108,7 @@ export class History {
     if (history === undefined) this.#histories.set(sid, [recorded]);
     else history.push(recorded);
     this.operations++;
+    const since = Date.now();
     const started = performance.now();
     try {
       const result = await perform();
@@ -111,7 +117,7 @@ export class History {
     } catch (error) {
       const { code = "none", message } = error as { code?: string; message: string };
       this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
-      this.failures.push({ code, verb: call.kind, at: Date.now(), detail: message });
+      this.failures.push({ code, verb: call.kind, since, detail: message });
       return undefined;
     } finally {
       this.slowest = Math.max(this.slowest, performance.now() - started);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Call, isLinearizable, type Recorded, type State } from "./linearizability.js";
+import { type Call, isLinearizable, type Recorded, type Register, type State } from "./linearizability.js";
 
 const state = (value: string, expiresAt = 1): State => ({ value, expiresAt });
 const op = (begun: number, ended: number, call: Call): Recorded => ({ begun, ended, call });
@@ -56,9 +56,29 @@ describe("the history checker", () => {
     const [old, fresh] = [op(1, 2, set(state("old"))), op(3, 4, set(state("new")))];
     const reads = (...seen: State[]) => [old, fresh, ...seen.map((result, i) => op(5 + 2 * i, 6 + 2 * i, get(result)))];
     expect(isLinearizable(reads(state("new"), null), null)).toBe(false);
-    expect(isLinearizable(reads(state("new"), null), null, true)).toBe(true);
-    expect(isLinearizable(reads(null, state("new")), null, true)).toBe(false);
-    expect(isLinearizable(reads(state("old")), null, true)).toBe(false);
+    expect(isLinearizable(reads(state("new"), null), null, { forgetful: true })).toBe(true);
+    expect(isLinearizable(reads(null, state("new")), null, { forgetful: true })).toBe(false);
+    expect(isLinearizable(reads(state("old")), null, { forgetful: true })).toBe(false);
+  });
+
+  it("does not judge the expiry of a call that was never answered where the register counts it from its arrival", () => {
+    const [lost, reads] = [
+      [
+        op(1, Number.POSITIVE_INFINITY, set(state("v", 4))),
+        op(1, Number.POSITIVE_INFINITY, { kind: "touch", expiresAt: 4 }),
+      ],
+      (...expiries: number[]) => expiries.map((expiry, i) => op(5 + 2 * i, 6 + 2 * i, get(state("v", expiry)))),
+    ] as const;
+    for (const call of lost) {
+      const history = [call, ...reads(5, 4)];
+      expect(isLinearizable(history, state("v", 1))).toBe(false);
+      expect(isLinearizable(history, state("v", 1), { counting: true })).toBe(true);
+      expect(isLinearizable([...history, op(11, 12, get(state("ghost", 4)))], state("v", 1), { counting: true })).toBe(
+        false,
+      );
+    }
+    const told = op(1, 2, set(state("v", 4)));
+    expect(isLinearizable([told, ...reads(5)], null, { counting: true })).toBe(false);
   });
 
   it("decides a history full of requests that were never answered within a moment", () => {
@@ -94,12 +114,13 @@ describe("the history checker", () => {
         ({ call, begun, lasts, open }): Recorded =>
           op(begun, open ? Number.POSITIVE_INFINITY : begun + lasts + 0.5, call),
       );
+    const register = fc.record({ forgetful: fc.boolean(), counting: fc.boolean() });
     const answers = { true: 0, false: 0 };
     fc.assert(
-      fc.property(fc.array(recorded, { maxLength: 6 }), someState, fc.boolean(), (history, initial, forgetful) => {
-        const expected = byTryingAll(history, initial, forgetful);
+      fc.property(fc.array(recorded, { maxLength: 6 }), someState, register, (history, initial, kind) => {
+        const expected = byTryingAll(history, initial, kind);
         answers[`${expected}`]++;
-        return isLinearizable(history, initial, forgetful) === expected;
+        return isLinearizable(history, initial, kind) === expected;
       }),
       { numRuns: 20_000 },
     );
@@ -109,29 +130,35 @@ describe("the history checker", () => {
 });
 
 /** The definition itself: some order of the calls that were answered and of any of the others. */
-function byTryingAll(left: readonly Recorded[], state: State, forgetful: boolean): boolean {
+function byTryingAll(left: readonly Recorded[], state: State, register: Register): boolean {
   if (left.every(({ ended }) => ended === Number.POSITIVE_INFINITY)) return true;
-  if (forgetful && state !== null && byTryingAll(left, null, true)) return true;
+  if (register.forgetful && state !== null && byTryingAll(left, null, register)) return true;
   const earliestEnd = Math.min(...left.map(({ ended }) => ended));
   return left.some((next) => {
     if (next.begun > earliestEnd) return false;
-    const then = answered(state, next);
+    const then = answered(state, next, register.counting === true);
     return (
       then !== undefined &&
       byTryingAll(
         left.filter((other) => other !== next),
         then,
-        forgetful,
+        register,
       )
     );
   });
 }
 
 /** The register after a call, or undefined where it would have answered otherwise. */
-function answered(state: State, { call, ended }: Recorded): State | undefined {
+function answered(state: State, { call, ended }: Recorded, counting: boolean): State | undefined {
   const told = ended !== Number.POSITIVE_INFINITY;
-  if (call.kind === "set") return call.state;
-  if (call.kind === "get") return !told || JSON.stringify(state) === JSON.stringify(call.result) ? state : undefined;
-  if (told && call.result !== (state !== null)) return undefined;
-  return state && { ...state, expiresAt: call.expiresAt };
+  const until = (expiresAt: number) => (told || !counting ? expiresAt : Number.NaN);
+  if (call.kind === "set") return call.state && { ...call.state, expiresAt: until(call.state.expiresAt) };
+  if (call.kind === "touch") {
+    if (told && call.result !== (state !== null)) return undefined;
+    return state && { ...state, expiresAt: until(call.expiresAt) };
+  }
+  const { result = null } = call;
+  const isVague = state !== null && result !== null && Number.isNaN(state.expiresAt);
+  const seen = isVague ? { ...state, expiresAt: result.expiresAt } : state;
+  return !told || JSON.stringify(seen) === JSON.stringify(result) ? state : undefined;
 }

@@ -4,7 +4,7 @@
  * before one that had ended when it began.
  */
 
-/** A state of the register; null is absent. */
+/** A state of the register; null is absent. An expiry of NaN is one that nobody can know. */
 export type State = { readonly value: string; readonly expiresAt: number } | null;
 
 export type Call =
@@ -20,19 +20,35 @@ export interface Recorded {
 }
 
 function same(a: State, b: State): boolean {
-  return a === b || (a !== null && b !== null && a.value === b.value && a.expiresAt === b.expiresAt);
+  return a === b || (a !== null && b !== null && a.value === b.value && Object.is(a.expiresAt, b.expiresAt));
+}
+
+function explains(state: State, read: State): boolean {
+  if (state === null || read === null) return state === read;
+  return state.value === read.value && (Number.isNaN(state.expiresAt) || state.expiresAt === read.expiresAt);
+}
+
+export interface Register {
+  /** It may become absent by itself at any time, as an item of memcached does. */
+  readonly forgetful?: boolean;
+  /**
+   * It counts an expiry from the moment at which it is told, as memcached does: that of a call which was never answered,
+   * and may have arrived whenever, is not known.
+   */
+  readonly counting?: boolean;
 }
 
 /** The state after the call, or undefined when a register in this state could not have answered so. */
-function after(state: State, call: Call, known: boolean): State | undefined {
+function after(state: State, call: Call, known: boolean, counting: boolean): State | undefined {
+  const of = (expiresAt: number) => (counting && !known ? Number.NaN : expiresAt);
   switch (call.kind) {
     case "get":
-      return !known || same(state, call.result ?? null) ? state : undefined;
+      return !known || explains(state, call.result ?? null) ? state : undefined;
     case "set":
-      return call.state;
+      return call.state && { ...call.state, expiresAt: of(call.state.expiresAt) };
     case "touch":
       if (known && call.result !== (state !== null)) return undefined;
-      return state === null ? null : { ...state, expiresAt: call.expiresAt };
+      return state && { ...state, expiresAt: of(call.expiresAt) };
   }
 }
 
@@ -48,11 +64,13 @@ const NOTHING = 2;
  * before a known read or touch, at most one write and then at most one touch (whatever came before them is overwritten),
  * of equal ones the one that began first, and nothing that no read ever saw. Without this a history full of timeouts
  * takes minutes.
- *
- * @param forgetful the register may become absent by itself at any time, as an item of memcached does.
  */
-export function isLinearizable(history: readonly Recorded[], initial: State, forgetful = false): boolean {
-  const ops = history.filter(worthwhile(history)).sort((a, b) => a.begun - b.begun);
+export function isLinearizable(
+  history: readonly Recorded[],
+  initial: State,
+  { forgetful = false, counting = false }: Register = {},
+): boolean {
+  const ops = history.filter(worthwhile(history, counting)).sort((a, b) => a.begun - b.begun);
   if (ops.length > 31) throw new RangeError("too many operations for one check");
   const must = ops.reduce((mask, op, i) => (isOpen(op) ? mask : mask | (1 << i)), 0);
   const twins = ops.map((op, i) =>
@@ -71,7 +89,7 @@ export function isLinearizable(history: readonly Recorded[], initial: State, for
     for (let i = 0; i < ops.length; i++) {
       const op = ops[i]!;
       if (done & (1 << i) || op.begun > earliestEnd) continue;
-      const next = after(state, op.call, !isOpen(op));
+      const next = after(state, op.call, !isOpen(op), counting);
       if (next === undefined) continue;
       let then = WRITE;
       if (isOpen(op)) {
@@ -98,7 +116,7 @@ function alike(a: Call, b: Call): boolean {
 }
 
 /** Whether a call says or explains anything: of those with unknown outcome only what somebody may have seen. */
-function worthwhile(history: readonly Recorded[]): (op: Recorded) => boolean {
+function worthwhile(history: readonly Recorded[], counting: boolean): (op: Recorded) => boolean {
   const known = history.filter((op) => !isOpen(op)).map(({ call }) => call);
   const seen = known.flatMap((call) => (call.kind === "get" && call.result ? [call.result] : []));
   const values = new Set(seen.map(({ value }) => value));
@@ -108,7 +126,7 @@ function worthwhile(history: readonly Recorded[]): (op: Recorded) => boolean {
     const { call } = op;
     if (!isOpen(op)) return true;
     if (call.kind === "get") return false;
-    if (call.kind === "touch") return expiries.has(call.expiresAt);
+    if (call.kind === "touch") return counting || expiries.has(call.expiresAt);
     // A value that nobody read may still be what a touch found.
     return call.state === null || found || values.has(call.state.value);
   };

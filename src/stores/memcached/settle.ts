@@ -9,8 +9,11 @@ import type { Server } from "./server.js";
 /**
  * When can a command that was sent and not answered no longer take effect? memcached runs what it finds in a
  * connection's buffer and then notices that the connection ended. So it is over once the server does not list our end
- * any more (the connection was listed before anything was sent over it), or runs as another process. Where the server
- * sees another address than ours, a minute after the connection ended must do: longer than a packet lives.
+ * any more (the connection was listed before anything was sent over it), or runs as another process.
+ *
+ * A minute after the connection ended must do where the list says nothing: because the server sees another address than
+ * ours, or because our port is somebody else's connection by now. That is longer than a packet lives, and counts only
+ * while the server answers: one that hangs has not read yet what it was sent.
  */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 2_000;
@@ -67,11 +70,14 @@ export async function look(server: Server, deadline: number): Promise<Look> {
 export class Settler {
   readonly #waiting = new Map<Connection, { promise: Promise<void>; resolve: () => void; since: number }>();
   #running = false;
+  /** Since when every look was answered. */
+  #answeredSince = Number.POSITIVE_INFINITY;
   readonly #closed = new AbortController();
 
   constructor(
     private readonly server: Server,
     private readonly patience: number,
+    private readonly packetsLive = PACKETS_LIVE,
   ) {}
 
   /** Resolves when nothing that was sent over this destroyed connection can take effect any more. */
@@ -100,20 +106,22 @@ export class Settler {
       this.#waiting.size > 0 && !signal.aborted;
       pause = Math.min(pause * 2, LONGEST_PAUSE)
     ) {
+      const asked = performance.now();
       const seen = await look(this.server, this.patience).catch(() => null);
+      this.#answeredSince = seen === null ? Number.POSITIVE_INFINITY : Math.min(this.#answeredSince, asked);
       if (seen !== null) for (const connection of this.#waiting.keys()) this.#judge(connection, seen);
       if (this.#waiting.size > 0) await delay(pause, undefined, { signal }).catch(() => {});
     }
     this.#running = false;
+    this.#answeredSince = Number.POSITIVE_INFINITY;
   }
 
   #judge(connection: Connection, seen: Look): void {
     const waiting = this.#waiting.get(connection)!;
     const anotherProcess = processOf(seen.incarnation) !== processOf(connection.facts.incarnation);
-    const gone = isHidden(connection.endpoint)
-      ? performance.now() - waiting.since > PACKETS_LIVE
-      : !seen.endpoints.has(connection.endpoint);
-    if (!anotherProcess && !gone) return;
+    const unlisted = !isHidden(connection.endpoint) && !seen.endpoints.has(connection.endpoint);
+    const answered = performance.now() - Math.max(waiting.since, this.#answeredSince);
+    if (!anotherProcess && !unlisted && answered <= this.packetsLive) return;
     this.#waiting.delete(connection);
     waiting.resolve();
   }
