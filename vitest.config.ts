@@ -18,7 +18,7 @@ const LONG = [
 /** No wall clock has a say in these: the same seed gives the same run, so that a second try would prove nothing. */
 const REPEATABLE = ["test/{core,property}/**/*.test.ts", "test/*.test.ts"];
 
-/** These measure milliseconds, or set deadlines of a few hundred: they run alone, after all others. */
+/** These measure milliseconds, or set deadlines of a few hundred: they run after all others, with a core for each. */
 const TIMED = [
   "test/stores/*-failures.test.ts",
   "test/stores/{memcached,own-clock,postgres-pooler,redis}.test.ts",
@@ -52,7 +52,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: "timed", include: TIMED, retry: 1, fileParallelism: false, sequence: { groupOrder: 1 } },
+        test: { name: "timed", include: TIMED, retry: 1, maxWorkers: 2, sequence: { groupOrder: 1 } },
       },
     ],
   },
