@@ -32,17 +32,20 @@ afterAll(() => own.remove());
 
 let busy: BusySite;
 let group: SentinelGroup;
+/** What a test has opened, the last first. */
+const opened: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
-  await busy?.close();
-  await group?.stop();
+  for (const close of opened.splice(0)) await close();
 });
 
 async function openAt(position: Position, wait = { open: 0, destroy: 0 }, legacy = "1s"): Promise<void> {
   group = await SentinelGroup.start();
+  opened.unshift(() => group.stop());
   busy = await BusySite.open(own.folder, position, {
     servers: { redis: group.master },
     config: { timeouts: { legacy }, redis: { url: group.url, wait } },
   });
+  opened.unshift(() => busy.close());
 }
 
 /** Kills the master and waits until everybody serves again. */
