@@ -14,6 +14,7 @@ const READY_WITHIN_MS = 30_000;
 const STOP_WITHIN_MS = 5_000;
 const ASK_EVERY_MS = 15;
 const PORT_ATTEMPTS = 5;
+const PAUSED_WITHIN_MS = 1_000;
 
 /** What has to be known about a server to run it. */
 export interface Program {
@@ -149,7 +150,9 @@ class ServerProcess implements RunningServer {
   pause(): void {
     // The parent first, lest it make a child that escapes.
     this.#signal("SIGSTOP", [this.pid]);
-    this.#signal("SIGSTOP", this.#family());
+    const family = this.#family();
+    this.#signal("SIGSTOP", family);
+    waitUntilStopped(family);
   }
 
   resume(): void {
@@ -202,4 +205,24 @@ function failed(program: Program, why: string, output: string): FerryError {
   return new FerryError("UNEXPECTED", `${program.title} could not be started: ${why}${said}`, {
     remedy: `Start it by hand to see why: ${program.command}`,
   });
+}
+
+/**
+ * A stop takes effect when some thread of a process gets to it, which on a busy machine is not at once; until then
+ * others answer.
+ */
+function waitUntilStopped(pids: readonly number[]): void {
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  const deadline = Date.now() + PAUSED_WITHIN_MS;
+  while (pids.some(isGoing) && Date.now() < deadline) Atomics.wait(clock, 0, 0, 1);
+}
+
+/** False where the system does not tell (no /proc). */
+function isGoing(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return !"TtZX".includes(stat[stat.lastIndexOf(")") + 2]!);
+  } catch {
+    return false;
+  }
 }
