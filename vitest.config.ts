@@ -25,9 +25,6 @@ const TIMED = [
   "test/doors/memcached/hardening.test.ts",
 ];
 
-const everyTest = "test/**/*.test.ts";
-const long = process.env.SOAK ? [] : LONG;
-
 export default defineConfig({
   test: {
     setupFiles: ["./test/support/seed.ts"],
@@ -39,15 +36,14 @@ export default defineConfig({
     // What runs on real servers by a real clock may meet a machine that stands still for a second. It may try again
     // once; the closing line's reporter names each test that had to, and more than a few of them are a failure.
     projects: [
-      { extends: true, test: { name: "repeatable", include: REPEATABLE, sequence: { groupOrder: 0 } } },
+      { extends: true, test: { name: "repeatable", include: REPEATABLE } },
       {
         extends: true,
         test: {
           name: "real",
-          include: [everyTest],
-          exclude: [...REPEATABLE, ...TIMED, ...long],
+          include: ["test/**/*.test.ts"],
+          exclude: [...REPEATABLE, ...TIMED, ...(process.env.SOAK ? [] : LONG)],
           retry: 1,
-          sequence: { groupOrder: 0 },
         },
       },
       {

@@ -46,8 +46,13 @@ export class Replies {
   push(chunk: Buffer, waiting: number): Buffer {
     this.#look(chunk, waiting);
     const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
-    const end = Math.max(0, bytes.length - this.#unfinished);
-    this.#held = end === bytes.length ? NOTHING : Buffer.from(bytes.subarray(end));
+    const unfinished = this.#unfinished;
+    if (unfinished === 0) {
+      this.#held = NOTHING;
+      return bytes;
+    }
+    const end = Math.max(0, bytes.length - unfinished);
+    this.#held = Buffer.from(bytes.subarray(end));
     return bytes.subarray(0, end);
   }
 

@@ -1,3 +1,4 @@
+import { drawn } from "../core/drawn.js";
 import { redisIsDrained } from "../core/transition.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
@@ -39,7 +40,7 @@ export async function drainIndex(
   let total = 0;
   let stuck = 0;
   while (total < limit && goOn()) {
-    const window = shuffled(await ctx.records.dirtySids(stuck === 0 ? WINDOW.usual : WINDOW.wide));
+    const window = drawn(await ctx.records.dirtySids(stuck === 0 ? WINDOW.usual : WINDOW.wide));
     if (window.length === 0) return total;
     for (let from = 0; from < window.length && total < limit && goOn(); from += BATCH) {
       // Where none follows, others rely on it that none was begun (rule 8; standstill.ts).
@@ -77,12 +78,4 @@ export async function noteDirty(
 
 export async function notedDirty(control: ControlStore): Promise<DirtyNote | null> {
   return control.getDocument<DirtyNote>("dirty", "latest");
-}
-
-function shuffled<T>(items: T[]): T[] {
-  for (let i = items.length - 1; i > 0; i--) {
-    const at = Math.floor(Math.random() * (i + 1));
-    [items[i], items[at]] = [items[at]!, items[i]!];
-  }
-  return items;
 }

@@ -51,9 +51,9 @@ export class Housekeeper {
    */
   async #fence(overdue: readonly string[], isWaiting: boolean): Promise<void> {
     const begun = isWaiting || this.#isTime() ? await this.#begun() : [];
+    const { overdueAfter } = this.options;
     for (const node of new Set([...overdue, ...this.#unfinished, ...begun])) {
-      if (await evict(this.eviction, node, this.steerage.by, { overdueAfter: this.options.overdueAfter }))
-        this.#unfinished.delete(node);
+      if (await evict(this.eviction, node, this.steerage.by, { overdueAfter })) this.#unfinished.delete(node);
       else this.#unfinished.add(node);
     }
   }

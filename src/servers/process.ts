@@ -184,10 +184,17 @@ class ServerProcess implements RunningServer {
 function exists(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return !existsSync("/proc/self/stat") || !readFileSync(`/proc/${pid}/stat`, "latin1").includes(") Z ");
+    return !existsSync("/proc/self/stat") || stateOf(pid) !== "Z";
   } catch {
     return false;
   }
+}
+
+/** As the system's letter; throws where there is no such process, or the system does not tell (no /proc). */
+function stateOf(pid: number): string {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  // The name before it may hold anything.
+  return stat[stat.lastIndexOf(")") + 2]!;
 }
 
 function childrenOf(pid: number): number[] {
@@ -220,8 +227,7 @@ function waitUntilStopped(pids: readonly number[]): void {
 /** False where the system does not tell (no /proc). */
 function isGoing(pid: number): boolean {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return !"TtZX".includes(stat[stat.lastIndexOf(")") + 2]!);
+    return !"TtZX".includes(stateOf(pid));
   } catch {
     return false;
   }

@@ -1,3 +1,4 @@
+import { drawn } from "../../core/drawn.js";
 import { FerryError } from "../../errors.js";
 import { type CallLimits, RedisRefused, RedisUnreachable } from "../../ports/redis-records.js";
 import { placesBy } from "./by-slot.js";
@@ -287,7 +288,7 @@ export class Cluster implements Shards {
     this.#isDoubtful = false;
     const connected = [...this.#masters.values()].filter(({ link }) => link.isConnected);
     const views: View[] = [
-      ...shuffled(connected).map(({ host, link }) => ({
+      ...drawn(connected).map(({ host, link }) => ({
         host,
         ask: () => link.run(VIEW, ({ connection }) => connection.send("CLUSTER", "NODES")),
       })),
@@ -388,10 +389,3 @@ const onItsWay = () => new RedisUnreachable("A slot of Redis is on its way betwe
 const closed = () => new FerryError("CLOSED", "The connection to Redis was closed.");
 
 const nameOf = ({ host, port }: ServerAddress) => `${host}:${port}`;
-
-function shuffled<T>(list: readonly T[]): T[] {
-  return list
-    .map((item) => ({ item, place: Math.random() }))
-    .sort((a, b) => a.place - b.place)
-    .map(({ item }) => item);
-}

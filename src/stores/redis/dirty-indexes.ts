@@ -1,3 +1,4 @@
+import { drawn } from "../../core/drawn.js";
 import type { Sid } from "../../core/session.js";
 import type { CallLimits } from "../../ports/redis-records.js";
 import type { Conversation } from "./connection.js";
@@ -36,15 +37,16 @@ export class DirtyIndexes {
   /** The first in the indexes: destroys, then the oldest. */
   async first(limit: number): Promise<Sid[]> {
     await this.#sweepUnless(performance.now() - this.#sweptAt < SWEEP);
-    const slots = some([...this.#slots], Math.max(limit, ASKED));
-    const most = slots.length === 1 ? limit : Math.ceil(limit / slots.length) + SPARE;
+    const slots = drawn(this.#slots, Math.max(limit, ASKED));
+    const isOne = slots.length === 1;
+    const most = isOne ? limit : Math.ceil(limit / slots.length) + SPARE;
     // Those of one index are in order.
-    const scores = slots.length === 1 ? [] : ["WITHSCORES"];
+    const scores = isOne ? [] : ["WITHSCORES"];
     const found = await this.#ask(slots, async (connection, index) => {
       const entries = listOf(await connection.send("ZRANGE", index, 0, most - 1, ...scores));
       return { count: entries.length, told: entries };
     });
-    if (slots.length === 1) return found[0]!.map(String);
+    if (isOne) return found[0]!.map(String);
     const entries: { sid: Sid; score: number }[] = [];
     for (const told of found) {
       for (let i = 0; i < told.length; i += 2)
@@ -116,14 +118,4 @@ export class DirtyIndexes {
     });
     this.#sweptAt = began;
   }
-}
-
-/** So many of these at most, drawn at random. */
-function some(slots: number[], most: number): number[] {
-  if (slots.length <= most) return slots;
-  for (let i = 0; i < most; i++) {
-    const at = i + Math.floor(Math.random() * (slots.length - i));
-    [slots[i], slots[at]] = [slots[at]!, slots[i]!];
-  }
-  return slots.slice(0, most);
 }
