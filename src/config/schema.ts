@@ -76,7 +76,7 @@ const redis = section({
     .record(z.string(), z.unknown(), { error: "must be a section with options of Node's tls.connect" })
     .default({})
     .describe(
-      "Options of Node's tls.connect (ca, cert, key, servername, rejectUnauthorized); any makes every connection a TLS one.",
+      "Options of Node's tls.connect (ca, cert and key as PEM or as the paths of files, servername, rejectUnauthorized); any makes every connection a TLS one, those to sentinels too.",
     ),
 });
 

@@ -29,14 +29,16 @@ export function redisOptionsOf(
   const hosts = match[3]!.split(",").map((host) => addressOf(host, source, scheme === "redis-sentinel" ? 26379 : 6379));
   const path = (match[4] ?? "").split("/");
   const login = loginOf(match[2]);
-  const secure = scheme === "rediss" || Object.keys(tls).length > 0 ? { tls: { ...tls } } : {};
+  const isSecure = scheme === "rediss" || Object.keys(tls).length > 0;
   if (scheme === "redis-sentinel") {
     const name = path[0];
     if (!name || path.length > 2) throw unreadable(source);
+    // The driver must be told that sentinels, and the master whom they name, are spoken to over TLS, too.
+    const secure = isSecure && { tls: { ...tls }, sentinelTLS: { ...tls }, enableTLSForSentinelMode: true };
     return { sentinels: hosts, name, db: databaseOf(path[1], source), ...login, ...secure };
   }
   if (hosts.length !== 1 || path.length > 1) throw unreadable(source);
-  return { ...hosts[0]!, db: databaseOf(path[0], source), ...login, ...secure };
+  return { ...hosts[0]!, db: databaseOf(path[0], source), ...login, ...(isSecure && { tls: { ...tls } }) };
 }
 
 export function isCluster(url: string): boolean {

@@ -12,7 +12,7 @@ import { legacyPreset, redisPreset } from "../presets/index.js";
 import type { MemcachedLegacyStore } from "../stores/memcached/store.js";
 import type { RedisRecordsOptions } from "../stores/redis/index.js";
 import { poolOf } from "./listener-map.js";
-import { tlsOptions } from "./tls.js";
+import { redisTls, tlsOptions } from "./tls.js";
 
 /** Who opens a store: the node its connections are named after, and what fences them. */
 export interface Opener {
@@ -78,7 +78,8 @@ export function recordsOptions(
   { node, fence }: Pick<Opener, "node" | "fence">,
   deadlines: RedisPatience = {},
 ): RedisRecordsOptions {
-  const { url, tls, wait } = config.redis;
+  const { url, wait } = config.redis;
+  const tls = redisTls(config);
   const servers = poolOf(config)?.length ?? 0;
   const items = servesItems(config) && { items: { flags: legacyPreset(config.legacy.preset).flags, servers } };
   return { url, tls, wait, prefix: redisPrefix(config), migration: config.migration, node, fence, deadlines, ...items };
@@ -92,8 +93,6 @@ export function redisPrefix({ redis }: Config): string {
 /** The control store; it connects with the first call. Only the driver in use is loaded. */
 export async function openControlOf(config: Config, node: string): Promise<ControlStore> {
   const { openControl } = await import("../control/open.js");
-  const { migration, control, redis } = config;
-  // The TLS options belong to the Redis of the migration; a Redis elsewhere has its own in its URL's scheme.
-  const tls = control.url === redis.url ? redis.tls : {};
-  return openControl(control.url, { migration, node, tls });
+  const { migration, control } = config;
+  return openControl(control.url, { migration, node, tls: redisTls(config, control.url) });
 }

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type { Config } from "../core/config.js";
 import { FerryError } from "../errors.js";
 
 /** Where the text is no PEM it is the path of a file with it. */
@@ -21,4 +22,12 @@ export function tlsOptions(section: string, tls: Readonly<Record<string, unknown
     }
   };
   return Object.fromEntries(Object.entries(tls).map(([name, value]) => [name, read(name, value)]));
+}
+
+/**
+ * Options for a Redis at this URL. Those of the configuration belong to the Redis of the migration; a Redis elsewhere has
+ * its own in its URL's scheme.
+ */
+export function redisTls({ redis }: Pick<Config, "redis">, url = redis.url): Record<string, unknown> {
+  return (url === redis.url && tlsOptions("redis.tls", redis.tls)) || {};
 }

@@ -6,7 +6,7 @@ import type { LegacyWitness } from "../ports/witness.js";
 import { legacyPreset } from "../presets/index.js";
 import { poolOf } from "./listener-map.js";
 import { redisPrefix, servesItems } from "./open.js";
-import { tlsOptions } from "./tls.js";
+import { redisTls, tlsOptions } from "./tls.js";
 
 /**
  * Plain clients of both sides, for the check; they share no code with our stores.
@@ -17,8 +17,13 @@ export async function openWitnesses(
 ): Promise<{ readonly witnesses: Witnesses; close(): Promise<void> }> {
   const { openRedisWitness } = await import("../stores/witness-redis.js");
   const legacy = await openLegacyWitness(config);
-  const { url, tls } = config.redis;
-  const redis = openRedisWitness({ url, tls, prefix: redisPrefix(config), timeout: config.timeouts.legacy });
+  const { url } = config.redis;
+  const redis = openRedisWitness({
+    url,
+    tls: redisTls(config),
+    prefix: redisPrefix(config),
+    timeout: config.timeouts.legacy,
+  });
   const pool = poolOf(config);
   return {
     // A client of Redis knows nothing of servers.

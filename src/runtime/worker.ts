@@ -11,6 +11,7 @@ import { systemClock } from "./clock.js";
 import { Loop } from "./loop.js";
 import { FerryNode } from "./node.js";
 import { rejoin } from "./rejoin.js";
+import { redisTls } from "./tls.js";
 
 /** The jobs that are handed out, each over a queue of its own. */
 export const SPREAD_JOBS = ["backfill", "check"] as const;
@@ -25,10 +26,8 @@ const PIECE = 180_000;
 /** The engine over which one kind of job is handed out; only the driver in use is loaded. */
 export async function openEngine(config: Config, job: SpreadJob): Promise<WorkEngine> {
   const { bullmqEngine } = await import("../stores/bullmq.js");
-  const { workers, redis, migration } = config;
-  // The TLS options belong to the Redis of the migration; a Redis elsewhere has its own in its URL's scheme.
-  const tls = workers.queue === redis.url ? redis.tls : {};
-  return bullmqEngine({ url: workers.queue, tls, migration, name: job });
+  const { workers, migration } = config;
+  return bullmqEngine({ url: workers.queue, tls: redisTls(config, workers.queue), migration, name: job });
 }
 
 interface Joined {

@@ -1,16 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { IdSource, newNodeId } from "../../src/core/ids.js";
 import { RedisLost } from "../../src/ports/redis-records.js";
 import { findRedis } from "../../src/servers/find.js";
-import { freePort } from "../../src/servers/ports.js";
 import { openRedisWitness } from "../../src/stores/witness-redis.js";
 import { later } from "../contract/redis-records.js";
 import { until } from "../support/processes.js";
+import { Sentinel } from "../support/sentinels.js";
 import { Bench, rejection } from "./redis-support.js";
 
 const bench = new Bench();
@@ -22,22 +17,9 @@ afterEach(async () => {
 
 /** One sentinel that finds a dead master within half a second. */
 async function watch(masterPort: number): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), "sentinel-"));
-  const port = await freePort();
-  const config = join(folder, "sentinel.conf");
-  writeFileSync(
-    config,
-    `port ${port}\nbind 127.0.0.1\ndir ${folder}\nsentinel monitor shop 127.0.0.1 ${masterPort} 1\n` +
-      "sentinel down-after-milliseconds shop 500\nsentinel failover-timeout shop 3000\n",
-  );
-  const sentinel: ChildProcess = spawn(findRedis()!, [config, "--sentinel"], { stdio: "ignore" });
-  endings.push(async () => {
-    if (sentinel.exitCode === null) {
-      sentinel.kill("SIGKILL");
-      await once(sentinel, "exit");
-    }
-    rmSync(folder, { recursive: true, force: true });
-  });
+  const sentinel = await Sentinel.start({ masterPort });
+  endings.push(() => sentinel.stop());
+  const { port } = sentinel;
   const plain = bench.plain(`redis://127.0.0.1:${port}`);
   await until("the sentinel knows the replica", async () =>
     String(await plain.call("SENTINEL", "REPLICAS", "shop")).includes("slave,"),

@@ -1,7 +1,10 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { Cluster, Redis } from "ioredis";
 import { type RunningServer, startRedis } from "../../src/servers/index.js";
 import { freePort } from "../../src/servers/ports.js";
 import { SLOTS } from "../../src/stores/redis/slots.js";
+import type { Certificate } from "./certificate.js";
 import { until } from "./processes.js";
 
 export interface ClusterWish {
@@ -11,10 +14,14 @@ export interface ClusterWish {
   /** Milliseconds until a server that does not answer is taken for dead. */
   readonly nodeTimeout?: number;
   readonly args?: readonly string[];
+  /** Over TLS alone, between the servers too; they announce themselves as `localhost`, which the certificate is made out to. */
+  readonly certificate?: Certificate;
 }
 
 export interface ClusterServer {
   readonly server: RunningServer;
+  /** Where it takes clients: the one it announces. */
+  readonly port: number;
   readonly client: Redis;
   readonly id: string;
 }
@@ -64,7 +71,8 @@ export class RedisCluster {
   }
 
   get url(): string {
-    return `redis-cluster://${this.all.map(({ server }) => `${server.host}:${server.port}`).join(",")}`;
+    const host = this.wish.certificate === undefined ? "127.0.0.1" : "localhost";
+    return `redis-cluster://${this.all.map(({ port }) => `${host}:${port}`).join(",")}`;
   }
 
   get all(): ClusterServer[] {
@@ -99,6 +107,15 @@ export class RedisCluster {
     return newcomer;
   }
 
+  /** Moves the first slots of a server by the tool that everybody uses. */
+  async reshard(from: ClusterServer, to: ClusterServer, slots: number): Promise<void> {
+    const { certificate } = this.wish;
+    const secured = certificate === undefined ? [] : ["--tls", "--cacert", certificate.certFile];
+    const moved = ["--cluster-from", from.id, "--cluster-to", to.id, "--cluster-slots", String(slots)];
+    const at = `${from.server.host}:${from.port}`;
+    await promisify(execFile)("redis-cli", [...secured, "--cluster", "reshard", at, ...moved, "--cluster-yes"]);
+  }
+
   /**
    * Moves slots as `redis-cli --cluster reshard` does.
    *
@@ -112,7 +129,10 @@ export class RedisCluster {
     halfway: () => Promise<unknown> = async () => {},
     arrived: () => Promise<unknown> = async () => {},
   ): Promise<void> {
-    const { host, port } = to.server;
+    const {
+      port,
+      server: { host },
+    } = to;
     for (const slot of slots) {
       await to.client.call("CLUSTER", "SETSLOT", slot, "IMPORTING", from.id);
       await from.client.call("CLUSTER", "SETSLOT", slot, "MIGRATING", to.id);
@@ -173,8 +193,8 @@ export class RedisCluster {
 
   async #meet(all: readonly ClusterServer[]): Promise<void> {
     const [first, ...others] = all;
-    for (const { server } of others) {
-      await first!.client.call("CLUSTER", "MEET", server.host, server.port, busPorts.get(server)!);
+    for (const { server, port } of others) {
+      await first!.client.call("CLUSTER", "MEET", server.host, port, busPorts.get(server)!);
     }
     for (const { client } of all) {
       await until("every server knows the others", async () => {
@@ -185,17 +205,32 @@ export class RedisCluster {
   }
 }
 
+/** A server with these takes connections over TLS at this port, beside its plain one. */
+export function tlsArguments({ certFile, keyFile }: Certificate, port: number): string[] {
+  const files = ["--tls-cert-file", certFile, "--tls-key-file", keyFile, "--tls-ca-cert-file", certFile];
+  return ["--tls-port", String(port), ...files, "--tls-auth-clients", "no"];
+}
+
 /** Where each listens for the others; ten thousand above its own port is more than there are. */
 const busPorts = new WeakMap<RunningServer, number>();
 const ATTEMPTS = 5;
 
 async function startServer(wish: ClusterWish, attempt = 1): Promise<ClusterServer> {
-  const { nodeTimeout = 15_000, args = [] } = wish;
+  const { nodeTimeout = 15_000, certificate, args = [] } = wish;
   const bus = await freePort();
+  const tlsPort = certificate === undefined ? null : await freePort();
+  const secured =
+    tlsPort === null
+      ? []
+      : [
+          ...tlsArguments(certificate!, tlsPort),
+          ...["--tls-cluster", "yes", "--tls-replication", "yes", "--cluster-announce-hostname", "localhost"],
+        ];
   const starting = startRedis({
     args: [
       ...["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-port", String(bus)],
       ...["--cluster-node-timeout", String(nodeTimeout), "--repl-diskless-sync-delay", "0"],
+      ...secured,
       ...args,
     ],
   });
@@ -208,5 +243,5 @@ async function startServer(wish: ClusterWish, attempt = 1): Promise<ClusterServe
   busPorts.set(server, bus);
   const client = new Redis(server.url, { retryStrategy: () => 50, maxRetriesPerRequest: null });
   client.on("error", () => {});
-  return { server, client, id: String(await client.call("CLUSTER", "MYID")) };
+  return { server, port: tlsPort ?? server.port, client, id: String(await client.call("CLUSTER", "MYID")) };
 }

@@ -1,15 +1,74 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { findRedis } from "../../src/servers/find.js";
 import { type RunningServer, startRedis } from "../../src/servers/index.js";
 import { freePort } from "../../src/servers/ports.js";
 import { forget, processFolder, watch } from "../../src/servers/watchdog.js";
+import type { Certificate } from "./certificate.js";
 import { until } from "./processes.js";
+import { tlsArguments } from "./redis-cluster.js";
 
 const DISKLESS = ["--repl-diskless-sync-delay", "0"];
+
+export interface SentinelWish {
+  readonly masterPort: number;
+  readonly quorum?: number;
+  /** Milliseconds of silence after which the master is taken for dead. */
+  readonly downAfter?: number;
+  /** Milliseconds until a failover that came to nothing is tried again. */
+  readonly failoverTimeout?: number;
+  /** It listens over TLS alone, and speaks so to the others. */
+  readonly certificate?: Certificate;
+}
+
+/** A sentinel that watches the group `shop`. However the process ends that started it, it ends, too. */
+export class Sentinel {
+  private constructor(
+    readonly port: number,
+    private readonly child: ChildProcess,
+    private readonly folder: string,
+  ) {}
+
+  static async start({
+    masterPort,
+    quorum = 1,
+    downAfter = 500,
+    failoverTimeout = 3_000,
+    certificate,
+  }: SentinelWish): Promise<Sentinel> {
+    const folder = mkdtempSync(join(processFolder(), "sentinel-"));
+    const port = await freePort();
+    const config = join(folder, "sentinel.conf");
+    writeFileSync(
+      config,
+      `bind 127.0.0.1\ndir ${folder}\nsentinel monitor shop 127.0.0.1 ${masterPort} ${quorum}\n` +
+        `sentinel down-after-milliseconds shop ${downAfter}\nsentinel failover-timeout shop ${failoverTimeout}\n`,
+    );
+    const listening =
+      certificate === undefined
+        ? ["--port", String(port)]
+        : ["--port", "0", ...tlsArguments(certificate, port), "--tls-replication", "yes"];
+    const child = spawn(findRedis()!, [config, "--sentinel", ...listening], { stdio: "ignore", detached: true });
+    watch(child.pid!, "SIGTERM");
+    child.once("exit", () => forget(child.pid!));
+    return new Sentinel(port, child, folder);
+  }
+
+  get pid(): number | undefined {
+    return this.child.pid;
+  }
+
+  async stop(): Promise<void> {
+    if (this.child.exitCode === null) {
+      this.child.kill("SIGKILL");
+      await once(this.child, "exit");
+    }
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
 
 /**
  * A master with two replicas, watched by three sentinels that find a dead master within three seconds. However the process
@@ -25,8 +84,7 @@ export class SentinelGroup {
     readonly url: string,
     readonly master: RunningServer,
     private readonly replicas: readonly RunningServer[],
-    private readonly sentinels: readonly ChildProcess[],
-    private readonly folder: string,
+    private readonly sentinels: readonly Sentinel[],
   ) {}
 
   static async start(): Promise<SentinelGroup> {
@@ -38,25 +96,11 @@ export class SentinelGroup {
         until("the replica follows", async () => (await redis.info("replication")).includes("master_link_status:up")),
       );
     }
-    const folder = mkdtempSync(join(processFolder(), "sentinels-"));
-    const ports = [await freePort(), await freePort(), await freePort()];
-    const sentinels = ports.map((port) => {
-      const own = join(folder, String(port));
-      mkdirSync(own);
-      const config = join(own, "sentinel.conf");
-      writeFileSync(
-        config,
-        `port ${port}\nbind 127.0.0.1\ndir ${own}\nsentinel monitor shop 127.0.0.1 ${master.port} 2\n` +
-          "sentinel down-after-milliseconds shop 2500\nsentinel failover-timeout shop 5000\n",
-      );
-      const sentinel = spawn(findRedis()!, [config, "--sentinel"], { stdio: "ignore", detached: true });
-      watch(sentinel.pid!, "SIGTERM");
-      sentinel.once("exit", () => forget(sentinel.pid!));
-      return sentinel;
-    });
-    const url = `redis-sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(",")}/shop`;
-    const group = new SentinelGroup(url, master, replicas, sentinels, folder);
-    for (const port of ports) {
+    const wish = { masterPort: master.port, quorum: 2, downAfter: 2_500, failoverTimeout: 5_000 };
+    const sentinels = [await Sentinel.start(wish), await Sentinel.start(wish), await Sentinel.start(wish)];
+    const url = `redis-sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(",")}/shop`;
+    const group = new SentinelGroup(url, master, replicas, sentinels);
+    for (const { port } of sentinels) {
       await ask({ url: `redis://127.0.0.1:${port}` }, (redis) =>
         until("every sentinel knows the replicas and the other two", async () => {
           const [replicas, others] = [
@@ -79,13 +123,8 @@ export class SentinelGroup {
   }
 
   async stop(): Promise<void> {
-    for (const sentinel of this.sentinels) {
-      if (sentinel.exitCode !== null) continue;
-      sentinel.kill("SIGKILL");
-      await once(sentinel, "exit");
-    }
+    await Promise.all(this.sentinels.map((sentinel) => sentinel.stop()));
     await Promise.all([this.master, ...this.replicas].map((server) => server.stop()));
-    rmSync(this.folder, { recursive: true, force: true });
   }
 }
 

@@ -3,6 +3,7 @@ import { connect as connectTls } from "node:tls";
 import { FerryError } from "../../errors.js";
 import type { Fence } from "../../ports/fence.js";
 import { LegacyUnreachable } from "../../ports/legacy-store.js";
+import { distrusted } from "../certificate.js";
 import { LATE, within } from "../deadline.js";
 import { endpointOf, endpointsIn, hidden } from "./endpoints.js";
 import {
@@ -51,9 +52,6 @@ export interface ServerFacts {
 
 /** The first release whose meta commands are those of today. */
 const OLDEST = [1, 6, 10] as const;
-
-/** What Node says of a certificate that it does not accept. */
-const DISTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO/;
 
 const NOTHING_ASKED: Replies = { kind: "replies", replies: [], at: 0, uncertainty: 0 };
 
@@ -297,17 +295,8 @@ export async function openSocket({ host, port, tls, ...server }: Server, deadlin
   if (outcome === undefined) return socket;
   socket.on("error", () => {});
   socket.destroy();
-  const { code = "" } = outcome as NodeJS.ErrnoException;
-  if (tls !== null && DISTRUSTED.test(code)) {
-    throw new FerryError(
-      "AUTHENTICATION_FAILED",
-      `The certificate of memcached at ${server.address} is not trusted (${code}).`,
-      {
-        remedy:
-          "Name who signed it under `legacy.tls.ca`, and the name that it is made out to under `legacy.tls.servername`.",
-      },
-    );
-  }
+  const refused = distrusted(`memcached at ${server.address}`, outcome, "legacy.tls");
+  if (refused !== null) throw refused;
   const why = outcome === LATE ? "no connection in time" : outcome instanceof Error ? outcome.message : String(outcome);
   throw new LegacyUnreachable(`memcached at ${server.address} cannot be reached: ${why}.`);
 }

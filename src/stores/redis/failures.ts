@@ -1,5 +1,6 @@
 import { FerryError } from "../../errors.js";
 import { RedisLost, RedisRefused, RedisUnreachable } from "../../ports/redis-records.js";
+import { distrusted } from "../certificate.js";
 
 /** A script's answer that R does not carry the expected seal: nothing was done. */
 export class SealMismatch extends Error {
@@ -103,6 +104,8 @@ export function connectionFailure(error: unknown, shown: string): Error {
     return new FerryError("AUTHENTICATION_FAILED", `Redis at ${shown} refused the user or the password.`);
   }
   if (isReplyError(error)) return new RedisRefused(`Redis at ${shown} refused the connection: ${error.message}`);
+  const refused = distrusted(`Redis at ${shown}`, error, "redis.tls");
+  if (refused !== null) return refused;
   const reason = error instanceof Error ? error.message || codeOf(error) : String(error);
   return new Error(`Redis at ${shown} cannot be reached: ${reason}`);
 }
