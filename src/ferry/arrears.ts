@@ -9,7 +9,9 @@ import type { CallLimits, RedisRecords } from "../ports/redis-records.js";
 type Kind = "gap" | "closed" | "opened";
 
 interface Entry {
-  readonly kind: Kind;
+  kind: Kind;
+  /** Whether the intent may stand, now or later: its open was sent. */
+  readonly mayStand: boolean;
   /** Whether the write can no longer take effect on L. */
   settled: boolean;
 }
@@ -18,6 +20,7 @@ interface Owed {
   readonly sid: Sid;
   readonly intent: string;
   readonly kind: Kind;
+  readonly mayStand: boolean;
 }
 
 /** How many sids one flush step tells R about at once. */
@@ -25,8 +28,8 @@ const FLUSH_BATCH = 200;
 
 /**
  * What this node still owes R. A *gap* entry (rule 7) is made before L is written without R: R may hold an older
- * value, so once the write has ended its intent is closed with none (its open may have arrived after all) and the sid
- * is marked. A *stray intent* is one whose open or close got no reply: nobody but this node knows whether it stands,
+ * value, so once the write has ended its intent, where one was sent, is closed with none (its open may have arrived
+ * after all) and the sid is marked. A *stray intent* is one whose open or close got no reply: nobody but this node knows whether it stands,
  * so the node closes it (rule 6). Where L was not written the intent is withdrawn, and so it is in mode R: there an
  * intent that does not stand was closed properly, and v may be a copy that full-redis counts on.
  *
@@ -47,8 +50,8 @@ export class Arrears {
   }
 
   /** Must be called before L is written. */
-  openGap(sid: Sid, intent: string): void {
-    this.#add(sid, intent, { kind: "gap", settled: false });
+  openGap(sid: Sid, intent: string, mayStand: boolean): void {
+    this.#add(sid, intent, { kind: "gap", mayStand, settled: false });
     this.#gaps++;
   }
 
@@ -59,7 +62,7 @@ export class Arrears {
   }
 
   strayIntent(sid: Sid, intent: string, kind: "opened" | "closed"): void {
-    this.#add(sid, intent, { kind, settled: true });
+    this.#add(sid, intent, { kind, mayStand: true, settled: true });
   }
 
   /**
@@ -78,14 +81,28 @@ export class Arrears {
   }
 
   /**
-   * Where L alone is written nothing is owed any more: R's records go before the next ascent, and until then nobody
-   * tells R anything. Without this a rollback to legacy would wait for good for a node that cannot reach R.
+   * Where L alone is written no value is owed any more: R's records go before the next ascent. Without this a rollback to
+   * legacy would wait for good for a node that cannot reach R. An intent that may stand is another matter: its open may
+   * reach R after the records have gone, and would stand for as long as this node lives. That is withdrawn.
    */
   forgive(routesOf: (sid: Sid) => Routes): void {
     for (const [sid, intents] of this.#entries) {
       if (routesOf(sid).write !== "legacy") continue;
-      for (const [intent, { kind, settled }] of intents) if (settled) this.#remove({ sid, intent, kind });
+      for (const [intent, entry] of intents) {
+        if (!entry.settled) continue;
+        if (!entry.mayStand) this.#remove(sid, intent);
+        else if (entry.kind !== "opened") {
+          if (entry.kind === "gap") this.#gaps--;
+          entry.kind = "opened";
+        }
+      }
     }
+  }
+
+  /** Whether all that is owed are intents to be withdrawn where L alone is written: nobody looks for them there. */
+  isForgiven(routesOf: (sid: Sid) => Routes): boolean {
+    this.forgive(routesOf);
+    return [...this.#entries.keys()].every((sid) => routesOf(sid).write === "legacy");
   }
 
   /** Tells R of everything that has settled. Rejects when R is away; what was not told stays owed. */
@@ -94,15 +111,16 @@ export class Arrears {
     for (;;) {
       const batch = this.#settledBatch();
       if (batch.length === 0) return flushed;
+      const standing = batch.filter(({ mayStand }) => mayStand);
       await Promise.all(
-        batch.map(({ sid, intent, kind }) => {
+        standing.map(({ sid, intent, kind }) => {
           const inModeL = routesOf(sid).write === "L";
           return records.close(sid, intent, { kind: kind === "opened" || !inModeL ? "withdraw" : "none" }, limits);
         }),
       );
       const gaps = batch.filter(({ kind }) => kind === "gap").map(({ sid }) => sid);
       if (gaps.length > 0) await records.mark([...new Set(gaps)]);
-      for (const owed of batch) this.#remove(owed);
+      for (const { sid, intent } of batch) this.#remove(sid, intent);
       flushed += batch.length;
     }
   }
@@ -110,7 +128,7 @@ export class Arrears {
   #settledBatch(): Owed[] {
     const batch: Owed[] = [];
     for (const [sid, intents] of this.#entries) {
-      for (const [intent, { kind, settled }] of intents) if (settled) batch.push({ sid, intent, kind });
+      for (const [intent, { settled, ...entry }] of intents) if (settled) batch.push({ sid, intent, ...entry });
       if (batch.length >= FLUSH_BATCH) break;
     }
     return batch;
@@ -125,10 +143,12 @@ export class Arrears {
     intents.set(intent, entry);
   }
 
-  #remove({ sid, intent, kind }: Owed): void {
+  #remove(sid: Sid, intent: string): void {
     const intents = this.#entries.get(sid);
-    if (!intents?.delete(intent)) return;
-    if (kind === "gap") this.#gaps--;
+    const entry = intents?.get(intent);
+    if (intents === undefined || entry === undefined) return;
+    intents.delete(intent);
+    if (entry.kind === "gap") this.#gaps--;
     if (intents.size === 0) this.#entries.delete(sid);
   }
 }

@@ -57,8 +57,8 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
     if (routes.write === "alone") return ending(operation, mutation.alone);
 
     const intent = ctx.ids.next();
-    const inGap = () => writeInGap(ctx, operation, sid, intent, mutation.legacy);
-    if (routes.liberty === "gap" && ctx.health.state !== "up") return inGap();
+    const inGap = (mayStand: boolean) => writeInGap(ctx, operation, sid, intent, mayStand, mutation.legacy);
+    if (routes.liberty === "gap" && ctx.health.state !== "up") return inGap(false);
     let opened: Opened<T>;
     try {
       const alone = mutation.lacks !== undefined && forgets(ctx, routes) && !turn.isOver;
@@ -71,8 +71,9 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
       }
       ctx.health.failed(error);
       ctx.observer.event({ type: "mirror-failure", failedOn: "redis", verb: mutation.script, error });
-      if (routes.liberty === "gap") return inGap();
-      if (error instanceof RedisUnreachable && error.sent) ctx.arrears.strayIntent(sid, intent, "opened");
+      const mayStand = error instanceof RedisUnreachable && error.sent;
+      if (routes.liberty === "gap") return inGap(mayStand);
+      if (mayStand) ctx.arrears.strayIntent(sid, intent, "opened");
       operation.end();
       await hold.after(error, isRepeatable(error, routes));
       continue;
@@ -139,9 +140,10 @@ async function writeInGap<T>(
   operation: Operation,
   sid: Sid,
   intent: string,
+  mayStand: boolean,
   perform: () => Promise<T>,
 ): Promise<T> {
-  ctx.arrears.openGap(sid, intent);
+  ctx.arrears.openGap(sid, intent, mayStand);
   ctx.observer.event({ type: "gap", size: ctx.arrears.gapSize });
   return onLegacy(perform, () => {
     ctx.arrears.settleGap(sid, intent);

@@ -203,7 +203,9 @@ export class FerryNode {
     while (this.ctx.routing.inFlight > 0 && systemClock.elapsed() < until) await systemClock.sleep(10);
     await Promise.all(this.#loops.map((loop) => loop.stop()));
     await flushArrears(this.ctx).catch(() => {});
-    if (this.ctx.arrears.size === 0 && this.ctx.routing.inFlight === 0) await this.membership.leave().catch(() => {});
+    const { arrears, routing } = this.ctx;
+    const isLevel = arrears.isForgiven((sid) => routing.placement(sid).routes);
+    if (isLevel && routing.inFlight === 0) await this.membership.leave().catch(() => {});
     await this.#closeStores();
   }
 

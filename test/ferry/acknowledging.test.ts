@@ -44,7 +44,7 @@ async function nodeWithAGap(
     limits: { redis: 50, request: 1_000 },
   };
   const intent = ctx.ids.next();
-  ctx.arrears.openGap("s1", intent);
+  ctx.arrears.openGap("s1", intent, false);
   ctx.arrears.settleGap("s1", intent);
   const record = await control.read();
   await control.compareAndSet(record.revision, {
@@ -97,4 +97,17 @@ test("a rung that this release does not have is refused before a request meets i
   expect(routing.record).toBe(followed);
   expect(routing.placement("s1")).toEqual(placement);
   expect(() => new Routing(routing.phases, { ...record, pending: beyond })).toThrow("which this release does not have");
+});
+
+test("what was forgiven while it was being told to Redis is not counted twice", async () => {
+  const { ctx } = await nodeWithAGap({ direction: "down", oneWay: false });
+  const { arrears, records, routing } = ctx;
+  const intent = ctx.ids.next();
+  arrears.openGap("s2", intent, true);
+  arrears.settleGap("s2", intent);
+  const routesOf = (sid: string) => routing.placement(sid).routes;
+  const telling = arrears.flush(records, routesOf);
+  arrears.forgive(() => ({ write: "legacy", close: "none", read: "L", liberty: "none" }));
+  await telling;
+  expect([arrears.gapSize, arrears.size]).toEqual([0, 0]);
 });

@@ -1,12 +1,15 @@
 /** What nobody would ever clear away in Redis: names in the dirty index without a mark, intents of nodes that are gone. */
+import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterEach, expect, test } from "vitest";
+import { bucketOf } from "../../src/core/cohort.js";
 import { IdSource, newNodeId, nodeOf } from "../../src/core/ids.js";
 import type { PhaseName, Position } from "../../src/core/phase.js";
 import { sweepUnregistered } from "../../src/ferry/sweep.js";
-import type { FerryNode } from "../../src/runtime/node.js";
+import { FerryNode } from "../../src/runtime/node.js";
+import { FaultyLink } from "../support/faulty-link.js";
 import { until } from "../support/processes.js";
-import { Site } from "./site.js";
+import { LEGACY, Site } from "./site.js";
 
 const at = (phase: PhaseName, percent = 100): Position => ({ phase, percent });
 const sessionOf = (text: string, life = 3_600_000) => {
@@ -16,9 +19,11 @@ const sessionOf = (text: string, life = 3_600_000) => {
 let site: Site;
 let node: FerryNode;
 let plain: Redis;
+const endings: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   plain?.disconnect();
   await site?.close();
+  for (const end of endings.splice(0)) await end();
 });
 
 /** Nothing is drained but by the steps. */
@@ -91,3 +96,37 @@ test("an intent of a node that nobody knows is withdrawn by the step that would 
   expect(await sweepUnregistered(stores, [ids.node], true)).toEqual([]);
   expect((await records.view(["other"]))[0]!.intents).toEqual([]);
 }, 60_000);
+
+/** What a test breaks between one process and Redis. */
+async function behindALink(): Promise<FaultyLink> {
+  site = await Site.open({ legacy: "postgres", control: "legacy", start: at("dual-write") });
+  plain = new Redis(site.redis.url);
+  const link = await FaultyLink.open(site.redis);
+  endings.push(() => link.close());
+  const redis = { ...site.config.redis, url: link.via(site.redis.url) };
+  node = await FerryNode.open({ ...site.config, redis }, { role: "app" });
+  site.nodes.push(node);
+  return link;
+}
+
+const intents = async () => (await plain.keys(keyOf("s:*"))).length;
+
+test.each([
+  ["into the part of a ramp that the legacy store alone has", [at("dual-write", 10)]],
+  ["to legacy and up again", [LEGACY, at("dual-write", 10), at("dual-write")]],
+])(
+  "an open that Redis gets late, after a way down %s, leaves no intent for good",
+  async (_, way) => {
+    const link = await behindALink();
+    const sid = Array.from({ length: 100 }, (_, i) => `late-${i}`).find((each) => bucketOf(each) >= 1_000)!;
+    link.cut("there");
+    await node.ferry.set(sid, sessionOf("late"));
+    for (const position of way) await site.moveTo(position);
+    expect(await intents()).toBe(0);
+    link.heal();
+    // Bytes take milliseconds on loopback.
+    await delay(1_000);
+    await until("no intent stands", async () => (await intents()) === 0, 5_000);
+  },
+  60_000,
+);
