@@ -97,10 +97,9 @@ export class Fleet {
   }
 
   async #newLinks(): Promise<Links> {
-    const { legacy, redis, control, options } = this.site;
-    const showsClients = options.legacy === "memcached";
+    const { legacy, redis, control, clients } = this.site;
     const [first, second, third] = await Promise.all([
-      FaultyLink.open(legacy, { showsClients }),
+      FaultyLink.open(legacy, { clients }),
       FaultyLink.open(redis),
       FaultyLink.open(control),
     ]);

@@ -41,7 +41,7 @@ async function open(phase: PhaseName, options: Partial<SiteOptions> & { clocks?:
   redisFolder = mkdtempSync(join(tmpdir(), "sessionferry-network-"));
   const { clocks, ...rest } = options;
   const config = { timeouts: { legacy: DEADLINE } };
-  site = await Site.open({ legacy: "postgres", control: "postgres", redisFolder, config, ...rest });
+  site = await Site.open({ legacy: "postgres", control: "postgres", redisFolder, links: true, config, ...rest });
   fleet = new Fleet(site, {
     folder: own.folder,
     latest: DEADLINE + LATE,

@@ -20,6 +20,7 @@ import { FerryNode, overdueAfter } from "../../src/runtime/node.js";
 import { openVisitor, type Visitor } from "../../src/runtime/visitor.js";
 import { type RunningServer, startMemcached, startPostgres, startRedis } from "../../src/servers/index.js";
 import { Coordinator } from "../../src/workflow/coordinator.js";
+import { ClientPorts, FaultyLink } from "../support/faulty-link.js";
 import type { History, Member } from "../support/history.js";
 
 /** Where the control record lies: with the sessions, in a PostgreSQL of its own, or in a Redis of its own. */
@@ -35,6 +36,8 @@ export interface SiteOptions {
   readonly start?: Position;
   /** Servers of the test's own, closed with the site; `config.redis.url` where they are reached another way. */
   readonly servers?: { readonly legacy?: RunningServer; readonly redis?: RunningServer };
+  /** Processes will reach memcached by links: then commands do, too, so that all see the same list of connections. */
+  readonly links?: boolean;
 }
 
 /**
@@ -67,6 +70,8 @@ export class Site {
     readonly redis: RunningServer,
     /** The same server as `legacy` where the control record lies there. */
     readonly control: RunningServer,
+    /** That of the commands to memcached, which is never broken; null where there is none. */
+    private readonly link: FaultyLink | null,
   ) {}
 
   static async open(options: SiteOptions): Promise<Site> {
@@ -78,17 +83,22 @@ export class Site {
         startRedis({ args, ...(options.redisFolder !== undefined && { dir: options.redisFolder }) }),
       options.control === "redis" ? startRedis() : options.control === "postgres" ? postgres() : null,
     ]);
+    const isLinked = options.links === true && options.legacy === "memcached";
+    const link = isLinked ? await FaultyLink.open(legacy, { clients: new ClientPorts() }) : null;
     const config = loadConfig({
       env: {},
       config: {
         migration: `m${randomBytes(4).toString("hex")}`,
-        legacy: { preset: options.legacy === "postgres" ? "connect-pg-simple" : "connect-memjs", url: legacy.url },
+        legacy: {
+          preset: options.legacy === "postgres" ? "connect-pg-simple" : "connect-memjs",
+          url: link?.via(legacy.url) ?? legacy.url,
+        },
         redis: { url: redis.url },
         control: { url: (own ?? legacy).url },
         ...options.config,
       },
     });
-    const site = new Site(options, config, legacy, redis, own ?? legacy);
+    const site = new Site(options, config, legacy, redis, own ?? legacy, link);
     if (options.legacy === "postgres") await createTable(legacy.url);
     await site.look(async ({ control, records }) => {
       const generation = newGeneration();
@@ -98,6 +108,11 @@ export class Site {
     return site;
   }
 
+  /** For the links of processes. */
+  get clients(): ClientPorts | null {
+    return this.link?.clients ?? null;
+  }
+
   get servers(): RunningServer[] {
     return [...new Set([this.legacy, this.redis, this.control])];
   }
@@ -105,6 +120,7 @@ export class Site {
   async close(): Promise<void> {
     for (const server of this.servers) server.resume();
     await Promise.allSettled(this.nodes.splice(0).map((node) => node.close()));
+    await this.link?.close();
     await Promise.allSettled(this.servers.map((server) => server.stop()));
   }
 

@@ -103,6 +103,7 @@ export class Soak {
       legacy,
       control: legacy === "postgres" && seed % 2 === 0 ? "legacy" : "postgres",
       redisFolder: folder,
+      links: true,
       config: { timeouts: { legacy: DEADLINE, acknowledge: "20s", drain: "20s" } },
     });
     this.#fleet = new Fleet(this.#site, {

@@ -1,7 +1,11 @@
+import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { FaultyLink } from "./faulty-link.js";
+import { startMemcached } from "../../src/servers/index.js";
+import { parseServers } from "../../src/stores/memcached/server.js";
+import { look } from "../../src/stores/memcached/settle.js";
+import { ClientPorts, FaultyLink } from "./faulty-link.js";
 import { until } from "./processes.js";
 
 /** Answers every piece with itself, and remembers what it was sent. */
@@ -109,4 +113,31 @@ test("delays, throttles, and refuses", async () => {
   await until("it is reset", () => error() === "ECONNRESET");
   const refused = await client();
   await until("it is refused", () => refused.socket.destroyed);
+});
+
+test("all links before one memcached show each other's clients as they are", async () => {
+  const memcached = await startMemcached();
+  const clients = new ClientPorts();
+  const links = [await FaultyLink.open(memcached, { clients }), await FaultyLink.open(memcached, { clients })];
+  try {
+    const ends = [...links.map(({ port }) => port), memcached.port].map((port) => {
+      const socket = connect({ host: "127.0.0.1", port }).on("error", () => {});
+      sockets.push(socket);
+      return socket;
+    });
+    // Each has had an answer before the list is asked for, so that memcached knows of it.
+    for (const socket of ends) {
+      socket.write("version\r\n");
+      await once(socket, "data");
+    }
+    const own = ends.map(({ localPort }) => `127.0.0.1:${localPort}`).sort();
+    for (const { port } of links) {
+      const [server] = parseServers(`memcached://127.0.0.1:${port}`);
+      const { endpoints } = await look(server!, 2_000);
+      expect([...endpoints].filter((endpoint) => own.includes(endpoint)).sort()).toEqual(own);
+    }
+  } finally {
+    await Promise.all(links.map((each) => each.close()));
+    await memcached.stop();
+  }
 });

@@ -11,19 +11,34 @@ const LOOPBACK = "127.0.0.1";
 /** Milliseconds in which a client reads the first half of a reply that ends there. */
 const READ_WITHIN = 50;
 
-/** Before a port of another way: no port has so many digits. */
-const ELSEWHERE = "100000";
-
 /** Bytes that a throttled lane moves at a time. */
 const PIECE = 512;
+
+/** For all links before one server: which client's connection is at which of the links' own ports. */
+export class ClientPorts {
+  /** Those that were are kept: the server lists a connection that was broken until it has noticed. */
+  readonly #clients = new Map<number, number>();
+
+  carries(linkPort: number, clientPort: number): void {
+    this.#clients.set(linkPort, clientPort);
+  }
+
+  /** Puts the clients' own ports for those of the links. Who came by none has his own. */
+  shown(text: string): string {
+    return text.replace(
+      /(STAT \d+:addr tcp6?:\S+:)(\d+)/g,
+      (_, head: string, port: string) => `${head}${this.#clients.get(Number(port)) ?? port}`,
+    );
+  }
+}
 
 /**
  * A stretch of network between clients and one server, which a test breaks as networks break. What a cut holds back is
  * not lost: as with TCP it arrives, in order, when the cut heals, also after its sender has given up and gone; only a
  * reset, or the end of the receiver, loses bytes. New connections are made over a cut, too, but hear nothing.
  *
- * memcached lists its connections by the clients' addresses, and the protocol relies on it; so a link before memcached
- * shows them as they are, like a network without address translation.
+ * memcached lists its connections by the clients' addresses, and the protocol relies on it; so all links before one
+ * memcached show them as they are (`ClientPorts`), like a network without address translation.
  */
 export class FaultyLink {
   readonly #wires = new Set<Wire>();
@@ -38,15 +53,15 @@ export class FaultyLink {
   private constructor(
     readonly server: Server,
     readonly target: { readonly host: string; readonly port: number },
-    readonly showsClients: boolean,
+    readonly clients: ClientPorts | null,
   ) {}
 
   static async open(
     target: { readonly host: string; readonly port: number },
-    { showsClients = false }: { showsClients?: boolean } = {},
+    { clients = null }: { clients?: ClientPorts | null } = {},
   ): Promise<FaultyLink> {
     const server = createServer({ allowHalfOpen: true, noDelay: true });
-    const link = new FaultyLink(server, { host: target.host, port: target.port }, showsClients);
+    const link = new FaultyLink(server, { host: target.host, port: target.port }, clients);
     server.on("connection", (socket) => link.#accept(socket));
     await new Promise<void>((resolve) => server.listen(0, LOOPBACK, resolve));
     return link;
@@ -135,17 +150,6 @@ export class FaultyLink {
     return true;
   }
 
-  /**
-   * Puts the clients' own ports for those of the link. What came by another way to the server has a port of that way, which
-   * may be the number of a client's: none is taken for the other.
-   */
-  shown(text: string): string {
-    return text.replace(/(STAT \d+:addr tcp6?:\S+:)(\d+)/g, (_, head: string, port: string) => {
-      const wire = [...this.#wires].find(({ linkPort }) => linkPort === Number(port));
-      return `${head}${wire === undefined ? `${ELSEWHERE}${port}` : wire.clientPort}`;
-    });
-  }
-
   #accept(client: Socket): void {
     if (this.#refusing) {
       client.on("error", () => {});
@@ -158,7 +162,6 @@ export class FaultyLink {
 
 /** One client's connection and the one that stands for it at the server. */
 class Wire {
-  readonly clientPort: number;
   readonly #signals: Signal[] = [];
   #server: Socket | null = null;
   #broken = false;
@@ -168,17 +171,11 @@ class Wire {
     readonly client: Socket,
     gone: (wire: Wire) => void,
   ) {
-    this.clientPort = client.remotePort ?? 0;
     client.on("error", () => {});
     void this.#run().finally(() => {
       this.break();
       gone(this);
     });
-  }
-
-  /** The link's end as the server sees it. */
-  get linkPort(): number {
-    return this.#server?.localPort ?? 0;
   }
 
   break(): void {
@@ -196,6 +193,7 @@ class Wire {
 
   async #run(): Promise<void> {
     const { link, client } = this;
+    const clientPort = client.remotePort ?? 0;
     const opening = new Signal();
     const request = new Lane(link, "there", client);
     this.#signals.push(opening, request.signal);
@@ -207,6 +205,7 @@ class Wire {
     const reached = new Promise<boolean>((resolve) => server.once("connect", () => resolve(true)));
     server.on("error", () => {});
     if (!(await Promise.race([reached, closed.then(() => false)]))) return;
+    link.clients?.carries(server.localPort ?? 0, clientPort);
     const reply = new Lane(link, "back", server);
     this.#signals.push(reply.signal);
     await Promise.all([
@@ -269,7 +268,10 @@ class Lane {
         if (breakAfter !== undefined && link.takesReset()) {
           return breakAfter(piece.bytes.subarray(0, piece.bytes.length >> 1));
         }
-        await this.#write(to, way === "back" && link.showsClients ? this.#shown(piece.bytes) : piece.bytes);
+        await this.#write(
+          to,
+          way === "back" && link.clients !== null ? this.#shown(piece.bytes, link.clients) : piece.bytes,
+        );
       }
     }
     if (!to.destroyed && this.#rest !== "") to.write(this.#rest, "latin1");
@@ -285,13 +287,13 @@ class Lane {
   }
 
   /** Whole lines of statistics at a time; anything else at once. */
-  #shown(bytes: Buffer): Buffer {
+  #shown(bytes: Buffer, clients: ClientPorts): Buffer {
     const text = this.#rest + bytes.toString("latin1");
     const last = text.lastIndexOf("\n") + 1;
     const isStatistic = text.length > last && "STAT ".startsWith(text.slice(last, last + 5));
     const whole = isStatistic ? last : text.length;
     this.#rest = text.slice(whole);
-    return Buffer.from(this.link.shown(text.slice(0, whole)), "latin1");
+    return Buffer.from(clients.shown(text.slice(0, whole)), "latin1");
   }
 }
 
