@@ -124,6 +124,11 @@ export function someBucketReadsRedis(state: Steering, phases: Phases): boolean {
   return someBucket(state, phases, (routes) => routes.read !== "L");
 }
 
+/** Whether some node, a rung behind perhaps, may read R. */
+export function redisMayBeRead({ position, pending }: Steering): boolean {
+  return rankOf(position.phase) > rankOf("dual-write") || (pending !== null && pending.ladder !== "dual-write");
+}
+
 /**
  * Whether some bucket may hold changes in R that L has not got: then only --redis-lost leads down without R. On the way
  * between read-through and redis-first that begins with the rung on which R is written first, and ends with the drain:

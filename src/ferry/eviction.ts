@@ -1,6 +1,6 @@
 import { newGeneration } from "../core/ids.js";
-import { type Phases, rankOf } from "../core/phase.js";
-import { redisIsDrained, redisIsSoleAuthority, type Steering } from "../core/transition.js";
+import type { Phases } from "../core/phase.js";
+import { redisIsDrained, redisIsSoleAuthority, redisMayBeRead } from "../core/transition.js";
 import type { ControlStore, NodeInfo } from "../ports/control-store.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { Observer } from "../ports/observer.js";
@@ -161,12 +161,7 @@ async function leaveRedisBehind(control: ControlStore, word: boolean): Promise<b
   for (;;) {
     const record = await control.read();
     if (redisIsDrained(record)) return false;
-    if (!word && mayBeRead(record)) return false;
+    if (!word && redisMayBeRead(record)) return false;
     if (await control.compareAndSet(record.revision, { ...record, generation: newGeneration() })) return true;
   }
-}
-
-/** Whether some node, a rung behind perhaps, may read R. */
-function mayBeRead({ position, pending }: Steering): boolean {
-  return rankOf(position.phase) > rankOf("dual-write") || (pending !== null && pending.ladder !== "dual-write");
 }

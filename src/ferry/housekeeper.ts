@@ -38,8 +38,8 @@ export class Housekeeper {
   ) {}
 
   async tick(overdue: readonly string[]): Promise<void> {
-    const { record, phases } = this.ctx.routing;
-    if (someBucket(record, phases, ({ write }) => write !== "legacy")) await this.#lookAfterRedis();
+    const { record } = this.ctx.routing;
+    if (await tellRedis(this.ctx)) await this.#actOnLoss();
     await this.#fence(overdue, record.pending?.oneWay === true || this.ctx.health.state === "lost");
     await assistOneWay(this.steerage, record);
   }
@@ -70,16 +70,8 @@ export class Housekeeper {
     return nodes.filter(({ state }) => state === "evicted").map(({ id }) => id);
   }
 
-  async #lookAfterRedis(): Promise<void> {
+  async #actOnLoss(): Promise<void> {
     const { ctx, steerage, options } = this;
-    try {
-      await ctx.records.ping(PROBE);
-      ctx.health.probed(null);
-      await flushArrears(ctx);
-    } catch (error) {
-      if (!isRedisFailure(error)) throw error;
-      ctx.health.probed(error);
-    }
     if (ctx.health.state === "up") return;
     const demotable = options.onRedisDown === "demote" && isDemotable(ctx.routing.record, ctx.routing.phases);
     if (demotable && ctx.health.awayFor >= options.demoteAfter) await demote(steerage);
@@ -87,4 +79,24 @@ export class Housekeeper {
       await reclaim(steerage, this.eviction);
     }
   }
+}
+
+/**
+ * Looks whether R is there, and tells it what this node owes it. Every node does that for itself, jobs too: until then it
+ * cannot acknowledge where R is read.
+ *
+ * @returns false where nobody asks R, so that nothing was done
+ */
+export async function tellRedis(ctx: FerryContext): Promise<boolean> {
+  const { record, phases } = ctx.routing;
+  if (!someBucket(record, phases, ({ write }) => write !== "legacy")) return false;
+  try {
+    await ctx.records.ping(PROBE);
+    ctx.health.probed(null);
+    await flushArrears(ctx);
+  } catch (error) {
+    if (!isRedisFailure(error)) throw error;
+    ctx.health.probed(error);
+  }
+  return true;
 }

@@ -3,9 +3,9 @@ import { newGeneration } from "../core/ids.js";
 import type { Routes, Transition } from "../core/phase.js";
 import { authorityIsDivided, redisIsDrained, segments } from "../core/transition.js";
 import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
-import type { RedisRecords } from "../ports/redis-records.js";
 import type { EvictionStores } from "./eviction.js";
 import { alone, type Steerage } from "./steerage.js";
+import { intentsLeft, withdraw } from "./sweep.js";
 
 /** Of which generations the R may be that is reclaimed for the generation under whose name this is kept. */
 interface Origin {
@@ -78,12 +78,12 @@ async function putRight({ control, records, phases, by }: Steerage, record: Cont
     if (isSettled) continue;
     dropped += await records.drop(buckets, { spareDirty: isAhead && !predates });
   }
-  const left = await intentsIn(records);
+  const left = await intentsLeft(records);
   // Somebody may have left R behind for good meanwhile.
   if ((await control.read()).generation !== record.generation) return false;
   await records.arm(record.generation, "active", runId, pending?.stamp);
   await control.append({ by, action: "rearm", detail: { dropped, intents: left.length } });
-  await Promise.all(left.map(({ sid, intent }) => records.close(sid, intent, { kind: "withdraw" })));
+  await withdraw(records, left);
   return true;
 }
 
@@ -99,14 +99,6 @@ function standing(
   const changes = pending?.ladder === "redis-first" && inRange(first, pending.buckets);
   const isSettled = write === "R" && !(changes && pending.stamp !== undefined);
   return { isSettled, isAhead: changes && (pending.ahead ?? true) };
-}
-
-async function intentsIn(records: RedisRecords): Promise<{ sid: string; intent: string }[]> {
-  const found: { sid: string; intent: string }[] = [];
-  for await (const page of records.listIntents({ pageSize: 1000 })) {
-    for (const { sid, intents } of page) for (const intent of intents) found.push({ sid, intent });
-  }
-  return found;
 }
 
 /** Whether nothing is under way any more that was begun before this revision. */

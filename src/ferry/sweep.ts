@@ -1,7 +1,14 @@
 import { nodeOf } from "../core/ids.js";
+import type { Sid } from "../core/session.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
+
+/** An intent that stands in R. */
+export interface Standing {
+  readonly sid: Sid;
+  readonly intent: string;
+}
 
 /**
  * Rule 6. Withdraws the intents of a node that is gone: evicted, and with none of its commands able to take
@@ -12,25 +19,32 @@ import type { RedisRecords } from "../ports/redis-records.js";
  */
 export async function sweep(records: RedisRecords, node: string): Promise<number> {
   let swept = 0;
-  for await (const page of records.listIntents({ pageSize: 1000 })) {
-    const closes = page.flatMap(({ sid, intents }) =>
-      intents.filter((id) => nodeOf(id) === node).map((id) => records.close(sid, id, { kind: "withdraw" })),
+  for await (const page of standing(records)) {
+    swept += await withdraw(
+      records,
+      page.filter(({ intent }) => nodeOf(intent) === node),
     );
-    await Promise.all(closes);
-    swept += closes.length;
   }
   return swept;
 }
 
-/** How many sessions have open intents, and which nodes opened them. */
-export async function intentsLeft(records: RedisRecords): Promise<{ sessions: number; nodes: Set<string> }> {
-  const nodes = new Set<string>();
-  let sessions = 0;
+/** All intents that stand. */
+export async function intentsLeft(records: RedisRecords): Promise<Standing[]> {
+  const left: Standing[] = [];
+  for await (const page of standing(records)) left.push(...page);
+  return left;
+}
+
+/** @returns how many they are; one that stands no more is left alone. */
+export async function withdraw(records: RedisRecords, intents: readonly Standing[]): Promise<number> {
+  await Promise.all(intents.map(({ sid, intent }) => records.close(sid, intent, { kind: "withdraw" })));
+  return intents.length;
+}
+
+async function* standing(records: RedisRecords): AsyncIterable<Standing[]> {
   for await (const page of records.listIntents({ pageSize: 1000 })) {
-    sessions += page.length;
-    for (const { intents } of page) for (const id of intents) nodes.add(nodeOf(id));
+    yield page.flatMap(({ sid, intents }) => intents.map((intent) => ({ sid, intent })));
   }
-  return { sessions, nodes };
 }
 
 /**

@@ -12,7 +12,8 @@ export async function write(ctx: FerryContext, sid: Sid, session: Session | null
     alone: () => (session === null ? records.destroyAlone(sid) : records.setAlone(sid, session)),
     open: async (intent, routes) => {
       const mode = routes.write === "R" ? "R" : "L";
-      const answer = await records.open(sid, intent, mode, session, ids.next(), redisLimits(ctx, routes));
+      const limits = redisLimits(ctx, routes);
+      const answer = await records.open(sid, intent, mode, session, ids.next(), limits, routes.read === "R");
       return answer === "L" ? { to: "L" } : { to: "R", value: undefined };
     },
     outcome: () => (session === null ? { kind: "none" } : { kind: "value", session }),

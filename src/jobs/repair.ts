@@ -100,7 +100,7 @@ export class Repairer {
         const intent = ids.next();
         const answer = await records.open(sid, intent, "R", null, ids.next());
         // "L": somebody is writing it in mode L this moment, so it is no leftover. The intent ends as it came.
-        if (answer === "L") await records.close(sid, intent, { kind: "none" });
+        if (answer === "L") await records.close(sid, intent, { kind: "withdraw" });
         return answer === "R";
       }),
     );

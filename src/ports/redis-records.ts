@@ -130,7 +130,10 @@ export interface RedisRecords {
   readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]>;
   /** `readMany` without the values: R decides and leases the same, and nothing that is there already travels. */
   leaseMany(sids: readonly Sid[], leases: readonly string[]): Promise<LeaseAnswer[]>;
-  /** `dirty` is the fresh nonce for answer "R". */
+  /**
+   * `dirty` is the fresh nonce for answer "R". `known`: the operation began in full-redis or complete, where R alone is
+   * read. No intent is opened there any more, so one that stands is of an R that restarted with older data, and nobody's.
+   */
   open(
     sid: Sid,
     intent: string,
@@ -138,11 +141,9 @@ export interface RedisRecords {
     session: Session | null,
     dirty: string,
     limits?: CallLimits,
+    known?: boolean,
   ): Promise<Mode>;
-  /**
-   * `lease`: the lease under which L was read as absent, or null. `known`: the operation began in full-redis or
-   * complete, where absence in R is knowledge.
-   */
+  /** `lease`: the lease under which L was read as absent, or null. `known`: as above, and absence in R is knowledge. */
   openIf(
     sid: Sid,
     intent: string,

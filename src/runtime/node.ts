@@ -13,7 +13,7 @@ import type { EvictionStores } from "../ferry/eviction.js";
 import { asFerryError } from "../ferry/failures.js";
 import { Ferry } from "../ferry/ferry.js";
 import { Follower, trust } from "../ferry/follower.js";
-import { Housekeeper } from "../ferry/housekeeper.js";
+import { Housekeeper, tellRedis } from "../ferry/housekeeper.js";
 import { Membership } from "../ferry/membership.js";
 import { resume, type Steerage } from "../ferry/recovery.js";
 import { RedisHealth } from "../ferry/redis-health.js";
@@ -230,7 +230,14 @@ export class FerryNode {
       () => (this.follower.behind ? POLL_BUSY : POLL),
       () => this.#follow(),
     );
-    if (this.role === "job") return;
+    if (this.role === "job") {
+      this.#every(
+        "housekeeping",
+        () => POLL,
+        async () => void (await tellRedis(this.ctx)),
+      );
+      return;
+    }
     const housekeeper = new Housekeeper(this.ctx, this.steerage, this.eviction, {
       onRedisDown: this.config.onRedisDown,
       demoteAfter: DEMOTE_AFTER,

@@ -3,7 +3,8 @@
 -- (2) Else, if R's state is known (v is there, or R is dirty, or the lease stands under which L was read as absent, or
 --     the caller works in a phase in which absence in R is knowledge): run the verb on v. Success: the verb changed v;
 --     drop the lease, d := a fresh nonce, answer 'done'. A refusal changes nothing: 'refused'.
--- (3) Else 'unknown': the caller makes it known by a read. Where there are no intents, mode R never opens one.
+-- (3) Else 'unknown': the caller makes it known by a read. Where there are no intents, mode R never opens one, and
+--     where absence in R is knowledge it opens none at all (see open).
 --
 -- A caller that must not overlap with others (rule 9, where L forgets) puts a '1' behind the mode: while intents stand the
 -- answer is 'busy', and nothing changes.
@@ -23,7 +24,7 @@ local function open_if(data, side, item, mode, intent, nonce, sid, lease, known,
   if alone and has_intents(mark) then
     return 'busy'
   end
-  if (mode == 'L' and not is_dirty(mark)) or (mode == 'R' and has_intents(mark)) then
+  if (mode == 'L' and not is_dirty(mark)) or (mode == 'R' and known ~= '1' and has_intents(mark)) then
     intend(side, mark, intent)
     return 'L'
   end

@@ -5,10 +5,13 @@
 -- A mode L caller does not send the value at first, since it is hardly ever needed; where it is, '?' asks for it and
 -- nothing has changed.
 --
--- ARGV, seven for each session: mode 'L' | 'R', intent, nonce, sid, kind 'value'... | 'none' | 'later', value, expiry.
+-- A caller in full-redis reads R alone, and no intent is opened there any more: one that stands is nobody's. An R that
+-- restarted with older data brought it along. What went to L behind it would never be read.
+--
+-- ARGV, seven for each session: mode 'L' | 'R' | 'A' (R, which the caller reads alone), intent, nonce, sid, kind 'value'... | 'none' | 'later', value, expiry.
 
 local function open(data, side, item, mode, intent, nonce, sid, kind, value, expiry)
-  local mark = mark_of(data, side, item, mode == 'R')
+  local mark = mark_of(data, side, item, mode ~= 'L')
   if (mode == 'L' and not is_dirty(mark)) or (mode == 'R' and has_intents(mark)) then
     intend(side, mark, intent)
     return 'L'

@@ -3,6 +3,7 @@ import type { Session, Sid } from "../core/session.js";
 import type { Clock } from "../ports/clock.js";
 import type { CasToken, ItemResult } from "../ports/items.js";
 import {
+  type CallLimits,
   type ConditionalAnswer,
   type ConditionalVerb,
   type DirtyRecord,
@@ -109,9 +110,17 @@ export class MemoryRedisRecords implements RedisRecords {
     });
   }
 
-  async open(sid: Sid, intent: string, mode: Mode, session: Session | null, dirty: string): Promise<Mode> {
+  async open(
+    sid: Sid,
+    intent: string,
+    mode: Mode,
+    session: Session | null,
+    dirty: string,
+    _limits?: CallLimits,
+    known = false,
+  ): Promise<Mode> {
     this.#checkSeal();
-    if (this.#goesToL(sid, mode)) {
+    if (this.#goesToL(sid, mode, known)) {
       this.#intend(sid, intent);
       return "L";
     }
@@ -130,7 +139,7 @@ export class MemoryRedisRecords implements RedisRecords {
   ): Promise<ConditionalAnswer> {
     this.#checkSeal();
     if (verb.alone && this.redis.record(sid).intents.length > 0) return { answer: "busy" };
-    if (this.#goesToL(sid, mode)) {
+    if (this.#goesToL(sid, mode, known)) {
       this.#intend(sid, intent);
       return { answer: "L" };
     }
@@ -431,10 +440,13 @@ export class MemoryRedisRecords implements RedisRecords {
 
   // --- What the scripts share ---
 
-  /** Whether a write must go to L: a mode L write unless R is ahead, a mode R write behind open intents. */
-  #goesToL(sid: Sid, mode: Mode): boolean {
+  /**
+   * Whether a write must go to L: a mode L write unless R is ahead, a mode R write behind open intents, but not where R
+   * alone is read.
+   */
+  #goesToL(sid: Sid, mode: Mode, known: boolean): boolean {
     const { d, intents } = this.redis.record(sid);
-    return mode === "L" ? d === null : intents.length > 0;
+    return mode === "L" ? d === null : !known && intents.length > 0;
   }
 
   #intend(sid: Sid, intent: string): void {
@@ -458,6 +470,7 @@ export class MemoryRedisRecords implements RedisRecords {
   #write(sid: Sid, session: Session | null, dirty: string, token?: CasToken): void {
     this.redis.setValue(sid, session, token);
     this.dropLease(sid);
+    if (this.redis.record(sid).intents.length > 0) this.redis.setIntents(sid, [], false);
     this.redis.setDirty(sid, dirty);
   }
 

@@ -5,6 +5,7 @@ import {
   begin,
   isReversible,
   proceed,
+  redisMayBeRead,
   reverse,
   type Steering,
   samePosition,
@@ -110,6 +111,7 @@ export class Coordinator {
     this.#redisLost = true;
     return this.#holding(async () => {
       const record = await this.control.read();
+      requireRedisIsRead(record);
       if (!record.pending?.oneWay) {
         const author = { by: this.by, reason, at: await this.control.now() };
         const next = abandonRedis(record, this.phases, author, newGeneration());
@@ -138,7 +140,7 @@ export class Coordinator {
       if (pending === null) return record;
       await this.#barrier(record, pending);
       try {
-        await this.#work(pending, stampOf(record));
+        if (!(await this.#work(record, pending))) continue;
       } catch (error) {
         // R restarted, and the nodes put it right before anybody trusts it: what was done on it is done again.
         if (error instanceof RedisLost && this.clock.elapsed() < patience) {
@@ -192,7 +194,16 @@ export class Coordinator {
     await this.observer.at?.("transition:acknowledged", null);
   }
 
-  async #work(transition: Transition, stamp: string): Promise<void> {
+  /** @returns false where the record was published anew for a barrier: then the walk looks at it again. */
+  async #work(record: ControlRecord, transition: Transition): Promise<boolean> {
+    let published = record;
+    const barrier = async () => {
+      await this.#keepLock();
+      const next = await this.control.compareAndSet(published.revision, published);
+      if (next === null) return false;
+      published = next;
+      return this.#isPassed(next, transition);
+    };
     const { ladder, rung, direction, buckets } = transition;
     const phase = this.phases[ladder];
     const rungs = phase.ladder;
@@ -208,9 +219,10 @@ export class Coordinator {
         await WORKS[name](this.works, {
           buckets,
           startedAt: transition.startedAt,
-          stamp,
+          stamp: stampOf(record),
           patience: this.times.drain,
           progress: (work, count) => this.onProgress({ transition, step: { work, count } }),
+          barrier,
           ...(this.signal && { signal: this.signal }),
         });
       } finally {
@@ -218,6 +230,19 @@ export class Coordinator {
         // A renewal that lands after the lock was given back would hold it for nobody.
         await renewal;
       }
+      if (published !== record) return false;
+    }
+    return true;
+  }
+
+  /** The same barrier in the midst of a work, which has a patience of its own. */
+  async #isPassed(record: ControlRecord, transition: Transition): Promise<boolean> {
+    try {
+      await this.#barrier(record, transition);
+      return true;
+    } catch (error) {
+      if (error instanceof FerryError && error.code === "TRANSITION_PENDING") return false;
+      throw error;
     }
   }
 
@@ -264,6 +289,17 @@ export class Coordinator {
 /** Different for each rung of each walk. */
 function stampOf({ revision }: ControlRecord): string {
   return String(revision);
+}
+
+/** For --redis-lost: where nobody reads R, what is pending goes back without R by itself. */
+export function requireRedisIsRead(record: ControlRecord): void {
+  if (redisMayBeRead(record)) return;
+  const { pending } = record;
+  const during = pending === null ? "" : ` while ${describe(pending)} is pending`;
+  throw new FerryError("GUARD_REFUSED", `Nobody reads Redis${during}, so there is nothing to leave behind.`, {
+    remedy: "Go back without --redis-lost: below read-through that needs no Redis.",
+    next: "sessionferry phase rollback",
+  });
 }
 
 function isHeld(): FerryError {

@@ -1,11 +1,12 @@
 import { type BucketRange, bucketOf, inRange } from "../core/cohort.js";
+import { nodeOf } from "../core/ids.js";
 import type { WorkName } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
 import { isSynthetic } from "../core/synthetic.js";
 import { FerryError } from "../errors.js";
 import { notedDirty } from "../ferry/drainer.js";
 import { shownRefusals } from "../ferry/refused.js";
-import { intentsLeft, sweepUnregistered } from "../ferry/sweep.js";
+import { intentsLeft, sweepUnregistered, withdraw } from "../ferry/sweep.js";
 import { lastVoiding } from "../ferry/void.js";
 import type { Clock } from "../ports/clock.js";
 import type { ControlStore } from "../ports/control-store.js";
@@ -19,7 +20,6 @@ export interface WorkStores {
   readonly copier: Copier & { giveBack(sids: readonly Sid[]): Promise<Sid[]> };
   readonly clock: Clock;
   readonly control: ControlStore;
-  /** Ids of the node that works. */
   /** The node that works for the command. */
   readonly node: string;
 }
@@ -33,6 +33,12 @@ export interface WorkRequest {
   /** Milliseconds for each wait. */
   readonly patience: number;
   readonly progress: (work: WorkName, done: number) => void;
+  /**
+   * A barrier in the midst of the work: true when all that was begun before this call has ended in every node, and none
+   * owes R anything; false where somebody else changed the record, or some node did not acknowledge in time. The walk
+   * looks at the record anew after it.
+   */
+  readonly barrier: () => Promise<boolean>;
   readonly signal?: AbortSignal;
 }
 
@@ -41,6 +47,8 @@ type Work = (stores: WorkStores, request: WorkRequest) => Promise<void>;
 const PAGE = 500;
 /** A full copy ends with a pass that had nothing to copy; a listing under heavy writes may need several. */
 const PASSES = 10;
+/** Milliseconds: an intent that stands so long may be nobody's. */
+const STANDING = 2_000;
 
 /** The work between rungs (rule 8). All of it may be repeated from the start, by another coordinator too. */
 export const WORKS: Readonly<Record<WorkName, Work>> = {
@@ -69,12 +77,21 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
     await records.stamp(stamp);
   },
 
+  // Rule 6: "an intent that its living node does not have in flight is closed too". Such a one is left by an open that R
+  // got after its node had withdrawn it, or by a close that R lost in a restart. What was listed before a barrier and
+  // stands behind it is of that kind: whatever was begun before has ended, and no node owes R anything.
   "no-intents": async (stores, request) => {
+    let suspectAfter = stores.clock.elapsed() + STANDING;
     let strangers: readonly string[] = [];
     const remaining = async () => {
-      const { sessions, nodes } = await intentsLeft(stores.records);
-      if (sessions > 0) strangers = await sweepUnregistered(stores, nodes);
-      return sessions;
+      const left = await intentsLeft(stores.records);
+      if (left.length === 0) return 0;
+      strangers = await sweepUnregistered(stores, new Set(left.map(({ intent }) => nodeOf(intent))));
+      if (stores.clock.elapsed() < suspectAfter) return left.length;
+      const known = left.filter(({ intent }) => !strangers.includes(nodeOf(intent)));
+      if (known.length > 0 && (await request.barrier())) await withdraw(stores.records, known);
+      suspectAfter = stores.clock.elapsed() + STANDING;
+      return (await intentsLeft(stores.records)).length;
     };
     await waitUntil(stores, request, "no-intents", remaining, async () =>
       strangers.length === 0

@@ -196,6 +196,15 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         expect(await look()).toEqual({ session: null, mark: "none", intents: [], state: "" });
       });
 
+      it("takes no notice of intents where R alone is read: they came with older data, and are nobody's", async () => {
+        await store(later("old"));
+        for (let i = 0; i < 2; i++) await intend();
+        const session = later("new");
+        expect(await r.open(sid, ids.next(), "R", later("behind"), ids.next())).toBe("L");
+        expect(await r.open(sid, ids.next(), "R", session, ids.next(), undefined, true)).toBe("R");
+        expect(await look()).toMatchObject({ session, mark: "dirty", intents: [] });
+      });
+
       it("in mode R writes R, makes it dirty and drops the lease", async () => {
         const stale = await lease();
         const session = later("new");
@@ -387,6 +396,13 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
       it("in mode R goes to L behind open intents", async () => {
         await intend();
         expect(await touch("R", Date.now() + HOUR)).toEqual({ answer: "L" });
+      });
+
+      it("takes no notice of intents where R alone is read", async () => {
+        await store(later("old"));
+        await intend();
+        expect(await touch("R", Date.now() + HOUR, null, true)).toMatchObject({ answer: "R" });
+        expect(await look()).toMatchObject({ mark: "dirty", intents: [] });
       });
 
       it("moves the expiry of a value that is there, and makes it dirty", async () => {

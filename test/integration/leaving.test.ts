@@ -1,6 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import type { PhaseName, Position } from "../../src/core/phase.js";
+import { begin } from "../../src/core/transition.js";
+import { loadPhases } from "../../src/phases.js";
 import type { Point } from "../../src/ports/observer.js";
 import { Signal, until } from "../support/processes.js";
 import { Site } from "./site.js";
@@ -56,3 +58,20 @@ test("a Redis lost at the foot of the way to redis-first is left behind by the f
   await walk;
   await site.moveTo(at("read-through"));
 }, 120_000);
+
+test("--redis-lost on the way to dual-write, where nobody reads Redis, is refused, and what is pending goes back", async () => {
+  site = await Site.open({ legacy: "postgres", control: "legacy" });
+  await site.join();
+  const author = { by: "test", reason: "", at: 0 };
+  await site.look(async ({ control }) => {
+    const record = await control.read();
+    await control.compareAndSet(record.revision, begin(record, at("dual-write"), loadPhases(), author));
+  });
+  const lost = site.command((coordinator) => coordinator.abandon("test", null));
+  await expect(lost).rejects.toMatchObject({
+    code: "GUARD_REFUSED",
+    message: expect.stringContaining("Nobody reads Redis"),
+  });
+  await site.command((coordinator) => coordinator.reverse("test"));
+  expect(await site.record()).toMatchObject({ position: at("legacy"), pending: null });
+});

@@ -6,9 +6,10 @@ import { bucketOf } from "../../src/core/cohort.js";
 import { IdSource, newNodeId, nodeOf } from "../../src/core/ids.js";
 import type { PhaseName, Position } from "../../src/core/phase.js";
 import { sweepUnregistered } from "../../src/ferry/sweep.js";
+import type { Point } from "../../src/ports/observer.js";
 import { FerryNode } from "../../src/runtime/node.js";
 import { FaultyLink } from "../support/faulty-link.js";
-import { until } from "../support/processes.js";
+import { Signal, until } from "../support/processes.js";
 import { LEGACY, Site } from "./site.js";
 
 const at = (phase: PhaseName, percent = 100): Position => ({ phase, percent });
@@ -30,7 +31,7 @@ afterEach(async () => {
 async function open(phase: PhaseName): Promise<void> {
   site = await Site.open({
     ...{ legacy: "postgres", control: "legacy", start: at(phase) },
-    config: { timeouts: { drain: "5s" }, drain: { every: "1m" } },
+    config: { timeouts: { drain: "5s", acknowledge: "5s" }, drain: { every: "1m" } },
   });
   plain = new Redis(site.redis.url);
   node = await site.join();
@@ -96,6 +97,49 @@ test("an intent of a node that nobody knows is withdrawn by the step that would 
   expect(await sweepUnregistered(stores, [ids.node], true)).toEqual([]);
   expect((await records.view(["other"]))[0]!.intents).toEqual([]);
 }, 60_000);
+
+test("an intent that its living node does not have under way is withdrawn by that step, and no other", async () => {
+  await open("redis-first");
+  const { records, ferry, ctx } = node;
+  // As a restart leaves it that takes Redis back to before the close.
+  for (const sid of ["stray", "busy"]) {
+    await ferry.set(sid, sessionOf("old"));
+    await ferry.drain([sid]);
+    expect(await records.open(sid, ctx.ids.next(), "L", null, ctx.ids.next())).toBe("L");
+  }
+  const [opened, goOn] = [new Signal(), new Signal()];
+  const holding = {
+    event() {},
+    at: async (point: Point) => {
+      if (point !== "write:opened") return;
+      opened.tell();
+      await goOn.told();
+    },
+  };
+  const slow = await site.join(holding);
+  // Begun when everybody has acknowledged the step, so that it is not what the step's own barrier waits for. It takes longer
+  // than a request may.
+  const acknowledged = {
+    event() {},
+    at: async (point: Point) => {
+      if (point !== "transition:acknowledged") return;
+      const behind = opened.told();
+      slow.ferry.set("busy", sessionOf("new")).catch(() => {});
+      await behind;
+    },
+  };
+  const step = site.command((coordinator) => coordinator.moveTo(at("full-redis"), "test"), acknowledged);
+  await expect(step).rejects.toMatchObject({
+    code: "TRANSITION_PENDING",
+    message: expect.stringContaining("no-intents"),
+  });
+  expect((await records.view(["busy"]))[0]!.intents.length).toBe(2);
+  goOn.tell();
+  await site.moveTo(at("full-redis"));
+  expect((await records.view(["stray", "busy"])).map(({ intents }) => intents)).toEqual([[], []]);
+  expect((await ferry.get("busy"))?.value.toString()).toContain("new");
+  expect((await ferry.get("stray"))?.value.toString()).toContain("old");
+}, 90_000);
 
 /** What a test breaks between one process and Redis. */
 async function behindALink(): Promise<FaultyLink> {

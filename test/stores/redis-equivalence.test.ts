@@ -156,9 +156,9 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     const lease = p.next();
     await p.same((r) => r.read(s, lease));
   }),
-  fc.tuple(sid, mode, maybe).map(([s, m, value]) => async (p: Pair) => {
+  fc.tuple(sid, mode, maybe, fc.boolean()).map(([s, m, value, known]) => async (p: Pair) => {
     const [intent, dirty] = [p.next(), p.next()];
-    await p.same((r) => r.open(s, intent, m, value, dirty));
+    await p.same((r) => r.open(s, intent, m, value, dirty, undefined, known));
   }),
   fc.tuple(sid, mode, aVerb, fc.option(ago), fc.boolean()).map(([s, m, verbOf, under, known]) => async (p: Pair) => {
     const lease = under === null ? null : (p.recent.at(-1 - under) ?? null);

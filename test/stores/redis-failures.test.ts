@@ -288,6 +288,14 @@ describe("replicas", () => {
     );
   });
 
+  it("of whom nobody may ask leave a write unknown, which has taken effect", async () => {
+    const server = await bench.start();
+    const records = await armed(server.url, { wait: { open: 1, destroy: 1 } });
+    await bench.plain(server.url).call("ACL", "SETUSER", "default", "-wait");
+    const failure = await rejection(open(records, PATIENT));
+    expect(failure).toMatchObject({ name: "RedisUnreachable", sent: true });
+  });
+
   it("are not taken for R, and a master that became one is left", async () => {
     const server = await bench.start({ args: ["--repl-diskless-sync-delay", "0"] });
     const { replica, plain } = await replicate(server.port);

@@ -1,3 +1,4 @@
+import { nodeOf } from "../../core/ids.js";
 import { FerryError } from "../../errors.js";
 import { evict } from "../../ferry/eviction.js";
 import { trust } from "../../ferry/follower.js";
@@ -38,7 +39,8 @@ export const command = defineCommand({
         const unknown = "No node of that id is registered (any more).";
         // In legacy Redis need not be there to be asked.
         const left = await intentsLeft(records).catch(() => null);
-        if (!left?.nodes.has(id) || dryRun) return { json: document(false), text: unknown };
+        if (!left?.some(({ intent }) => nodeOf(intent) === id) || dryRun)
+          return { json: document(false), text: unknown };
         await context.confirm({ text: `${unknown} It left writes open. Is that process dead for certain?`, yes });
         await sweepUnregistered(visitor, [id], true);
         return { json: document(true), text: `${unknown} The writes that it left open were closed, on your word.` };

@@ -3,6 +3,7 @@ import { abandonRedis, begin, type Steering } from "../../core/transition.js";
 import { FerryError } from "../../errors.js";
 import { notedDirty } from "../../ferry/drainer.js";
 import type { ControlRecord } from "../../ports/control-store.js";
+import { requireRedisIsRead } from "../../workflow/coordinator.js";
 import { decideRollback, ROLLBACK_GOALS, shown, type Way, wayDown } from "../../workflow/decide.js";
 import { type CommandResult, type Context, defineCommand } from "../command.js";
 import { withControl } from "../control.js";
@@ -73,6 +74,7 @@ async function abandon(
   if (phase === "complete") throw new FerryError("IRREVERSIBLE", "complete cannot be undone.");
   const below = phase === "legacy" || phase === "dual-write";
   if (below && start.pending === null) return told(start, [], way, options.dryRun);
+  requireRedisIsRead(start);
   const goal: Position = { phase: "dual-write", percent: 100 };
   if (options.dryRun) {
     const { pending } = abandonRedis(start, way.phases, { by: "", reason: "", at: 0 });

@@ -34,8 +34,10 @@ export class Lanes {
         try {
           const answer = await perform(call);
           call.check();
-          const confirmed = (await call.connection.send("WAIT", replicas, call.left)) as number;
-          if (confirmed >= replicas) return answer;
+          const confirmed = await call.connection.send("WAIT", replicas, call.left).catch((error: Error) => {
+            throw new RedisUnreachable("Nobody tells whether the replicas have the write.", true, { cause: error });
+          });
+          if ((confirmed as number) >= replicas) return answer;
           throw new RedisUnreachable(`Only ${confirmed} of ${replicas} replicas have the write.`, true);
         } finally {
           this.#release(lane);

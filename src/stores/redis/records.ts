@@ -45,6 +45,8 @@ const BATCH = 200;
 /** Verbs that fail at nothing that may be under a session's key. */
 const BLIND: ReadonlySet<ConditionalVerb["verb"]> = new Set(["set", "touch", "delete"]);
 
+/** The mode of a caller that reads R alone. */
+const ALONE = "A";
 /** A mode L caller does not send the value at first. */
 const LATER = ["later", "", ""] as const;
 
@@ -118,15 +120,17 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     session: Session | null,
     dirty: string,
     limits = this.limits.call,
+    known = false,
   ): Promise<Mode> {
+    const way = mode === "R" && known ? ALONE : mode;
     const written = sessionArguments(session, this.#items.at(sid));
     const kind = session === null ? "destroy" : "open";
     const until = performance.now() + limits.deadline;
     const first = mode === "L" ? LATER : written;
-    const answer = await this.#request("open", kind, { sid, args: [mode, intent, dirty, sid, ...first] }, limits);
+    const answer = await this.#request("open", kind, { sid, args: [way, intent, dirty, sid, ...first] }, limits);
     const answered = wordOf(answer, ["L", "R", "?"]);
     if (answered !== "?") return this.#noted(sid, answered);
-    const whole = { sid, args: [mode, intent, dirty, sid, ...written] };
+    const whole = { sid, args: [way, intent, dirty, sid, ...written] };
     return this.#noted(sid, wordOf(await this.#request("open", kind, whole, leftOf(limits, until)), ["L", "R"]));
   }
 
