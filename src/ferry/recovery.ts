@@ -15,6 +15,7 @@ import { type CallLimits, RedisLost, type RedisRecords } from "../ports/redis-re
 import type { EvictionStores } from "./eviction.js";
 import { noteOrigin } from "./reclaim.js";
 import { alone, type Steerage } from "./steerage.js";
+import { voidEvidence } from "./void.js";
 
 export type { Steerage } from "./steerage.js";
 
@@ -36,6 +37,10 @@ export async function rearm(steerage: Steerage, eviction: EvictionStores): Promi
     if (await isTrusted(records)) return false;
     const { runId } = await records.facts();
     const generation = newGeneration();
+    // What was judged when read-through was begun to be entered was another R.
+    if (record.pending?.ladder === "read-through" && !record.pending.oneWay) {
+      await voidEvidence(control, "Redis was armed anew while read-through was being entered", by);
+    }
     const next = await control.compareAndSet(record.revision, { ...record, generation });
     if (next === null) return false;
     // A node that was frozen, or has not heard yet, trusts the old seal: from here on it is refused.

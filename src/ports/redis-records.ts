@@ -221,6 +221,8 @@ export interface RedisRecords {
   arm(generation: string, state: SealState, run?: string, stamp?: string): Promise<void>;
   /** Puts a stamp on the seal of an R that is trusted at this very moment, or else rejects with `RedisLost`. */
   stamp(stamp: string): Promise<void>;
+  /** Seals an R that is trusted at this very moment as complete, or else rejects with `RedisLost`. */
+  complete(): Promise<void>;
   removeSeal(limits?: CallLimits): Promise<void>;
   /** Facts for the gates and the doctor. Bytes; null where the service does not tell. */
   facts(): Promise<RedisFacts>;

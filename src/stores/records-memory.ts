@@ -359,6 +359,11 @@ export class MemoryRedisRecords implements RedisRecords {
     this.redis.seal = { migration, generation, state, run: Number(run), ...(stamp !== undefined && { stamp }) };
   }
 
+  async complete(): Promise<void> {
+    this.#checkSeal();
+    this.redis.seal = { ...this.redis.seal!, state: "complete" };
+  }
+
   async stamp(stamp: string): Promise<void> {
     this.#checkSeal();
     this.redis.seal = { ...this.redis.seal!, stamp };

@@ -64,13 +64,16 @@ export class Coordinator {
 
   /**
    * Walks to a neighbouring position. With a pending transition to that very position it goes on with it.
+   *
+   * @param judged the revision of the record for which this was decided, asked and found to pass the gates
    * @throws FerryError OVERTAKEN where it ended elsewhere, TRANSITION_PENDING, PROTOCOL_MISMATCH, HELD, ...
    */
-  async moveTo(to: Position, reason: string): Promise<ControlRecord> {
+  async moveTo(to: Position, reason: string, judged?: number): Promise<ControlRecord> {
     return this.#holding(async () => {
       const record = await this.control.read();
       if (record.pending === null) {
         if (samePosition(record.position, to)) return record;
+        if (judged !== undefined && record.revision !== judged) throw overtaken(record);
         requireEqualProtocols(await this.control.nodes());
         const author = { by: this.by, reason, at: await this.control.now() };
         await this.#publish(record, begin(record, to, this.phases, author), "begin", { to, reason });
@@ -125,11 +128,7 @@ export class Coordinator {
   async #arriving(to: Position): Promise<ControlRecord> {
     const record = await this.#walk();
     if (samePosition(record.position, to)) return record;
-    const { phase, percent } = record.position;
-    throw new FerryError("OVERTAKEN", `The step was overtaken: the migration stands at ${phase} ${percent} % now.`, {
-      changed: `not by this command: the migration was taken to ${phase} ${percent} % while it was under way`,
-      next: "sessionferry phase history",
-    });
+    throw overtaken(record);
   }
 
   async #walk(): Promise<ControlRecord> {
@@ -219,7 +218,8 @@ export class Coordinator {
         await WORKS[name](this.works, {
           buckets,
           startedAt: transition.startedAt,
-          stamp: stampOf(record),
+          // What R is ahead with dates from the stamp of the way up; another one would make it look older than it is.
+          stamp: transition.ahead === true ? transition.stamp : stampOf(record),
           patience: this.times.drain,
           progress: (work, count) => this.onProgress({ transition, step: { work, count } }),
           barrier,
@@ -299,6 +299,13 @@ export function requireRedisIsRead(record: ControlRecord): void {
   throw new FerryError("GUARD_REFUSED", `Nobody reads Redis${during}, so there is nothing to leave behind.`, {
     remedy: "Go back without --redis-lost: below read-through that needs no Redis.",
     next: "sessionferry phase rollback",
+  });
+}
+
+function overtaken({ position: { phase, percent } }: ControlRecord): FerryError {
+  return new FerryError("OVERTAKEN", `The step was overtaken: the migration stands at ${phase} ${percent} % now.`, {
+    changed: `not by this command: the migration was taken to ${phase} ${percent} % while it was under way`,
+    next: "sessionferry phase history",
   });
 }
 

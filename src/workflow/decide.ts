@@ -94,7 +94,10 @@ export function decideRollback(
   const goal = asked.to === undefined ? goalBelow(asked.start) : { phase: asked.to, percent: 100 };
   if (pending !== null) {
     const { lower, upper, direction } = pending;
-    if (direction === "down") return { kind: "finish", target: targetOf(pending) };
+    if (direction === "down") {
+      if (comparePositions(targetOf(pending), goal) < 0 && asked.to !== undefined) throw leadsBelow(pending, goal);
+      return { kind: "finish", target: targetOf(pending) };
+    }
     if (pending.ladder === "complete" && pending.rung > 0) {
       throw new FerryError("IRREVERSIBLE", "The step to complete has begun and cannot be undone.", {
         remedy: "Finish it.",
@@ -105,10 +108,22 @@ export function decideRollback(
     if (comparePositions(upper, goal) <= 0) return { kind: "stay", target: lower };
     return { kind: "reverse", target: lower };
   }
-  if (comparePositions(position, goal) <= 0 || position.phase === goal.phase) return { kind: "stay", target: position };
+  if (comparePositions(position, goal) <= 0) return { kind: "stay", target: position };
+  // Whoever names a phase wants to be in it; who names none wants the step undone that he found pending.
+  if (position.phase === goal.phase) {
+    return asked.to === undefined ? { kind: "move", target: goal } : { kind: "stay", target: position };
+  }
   const below = positionBelow(position);
   if (below === null) return { kind: "stay", target: position };
   return { kind: "move", target: below };
+}
+
+function leadsBelow(pending: Transition, goal: Position): FerryError {
+  const target = shown(targetOf(pending));
+  return new FerryError("TRANSITION_PENDING", `A step to ${target} is pending, which leads below ${shown(goal)}.`, {
+    remedy: "Finish it by a rollback that names no higher phase, or turn it round by an advance to where it came from.",
+    next: "sessionferry status",
+  });
 }
 
 /** Without a name: out of a pending step, or one phase down. */

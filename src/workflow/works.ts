@@ -28,8 +28,8 @@ export interface WorkRequest {
   /** When the transition began, by the control store's clock. */
   readonly startedAt: number;
   readonly buckets: BucketRange;
-  /** Of this rung of this walk: what `redis-stands` leaves in R. */
-  readonly stamp: string;
+  /** Of this rung of this walk: what `redis-stands` leaves in R. None where R is ahead already, and was not stamped. */
+  readonly stamp: string | undefined;
   /** Milliseconds for each wait. */
   readonly patience: number;
   readonly progress: (work: WorkName, done: number) => void;
@@ -56,9 +56,11 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
   // may be new (R was left behind meanwhile), and for its present run. The seal comes last, when R is clean.
   "drop-records": async ({ records, control }, { buckets, progress }) => {
     const isUnused = buckets[0] === 0;
+    const { runId } = await records.facts();
     if (isUnused) await records.removeSeal();
     progress("drop-records", await records.drop(buckets));
-    if (isUnused) await records.arm((await control.read()).generation, "active");
+    // Should R have restarted meanwhile, with what it held before, it is not the one that was armed.
+    if (isUnused) await records.arm((await control.read()).generation, "active", runId);
   },
 
   // A node lost since the gates were passed may have taken a gap with it; no gap can be taken any more from here on.
@@ -74,7 +76,7 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
   // An R that restarted with older data contradicts what L has acknowledged since: L is its authority up to here. And
   // should it restart between here and the first write that it gets, it must be told from one that restarts later.
   "redis-stands": async ({ records }, { stamp }) => {
-    await records.stamp(stamp);
+    await (stamp === undefined ? records.ping() : records.stamp(stamp));
   },
 
   // Rule 6: "an intent that its living node does not have in flight is closed too". Such a one is left by an open that R
@@ -149,9 +151,11 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
     });
   },
 
+  // The seal comes first, and only on the R that is trusted: one that was emptied meanwhile must not be called complete.
+  // Nobody looks at marks any more, so that they may go after it.
   "clear-marks": async ({ records }) => {
+    await records.complete();
     await records.clearMarks();
-    await records.arm(records.generation, "complete");
   },
 };
 

@@ -815,6 +815,7 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         destroyAlone: () => r.destroyAlone(sid),
         ping: () => r.ping(),
         stamp: () => r.stamp("1"),
+        complete: () => r.complete(),
       });
       const allLost = async () => {
         for (const [command, run] of Object.entries(commands())) {
@@ -829,6 +830,9 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         await r.arm(r.generation, "active", undefined, "7");
         const stamped = { migration: "shop", generation: r.generation, state: "active", stamp: "7" };
         expect(await r.seal()).toEqual(stamped);
+        await r.ping();
+        await r.complete();
+        expect(await r.seal()).toMatchObject({ generation: r.generation, state: "complete" });
         await r.ping();
         await r.removeSeal();
         expect(await r.seal()).toBeNull();

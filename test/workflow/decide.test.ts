@@ -97,6 +97,22 @@ describe("rollback", () => {
     expect(wayDown(up, "read-through")).toEqual([]);
   });
 
+  it("undoes the step that it found pending, though that has settled meanwhile", () => {
+    const start = towards(at("read-through", 10), "read-through", 50);
+    expect(decideRollback(at("read-through", 50), { start })).toEqual({
+      kind: "move",
+      target: at("read-through", 10).position,
+    });
+    expect(decideRollback(at("read-through", 50), { to: "read-through", start }).kind).toBe("stay");
+  });
+
+  it("does not finish a step that leads below the phase it was told", () => {
+    const down = towards(at("redis-first"), "read-through");
+    expect(code(() => decideRollback(down, { to: "redis-first", start: down }))).toBe("TRANSITION_PENDING");
+    expect(decideRollback(down, { to: "read-through", start: down }).kind).toBe("finish");
+    expect(decideRollback(down, { start: down }).kind).toBe("finish");
+  });
+
   it("does not undo complete, nor the step to it once it has begun", () => {
     expect(code(() => decideRollback(at("complete"), { start: at("complete") }))).toBe("IRREVERSIBLE");
     const first = towards(at("full-redis"), "complete");

@@ -74,7 +74,7 @@ export const command = defineCommand({
     await ask(context, prospect, { yes, named: to !== undefined });
 
     const started = Date.now();
-    const settled = await withNode(context, (node) => walk(context, node, decision, reason ?? "", timeout));
+    const settled = await withNode(context, (node) => walk(context, node, prospect, reason ?? "", timeout));
     const forced = force && prospect.gates.some(({ ok }) => !ok);
     const json = moveDocument(record, settled, prospect.gates, { moved: true, forced, started }, way);
     return { json, text: moveText(json) };
@@ -90,12 +90,14 @@ interface Prospect {
 async function walk(
   context: Context,
   node: FerryNode,
-  { kind, target }: Decision,
+  { record, decision: { kind, target } }: Prospect,
   why: string,
   acknowledge: number | undefined,
 ): Promise<ControlRecord> {
   const coordinator = coordinatorOf(context, node, { acknowledge });
-  return steered(node, () => (kind === "reverse" ? coordinator.reverse(why) : coordinator.moveTo(target, why)));
+  return steered(node, () =>
+    kind === "reverse" ? coordinator.reverse(why) : coordinator.moveTo(target, why, record.revision),
+  );
 }
 
 /** @throws FerryError GATE_REFUSED, with a line for each gate that does not pass */

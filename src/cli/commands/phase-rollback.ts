@@ -51,7 +51,11 @@ export const command = defineCommand({
         if (decision.kind === "stay") return record;
         await steered(node, () => {
           if (decision.kind === "reverse") return coordinator.reverse(reason ?? "");
-          return decision.kind === "finish" ? coordinator.finish() : coordinator.moveTo(decision.target, reason ?? "");
+          if (decision.kind === "finish") return coordinator.finish();
+          return coordinator.moveTo(decision.target, reason ?? "", record.revision);
+        }).catch((error) => {
+          // The fleet, or another command, took it elsewhere: from there it is decided anew.
+          if (!(error instanceof FerryError && error.code === "OVERTAKEN")) throw error;
         });
       }
     });

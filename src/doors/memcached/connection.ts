@@ -231,6 +231,8 @@ export class Connection implements ParserContext, RelayClient {
 
   /** Goes on until there is nothing to do but to wait. */
   #pump(): void {
+    // Whoever takes no answers gets none, also of those that cost nothing.
+    if (this.#blocked) return;
     // What memcached was sent as it came is answered first.
     if (this.#busy || (this.#channel !== null && this.#channel.waiting > 0)) return;
     const { out } = this.options;

@@ -273,7 +273,11 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   }
 
   stamp(stamp: string): Promise<void> {
-    return this.trust.stamp(stamp);
+    return this.trust.rewrite((seal) => ({ ...seal, stamp }));
+  }
+
+  complete(): Promise<void> {
+    return this.trust.rewrite(({ stamp: _, ...seal }) => ({ ...seal, state: "complete" }));
   }
 
   override async end(): Promise<void> {

@@ -103,11 +103,12 @@ export class Trust {
     return found.includes(true);
   }
 
-  async stamp(stamp: string): Promise<void> {
+  /** Seals R otherwise, where it is trusted at this very moment; else rejects with RedisLost. */
+  async rewrite(change: (seal: Seal) => Seal): Promise<void> {
     await this.runEach(this.names.slots, this.limits.batch, async (call, slot) => {
       const text = await this.sealIn(call.connection, slot);
       this.expectSeal(call.connection, text);
-      const next = encodeSeal({ ...decodeSeal(String(text))!, stamp });
+      const next = encodeSeal(change(decodeSeal(String(text))!));
       if (!(await this.#reseal(slot, call, String(text), next))) throw new SealMismatch();
     });
   }

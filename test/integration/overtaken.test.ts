@@ -1,0 +1,89 @@
+/** Commands that are overtaken by others, by the fleet, or by what happens to Redis. */
+import { Redis } from "ioredis";
+import { afterEach, expect, test } from "vitest";
+import type { PhaseName, Position } from "../../src/core/phase.js";
+import { begin } from "../../src/core/transition.js";
+import { loadPhases } from "../../src/phases.js";
+import type { Observer, Point } from "../../src/ports/observer.js";
+import { until } from "../support/processes.js";
+import { Site } from "./site.js";
+
+const at = (phase: PhaseName, percent = 100): Position => ({ phase, percent });
+const AUTHOR = { by: "test", reason: "", at: 0 };
+
+let site: Site;
+afterEach(() => site?.close());
+
+const open = (phase: PhaseName) =>
+  Site.open({
+    ...{ legacy: "postgres", control: "legacy", start: at(phase) },
+    config: { timeouts: { acknowledge: "5s", drain: "5s" } },
+  });
+
+/** Acts where a command passes this point. */
+const when = (point: Point, act: () => Promise<void>): Observer => ({
+  event() {},
+  at: async (passed) => {
+    if (passed === point) await act();
+  },
+});
+
+const pendingRung = async () => (await site.record()).pending?.rung;
+
+test("a step that was judged on another record is not taken, neither up nor down", async () => {
+  site = await open("dual-write");
+  const judged = (await site.record()).revision;
+  await site.moveTo(at("read-through"));
+  const late = site.command((coordinator) => coordinator.moveTo(at("read-through", 10), "test", judged));
+  await expect(late).rejects.toMatchObject({ code: "OVERTAKEN" });
+  expect(await site.record()).toMatchObject({ position: at("read-through"), pending: null });
+});
+
+test("what was judged of a Redis that was armed anew since does not carry the step into read-through", async () => {
+  site = await open("dual-write");
+  await site.join();
+  await site.look(async ({ control }) => {
+    const record = await control.read();
+    await control.compareAndSet(record.revision, begin(record, at("read-through"), loadPhases(), AUTHOR));
+  });
+  const { generation } = await site.record();
+  await site.emptyRedis();
+  await until("Redis is armed anew", async () => (await site.record()).generation !== generation);
+  await expect(site.command((coordinator) => coordinator.finish())).rejects.toMatchObject({ code: "GATE_REFUSED" });
+  expect(await site.record()).toMatchObject({ position: at("dual-write"), pending: null });
+});
+
+test("a Redis that was emptied on the last rung to complete is not sealed", async () => {
+  site = await open("full-redis");
+  await site.join();
+  const plain = new Redis(site.redis.url);
+  try {
+    const emptied = when("transition:work", async () => {
+      await plain.flushall();
+    });
+    const step = site.command((coordinator) => coordinator.moveTo(at("complete"), "test"), emptied);
+    await expect(step).rejects.toMatchObject({ name: "RedisLost" });
+    expect(await plain.dbsize()).toBe(0);
+    expect(await site.record()).toMatchObject({ position: at("full-redis") });
+  } finally {
+    plain.disconnect();
+  }
+});
+
+test("a step to redis-first that is turned round twice knows the Redis by which it went ahead", async () => {
+  site = await open("read-through");
+  await site.join();
+  const brokenOffAt = (rung: number) =>
+    when("transition:published", async () => {
+      if ((await pendingRung()) === rung) throw new Error("the command dies");
+    });
+  const dies = async (observer: Observer, walk: Parameters<Site["command"]>[0]) =>
+    expect(site.command(walk, observer)).rejects.toThrow("the command dies");
+  const top = loadPhases()["redis-first"].ladder.length - 1;
+  await dies(brokenOffAt(top), (coordinator) => coordinator.moveTo(at("redis-first", 10), "test"));
+  const { stamp } = (await site.record()).pending!;
+  await dies(brokenOffAt(top - 1), (coordinator) => coordinator.reverse("test"));
+  await dies(brokenOffAt(top), (coordinator) => coordinator.reverse("test"));
+  expect((await site.record()).pending).toMatchObject({ stamp, ahead: true, direction: "up" });
+  expect(await site.look(({ records }) => records.seal())).toMatchObject({ stamp });
+});
