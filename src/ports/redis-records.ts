@@ -125,6 +125,12 @@ export interface RedisRecords {
    */
   trustRestarts: boolean;
 
+  /**
+   * The run of the server to which this node is connected: another one after a restart or a failover. Null where there is
+   * no connection, and in a Redis Cluster, where sessions move between servers.
+   */
+  readonly runId: string | null;
+
   /** `lease` is used if none stands. `expiry` false: that of a hit may be NaN. */
   read(sid: Sid, lease: string, limits?: CallLimits, expiry?: boolean): Promise<ReadAnswer>;
   readMany(sids: readonly Sid[], leases: readonly string[]): Promise<ReadAnswer[]>;

@@ -87,6 +87,10 @@ export class MemoryRedisRecords implements RedisRecords {
 
   // --- The scripts ---
 
+  get runId(): string {
+    return String(this.redis.run);
+  }
+
   async read(sid: Sid, lease: string): Promise<ReadAnswer> {
     this.#checkSeal();
     const record = this.redis.record(sid);

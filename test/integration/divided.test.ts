@@ -80,3 +80,33 @@ test("a Redis that comes back older is believed where it is the authority, and n
 function isRearm({ action }: { readonly action: string }): boolean {
   return action === "rearm";
 }
+
+/** The logout is answered after the restart, so nothing that Redis has lost excuses a session that lives on. */
+test("a logout that Redis forgets before the legacy store has heard of it is not called done", async () => {
+  folder = mkdtempSync(join(tmpdir(), "sessionferry-divided-"));
+  const config = { drain: { every: "1m" } };
+  site = await Site.open({ legacy: "postgres", control: "legacy", redisFolder: folder, config });
+  const [kept, saved] = [join(folder, "appendonlydir"), join(folder, "saved")];
+  let isForgetting = false;
+  const { ferry } = await site.join({
+    event() {},
+    at: async (point) => {
+      if (point !== "drain:token" || !isForgetting) return;
+      isForgetting = false;
+      await site.redis.kill();
+      rmSync(kept, { recursive: true });
+      cpSync(saved, kept, { recursive: true });
+      await site.redis.restart();
+    },
+  });
+  for (const position of [at("dual-write"), at("read-through"), at("redis-first")]) await site.moveTo(position);
+  await ferry.set("one", session("one"));
+  await site.settle();
+  cpSync(kept, saved, { recursive: true });
+
+  isForgetting = true;
+  await expect(ferry.destroy("one")).rejects.toMatchObject({ code: "OUTCOME_UNKNOWN" });
+  expect(textOf(await ferry.get("one"))).toBe("one");
+  await ferry.destroy("one");
+  expect(await ferry.get("one")).toBeNull();
+}, 60_000);

@@ -154,6 +154,10 @@ export class Cluster implements Shards {
     };
   }
 
+  get runId(): null {
+    return null;
+  }
+
   samples(): readonly number[] {
     const samples = [...this.#masters.values()].flatMap(({ slots }) => slots.slice(0, 1));
     return samples.length === 0 ? [0] : samples;

@@ -73,6 +73,11 @@ export class Link {
     return this.#within(connection, new Call(connection, until), perform);
   }
 
+  /** Of the server; null while there is no connection. */
+  get runId(): string | null {
+    return this.#connection?.run ?? null;
+  }
+
   get isConnected(): boolean {
     return this.#connection !== null;
   }

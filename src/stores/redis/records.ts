@@ -95,6 +95,10 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     this.trust.trustRestarts = trusted;
   }
 
+  get runId(): string | null {
+    return this.shards.runId;
+  }
+
   read(sid: Sid, lease: string, limits = this.limits.call, expiry = true): Promise<ReadAnswer> {
     return this.#requests.read(sid, lease, limits, expiry);
   }

@@ -40,6 +40,8 @@ export interface Shards {
   samples(): readonly number[];
   /** Every slot of the server that has this one. */
   beside(slot: number): readonly number[];
+  /** Of the server, while it is connected; null where there are several. */
+  readonly runId: string | null;
   end(): void;
 }
 
@@ -58,6 +60,10 @@ export class OneServer implements Shards {
 
   get first(): Promise<Error | null> {
     return this.#link.first;
+  }
+
+  get runId(): string | null {
+    return this.#link.runId;
   }
 
   run<T>(_slot: number, limits: CallLimits, perform: Perform<T>): Promise<T> {
