@@ -31,14 +31,21 @@ export interface Results {
   readonly goals: readonly Verdict[];
 }
 
-/** What was measured now instead of what was measured before, in the given order. */
+/**
+ * What was measured now instead of what was measured before, in the given order. Two parts of a section that measured
+ * nothing twice, each with another legacy store, stand beside each other.
+ */
 export function mergedSections(
   before: readonly MeasuredSection[],
   now: readonly MeasuredSection[],
   order: readonly string[],
 ): MeasuredSection[] {
-  const latest = new Map([...before, ...now].map((each) => [each.section, each]));
-  return order.flatMap((name) => latest.get(name) ?? []);
+  const again = new Set(now.map(({ section }) => section));
+  const ids = new Set(now.flatMap(({ measures }) => measures.map(({ id }) => id)));
+  const isOther = ({ section, measures }: MeasuredSection) =>
+    !again.has(section) || (measures.length > 0 && measures.every(({ id }) => !ids.has(id)));
+  const sections = [...before.filter(isOther), ...now];
+  return order.flatMap((name) => sections.filter(({ section }) => section === name));
 }
 
 /** When and where a section was measured. */

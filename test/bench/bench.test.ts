@@ -37,7 +37,8 @@ test("measures a section, judges it, and writes the results and a chart", { time
 });
 
 test("keeps what other sections measured before, and what is newer of the same", () => {
-  const section = (name: string, seconds: number) => ({ section: name, seconds }) as MeasuredSection;
+  const section = (name: string, seconds: number, ...ids: string[]) =>
+    ({ section: name, seconds, measures: ids.map((id) => measured(id, 1)) }) as unknown as MeasuredSection;
   const before = [section("load", 1), section("growth", 1), section("gone", 1)];
   const merged = mergedSections(
     before,
@@ -49,6 +50,10 @@ test("keeps what other sections measured before, and what is newer of the same",
     ["load", 2],
     ["growth", 1],
   ]);
+  const [postgres, memcached] = [section("load", 1, "load/p95/postgres"), section("load", 2, "load/p95/memcached")];
+  expect(mergedSections([postgres], [memcached], ["load"])).toEqual([postgres, memcached]);
+  const both = section("load", 3, "load/p95/memcached", "load/p95/postgres");
+  expect(mergedSections([postgres, memcached], [both], ["load"])).toEqual([both]);
 });
 
 test("refuses a section that there is none of", () => {
