@@ -1,5 +1,5 @@
 /** `npm run bench [-- SECTION...] [--quick]`: measures, prints tables, writes results.json and results.svg. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -118,6 +118,7 @@ async function main(): Promise<number> {
     writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
     writeFileSync(join(values.out, "results.svg"), chartOf(results));
   };
+  if (values.out !== undefined) mkdirSync(values.out, { recursive: true });
   let broken = 0;
   for (const name of new Set(wanted)) {
     try {

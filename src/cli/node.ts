@@ -1,7 +1,7 @@
 import { FerryError } from "../errors.js";
 import { systemClock } from "../runtime/clock.js";
 import { FerryNode, overdueAfter } from "../runtime/node.js";
-import { Coordinator, describe, type Progress } from "../workflow/coordinator.js";
+import { Coordinator, type Progress } from "../workflow/coordinator.js";
 import type { Context } from "./command.js";
 import { toFailure } from "./failure.js";
 
@@ -51,25 +51,30 @@ export function coordinatorOf(
   );
 }
 
+/** Of these the remedy differs, and what is pending is told beside it. */
+const OWN_EXIT: ReadonlySet<string> = new Set(["HELD", "INTERRUPTED", "REVISION_WENT_BACK"]);
+
 /**
- * Runs a walk of the coordinator. Whatever ends it, a script must learn whether a transition was left behind: exit 5
- * says that nothing was changed, exit 6 that a step is pending.
+ * Runs a walk of the coordinator. Whatever ends it, a script must learn what it has changed, and whether a transition was
+ * left behind: exit 5 says that none is pending, exit 6 that one is.
  */
-export async function steered<T>(node: FerryNode, walk: () => Promise<T>): Promise<T> {
+export async function steered<T>(node: FerryNode, coordinator: Coordinator, walk: () => Promise<T>): Promise<T> {
   try {
     return await walk();
   } catch (error) {
     const failure = toFailure(error, node.config);
-    if (failure.code === "TRANSITION_PENDING" || failure.code === "HELD") throw failure;
-    const pending = await node.control.read().then(
-      (record) => record.pending,
-      () => null,
-    );
-    if (pending === null) throw failure;
-    const changed = `the transition ${describe(pending)} is recorded and pending`;
-    const { code, message, cause } = failure;
-    if (code === "INTERRUPTED") throw new FerryError("INTERRUPTED", message, { changed });
-    throw new FerryError("TRANSITION_PENDING", `${message} (${code}) The step is left pending.`, { changed, cause });
+    const { code, message, remedy, next, cause } = failure;
+    if (code === "TRANSITION_PENDING" || failure.changed !== "nothing") throw failure;
+    // Another command is at work, before this one did anything.
+    if (code === "HELD" && coordinator.changed === null) throw failure;
+    await coordinator.look().catch(() => {});
+    const { changed, isPending } = coordinator;
+    if (changed === null) throw failure;
+    const options = { changed, cause };
+    if (!isPending || OWN_EXIT.has(code)) {
+      throw new FerryError(code, message, { ...options, remedy, ...(next !== null && { next }) });
+    }
+    throw new FerryError("TRANSITION_PENDING", `${message} (${code}) The step is left pending.`, options);
   }
 }
 

@@ -3,6 +3,7 @@ import type { Phases, Transition, WorkName } from "../core/phase.js";
 const WORKS: Readonly<Partial<Record<WorkName, string>>> = {
   "drop-records": "remove what Redis holds of these sessions",
   "evidence-stands": "make sure that nothing has voided the evidence meanwhile",
+  "fleet-stands": "make sure that an application follows",
   "redis-stands": "make sure that Redis has not restarted with older data",
   "no-intents": "wait until no write is under way",
   "full-copy": "copy every session that Redis lacks",

@@ -45,6 +45,8 @@ export interface CheckResult {
   readonly revision: Span<number>;
   readonly generation: Span<string>;
   readonly legacyIdentity: Span<string>;
+  /** R's server or servers, by the id that each of them draws when it starts; absent in runs of older builds. */
+  readonly redisRun?: Span<string>;
   readonly position: Span<Position>;
   /** The buckets `[0, coveredBelow)` were compared; those above were in legacy at one end of the run. */
   readonly coveredBelow: number;
@@ -162,6 +164,9 @@ export function objectionsTo(
   if (result.generation.before !== result.generation.after) objections.push("Redis was armed anew during the run.");
   if (result.legacyIdentity.before !== result.legacyIdentity.after) {
     objections.push("The legacy store was replaced or restarted during the run.");
+  }
+  if (result.redisRun?.before !== result.redisRun?.after) {
+    objections.push("Redis restarted, or another server took over, during the run.");
   }
   return objections;
 }

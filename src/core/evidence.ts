@@ -11,6 +11,8 @@ export interface EvidenceRun {
   readonly endedAt: number;
   readonly generation: string;
   readonly legacyIdentity: string;
+  /** Absent in runs of older builds. */
+  readonly redisRun?: string;
   readonly coveredBelow: number;
   readonly lossy: boolean;
   readonly counts: CheckCounts;
@@ -51,6 +53,7 @@ export function summarize(summary: ChecksSummary, result: CheckResult): ChecksSu
     endedAt,
     generation: result.generation.after,
     legacyIdentity: result.legacyIdentity.after,
+    ...(result.redisRun && { redisRun: result.redisRun.after }),
     coveredBelow: result.coveredBelow,
     lossy: result.lossy,
     counts: result.counts,
@@ -69,6 +72,8 @@ export interface EvidenceQuestion {
   readonly generation: string;
   /** L's identity now; null where it could not be asked. */
   readonly legacyIdentity: string | null;
+  /** R's servers now; null where they could not be asked. */
+  readonly redisRun: string | null;
   /** The buckets below this are the ones to be moved. */
   readonly below: number;
   /** Since when R has kept the copies of these buckets without a break; null or absent: for ever, as far as is known. */
@@ -99,7 +104,7 @@ export interface EvidenceAnswer {
  * | began after the last voiding event                                    | the same                       |
  * | began after R's records of these buckets may last have been dropped   | the same                       |
  * | began after the end of the last run, of any mode, that found faults   | the same                       |
- * | saw this generation of R and this identity of L                       | the same                       |
+ * | saw this generation and run of R and this identity of L               | the same                       |
  * | compared every bucket that is to be moved                             | the same                       |
  * | for `complete`: had R as the authority of everything it compared      | the same                       |
  * | (has no age)                                                          | ended within `freshness`       |
@@ -125,6 +130,8 @@ function objection(run: EvidenceRun, standing: Standing, question: EvidenceQuest
   if (run.legacyIdentity !== question.legacyIdentity) {
     return "the legacy store was replaced or restarted since";
   }
+  if (question.redisRun === null) return "Redis cannot be asked whether it still is the same";
+  if (run.redisRun !== question.redisRun) return "Redis restarted, or another server took over, since";
   if (run.coveredBelow < question.below) {
     return `it compared the first ${run.coveredBelow / 100} % of the buckets, ${question.below / 100} % are to move`;
   }

@@ -36,6 +36,7 @@ export interface GateFacts {
   readonly copiesSince: number | null;
   readonly nodes: readonly NodeFacts[];
   readonly redis: {
+    readonly runId: string;
     readonly usedMemory: number;
     readonly maxMemory: number | null;
     readonly evictionPolicy: string | null;
@@ -92,6 +93,7 @@ function weighed(facts: GateFacts, underRedis = false): EvidenceAnswer {
   return weigh(standing, {
     generation,
     legacyIdentity,
+    redisRun: facts.redis?.runId ?? null,
     below,
     copiesSince,
     underRedis,

@@ -20,6 +20,7 @@ export interface Routes {
 export type WorkName =
   | "drop-records" // every R record of the changing buckets goes; all their nodes are in legacy
   | "evidence-stands" // refuse, and walk back, if evidence was voided since the transition began
+  | "fleet-stands" // refuse, and walk back, if no application follows
   | "redis-stands" // R is the one that is trusted, and carries the stamp of this walk
   | "no-intents" // wait until no intent stands in R
   | "full-copy" // copy every live session of L until each ended as hit, dirty or filled
@@ -82,8 +83,8 @@ export interface Transition {
   /** Whether R was written first since the walk last stood on its lowest rung; absent in records of older builds. */
   readonly ahead?: boolean;
   /**
-   * What R's seal carries if R holds what was written to it first in this walk (`redis-stands`): an R without it
-   * restarted with data from before. Absent where R was written first already when the walk began.
+   * What R's seal carries if R holds what it held when the authority began to move in this walk (`redis-stands`): an R
+   * without it restarted with data from before. Absent on the way down until then.
    */
   readonly stamp?: string;
   /** A jump that left Redis behind (demotion, redis-lost) can only be finished. */

@@ -74,7 +74,7 @@ export function begin(state: Steering, to: Position, phases: Phases, author: Aut
 /**
  * The next rung in the transition's direction, or the settled position after the last.
  *
- * @param stamp that of the `redis-stands` that was done, where the next rung is the first on which R is written first.
+ * @param stamp that of the `redis-stands` that was done before the next rung.
  */
 export function proceed(state: Steering, phases: Phases, stamp?: string): Steering {
   const { pending } = state;
@@ -85,8 +85,8 @@ export function proceed(state: Steering, phases: Phases, stamp?: string): Steeri
   const rung = pending.rung + (pending.direction === "up" ? 1 : -1);
   // What was ahead has been drained before the lowest rung is published.
   const ahead = rung > 0 && (pending.ahead || phases[pending.ladder].ladder[rung]?.routes.write === "R");
-  const { stamp: stamped, ...others } = pending;
-  const standing = pending.ahead ? stamped : stamp;
+  const { stamp: before, ...others } = pending;
+  const standing = stamp ?? (pending.ahead ? before : undefined);
   return { ...state, pending: { ...others, rung, ahead, ...(ahead && standing && { stamp: standing }) } };
 }
 

@@ -3,6 +3,7 @@ import { newGeneration } from "../core/ids.js";
 import type { Routes, Transition } from "../core/phase.js";
 import { authorityIsDivided, redisIsDrained, segments } from "../core/transition.js";
 import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
+import type { RedisRecords } from "../ports/redis-records.js";
 import type { EvictionStores } from "./eviction.js";
 import { alone, type Steerage } from "./steerage.js";
 import { intentsLeft, withdraw } from "./sweep.js";
@@ -10,6 +11,8 @@ import { intentsLeft, withdraw } from "./sweep.js";
 /** Of which generations the R may be that is reclaimed for the generation under whose name this is kept. */
 interface Origin {
   readonly from: readonly string[];
+  /** Set right before R is sealed for the generation: from then on something may have begun under it. */
+  readonly armed?: boolean;
 }
 
 const KIND = "reclaim";
@@ -24,12 +27,14 @@ const KIND = "reclaim";
  *    what L may answer L answers.
  * 2. *Wait out.* Every node has ended all that it began under the old generation, or is fenced off: no write is under
  *    way to L whose intent R may have forgotten, and no copy whose lease it may have remembered.
+ *    Where R comes back with one of those older seals after it was armed, it has restarted once more and forgotten even
+ *    that: all of this begins anew.
  * 3. *Put right.* The records of the buckets whose authority is L are dropped. Those of buckets that are on their way to
  *    or from R go as well, but for the changes that L has not got yet: whatever is not dirty is in L, and may be older in
  *    R, which can have restarted before it was written first. Where it restarted with what it held before that, it lacks
- *    the stamp of this walk, and its dirty marks are old, too: everything goes. Then R is sealed for the new generation and for the very run that was
- *    put right: should it have restarted meanwhile, all of this begins anew. Intents that R remembers from earlier days
- *    belong to nobody, and are withdrawn.
+ *    the stamp of this walk, and its dirty marks are old, too: everything goes. Then R is sealed for the new generation and
+ *    for the very run that was put right: should it have restarted meanwhile, all of this begins anew. Intents that R
+ *    remembers from earlier days belong to nobody, and are withdrawn.
  *
  * So R under the seal of generation g holds, for every bucket of L's, nothing from before g was armed. An R without the
  * seal of the generation before is none of ours, or was emptied: that is a loss, and the decision is the operator's.
@@ -40,7 +45,12 @@ export async function reclaim(steerage: Steerage, eviction: EvictionStores): Pro
   // Another node has drawn a new generation; this one will hear of it.
   if (record.generation !== records.generation) return false;
   const origin = await control.getDocument<Origin>(KIND, record.generation);
-  if (authorityIsDivided(record) && (await records.hasRestarted())) return distrust(steerage, record);
+  if (authorityIsDivided(record)) {
+    if (await records.hasRestarted()) return distrust(steerage, record, [record.generation]);
+    if (origin?.armed && (await isOf(origin, records))) {
+      return distrust(steerage, record, [record.generation, ...origin.from]);
+    }
+  }
   if (origin === null || !redisIsDrained(record)) return false;
   if (!allDrained(record, await control.nodes())) return false;
   return alone(steerage, eviction, "rearm", () => putRight(steerage, record, origin));
@@ -50,13 +60,19 @@ export async function reclaim(steerage: Steerage, eviction: EvictionStores): Pro
 export async function noteOrigin(control: ControlStore, record: ControlRecord, generation: string): Promise<void> {
   // Where R was about to be reclaimed already, it may carry the seal of either.
   const before = await control.getDocument<Origin>(KIND, record.generation);
-  const origin: Origin = { from: [record.generation, ...(before?.from ?? [])] };
-  await control.putDocument(KIND, generation, origin);
+  const older = before === null || before.armed ? [] : before.from;
+  await control.putDocument(KIND, generation, { from: [record.generation, ...older] } satisfies Origin);
 }
 
-async function distrust({ control, by }: Steerage, record: ControlRecord): Promise<boolean> {
+/** Whether R carries one of these seals. */
+async function isOf({ from }: Origin, records: RedisRecords): Promise<boolean> {
+  const seal = await records.seal();
+  return seal !== null && from.includes(seal.generation);
+}
+
+async function distrust({ control, by }: Steerage, record: ControlRecord, from: readonly string[]): Promise<boolean> {
   const generation = newGeneration();
-  await control.putDocument(KIND, generation, { from: [record.generation] } satisfies Origin);
+  await control.putDocument(KIND, generation, { from } satisfies Origin);
   const next = await control.compareAndSet(record.revision, { ...record, generation });
   if (next === null) {
     await control.deleteDocument(KIND, generation);
@@ -81,6 +97,7 @@ async function putRight({ control, records, phases, by }: Steerage, record: Cont
   const left = await intentsLeft(records);
   // Somebody may have left R behind for good meanwhile.
   if ((await control.read()).generation !== record.generation) return false;
+  await control.putDocument(KIND, record.generation, { from, armed: true } satisfies Origin);
   await records.arm(record.generation, "active", runId, pending?.stamp);
   await control.append({ by, action: "rearm", detail: { dropped, intents: left.length } });
   await withdraw(records, left);
@@ -104,6 +121,6 @@ function standing(
 /** Whether nothing is under way any more that was begun before this revision. */
 function allDrained(record: ControlRecord, nodes: readonly NodeInfo[]): boolean {
   return nodes.every(({ state, report }) => {
-    return state === "live" && (report.drained ?? report.acknowledged) >= record.revision;
+    return state === "live" && (report.drained ?? report.acknowledged) === record.revision;
   });
 }

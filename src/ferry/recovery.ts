@@ -91,8 +91,12 @@ export async function demote({ control, phases, by }: Steerage): Promise<boolean
   return true;
 }
 
+/**
+ * Whether every node stands on this very revision. One that has acknowledged a later one says that this record is not
+ * the newest: it was followed by another, or a store that was restored has forgotten one (rule 11).
+ */
 export function allAcknowledge(record: ControlRecord, nodes: readonly NodeInfo[]): boolean {
-  return nodes.every(({ state, report }) => state === "live" && report.acknowledged >= record.revision);
+  return nodes.every(({ state, report }) => state === "live" && report.acknowledged === record.revision);
 }
 
 /** Carries a one-way transition on by one step once all nodes stand on its rung; it has no work between its rungs. */

@@ -155,6 +155,7 @@ class Check {
       revision: { before: before.revision, after: ended.record.revision },
       generation: { before: before.generation, after: seen.strangeGeneration ?? ended.record.generation },
       legacyIdentity: { before: began.identity, after: ended.identity },
+      redisRun: { before: began.runId, after: ended.runId },
       position: { before: before.position, after: ended.record.position },
       coveredBelow: Math.min(coveredBelow(before), coveredBelow(ended.record)),
       lossy: legacy.lossy,
@@ -249,12 +250,12 @@ class Check {
 
   async #facts(
     record: ControlRecord,
-  ): Promise<{ record: ControlRecord; at: number; identity: string; counted: number }> {
-    const { control, legacy } = this.deps;
-    const [at, identity, counted] = await this.patience.attempt(() =>
-      Promise.all([control.now(), legacy.identity(), legacy.count()]),
+  ): Promise<{ record: ControlRecord; at: number; identity: string; runId: string; counted: number }> {
+    const { control, legacy, records } = this.deps;
+    const [at, identity, { runId }, counted] = await this.patience.attempt(() =>
+      Promise.all([control.now(), legacy.identity(), records.facts(), legacy.count()]),
     );
-    return { record, at, identity, counted };
+    return { record, at, identity, runId, counted };
   }
 
   #tell(more: number, tally: Tally): void {

@@ -29,6 +29,7 @@ export const checkResultSchema = z.object({
   revision: span(z.int()),
   generation: span(z.string()),
   legacyIdentity: span(z.string()),
+  redisRun: span(z.string()).optional().describe("Redis' run_id; of several servers all, with commas between them."),
   position: span(position),
   coveredBelow: count.describe("The buckets from 0 up to this one (of 10000) were compared."),
   lossy: z.boolean().describe("True where the legacy store may lose sessions by itself (memcached)."),

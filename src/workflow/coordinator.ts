@@ -47,6 +47,8 @@ const LOCK_TTL = 15_000;
 export class Coordinator {
   /** The operator gave R up: nothing waits for it. */
   #redisLost = false;
+  #first: ControlRecord | null = null;
+  #newest: ControlRecord | null = null;
 
   constructor(
     readonly control: ControlStore,
@@ -62,6 +64,20 @@ export class Coordinator {
     readonly signal?: AbortSignal,
   ) {}
 
+  /** Whether a transition is pending, as far as it knows. */
+  get isPending(): boolean {
+    return (this.#newest?.pending ?? null) !== null;
+  }
+
+  /** What is different by now from what it found, as far as it knows; null for nothing. For whoever tells how it ended. */
+  get changed(): string | null {
+    if (this.#first === null || this.#newest === null) return null;
+    const { position, pending } = this.#newest;
+    if (pending !== null) return `the transition ${describe(pending)} is recorded and pending`;
+    if (samePosition(position, this.#first.position)) return null;
+    return `the migration was taken to ${position.phase} ${position.percent} %`;
+  }
+
   /**
    * Walks to a neighbouring position. With a pending transition to that very position it goes on with it.
    *
@@ -70,7 +86,7 @@ export class Coordinator {
    */
   async moveTo(to: Position, reason: string, judged?: number): Promise<ControlRecord> {
     return this.#holding(async () => {
-      const record = await this.control.read();
+      const record = await this.#read();
       if (record.pending === null) {
         if (samePosition(record.position, to)) return record;
         if (judged !== undefined && record.revision !== judged) throw overtaken(record);
@@ -92,7 +108,7 @@ export class Coordinator {
   /** Turns a pending transition round and walks back. */
   async reverse(reason: string): Promise<ControlRecord> {
     return this.#holding(async () => {
-      const record = await this.control.read();
+      const record = await this.#read();
       if (record.pending === null) return record;
       if (!isReversible(record.pending, this.phases)) {
         throw new FerryError("TRANSITION_PENDING", `The transition ${describe(record.pending)} can only be finished.`, {
@@ -113,7 +129,7 @@ export class Coordinator {
   async abandon(reason: string, dirty: number | null): Promise<ControlRecord> {
     this.#redisLost = true;
     return this.#holding(async () => {
-      const record = await this.control.read();
+      const record = await this.#read();
       requireRedisIsRead(record);
       if (!record.pending?.oneWay) {
         const author = { by: this.by, reason, at: await this.control.now() };
@@ -134,12 +150,15 @@ export class Coordinator {
   async #walk(): Promise<ControlRecord> {
     let patience = this.clock.elapsed() + this.times.acknowledge;
     for (;;) {
-      const record = await this.control.read();
+      const record = await this.#read();
       const { pending } = record;
       if (pending === null) return record;
-      await this.#barrier(record, pending);
+      if (!(await this.#barrier(record, pending))) continue;
+      const works = worksOf(this.phases, pending);
+      // What R is ahead with dates from the stamp that was given first; another one would make it look older than it is.
+      const stamp = pending.stamp ?? stampOf(record);
       try {
-        if (!(await this.#work(record, pending))) continue;
+        if (!(await this.#work(record, pending, works, stamp))) continue;
       } catch (error) {
         // R restarted, and the nodes put it right before anybody trusts it: what was done on it is done again.
         if (error instanceof RedisLost && this.clock.elapsed() < patience) {
@@ -154,8 +173,10 @@ export class Coordinator {
         throw error;
       }
       // Somebody may have changed the record meanwhile (R armed anew, another node finishing a demotion): look again.
-      const next = await this.control.compareAndSet(record.revision, proceed(record, this.phases, stampOf(record)));
+      const stamped = works.includes("redis-stands") ? stamp : undefined;
+      const next = await this.control.compareAndSet(record.revision, proceed(record, this.phases, stamped));
       if (next === null) continue;
+      this.#newest = next;
       patience = this.clock.elapsed() + this.times.acknowledge;
       await this.observer.at?.("transition:published", null);
       if (next.pending === null) {
@@ -164,7 +185,8 @@ export class Coordinator {
     }
   }
 
-  async #barrier(record: ControlRecord, transition: Transition): Promise<void> {
+  /** @returns false where this record was followed by another: then the walk looks at that one. */
+  async #barrier(record: ControlRecord, transition: Transition): Promise<boolean> {
     const until = this.clock.elapsed() + this.times.acknowledge;
     const silence = new Silence(this.clock);
     for (;;) {
@@ -173,6 +195,7 @@ export class Coordinator {
       // One that joined on the way may not know this rung; a way that leaves R for good waits for nobody's release.
       if (!transition.oneWay) requireEqualProtocols(nodes, `the transition ${describe(transition)} is pending`);
       if (allAcknowledge(record, nodes)) break;
+      if (await this.#isOld(record, nodes)) return false;
       const behind = nodes.filter((node) => !allAcknowledge(record, [node]));
       this.onProgress({ transition, step: { barrier: behind.map(({ id }) => id) } });
       if (this.clock.elapsed() >= until) {
@@ -191,10 +214,40 @@ export class Coordinator {
       await this.clock.sleep(LOOK, this.signal);
     }
     await this.observer.at?.("transition:acknowledged", null);
+    return true;
+  }
+
+  /** Whether some node knows a later record than this one. */
+  async #isOld({ revision }: ControlRecord, nodes: readonly NodeInfo[]): Promise<boolean> {
+    if (nodes.every(({ state, report }) => state !== "live" || report.acknowledged <= revision)) return false;
+    await this.#requireNewest(nodes);
+    return true;
+  }
+
+  /**
+   * Rule 11: the revision never goes back. What a node has acknowledged under a record that the control store has
+   * forgotten says nothing of the one that has its number now.
+   *
+   * @param nodes as they were read before
+   */
+  async #requireNewest(nodes: readonly NodeInfo[]): Promise<void> {
+    const live = nodes.filter(({ state }) => state === "live");
+    const known = Math.max(0, ...live.map(({ report }) => report.acknowledged));
+    const { revision } = await this.control.read();
+    if (known <= revision) return;
+    throw new FerryError(
+      "REVISION_WENT_BACK",
+      `A process follows revision ${known}; the control record is at ${revision}.`,
+    );
   }
 
   /** @returns false where the record was published anew for a barrier: then the walk looks at it again. */
-  async #work(record: ControlRecord, transition: Transition): Promise<boolean> {
+  async #work(
+    record: ControlRecord,
+    transition: Transition,
+    works: readonly WorkName[],
+    stamp: string,
+  ): Promise<boolean> {
     let published = record;
     const barrier = async () => {
       await this.#keepLock();
@@ -203,12 +256,8 @@ export class Coordinator {
       published = next;
       return this.#isPassed(next, transition);
     };
-    const { ladder, rung, direction, buckets } = transition;
-    const phase = this.phases[ladder];
-    const rungs = phase.ladder;
-    const top = rung === rungs.length - 1;
-    const names = direction === "down" ? rungs[rung]?.leave : top ? phase.settle : rungs[rung + 1]?.enter;
-    for (const name of names ?? []) {
+    const { buckets } = transition;
+    for (const name of works) {
       await this.observer.at?.("transition:work", null);
       let renewal: Promise<void> = Promise.resolve();
       const renewing = setInterval(() => {
@@ -218,8 +267,7 @@ export class Coordinator {
         await WORKS[name](this.works, {
           buckets,
           startedAt: transition.startedAt,
-          // What R is ahead with dates from the stamp of the way up; another one would make it look older than it is.
-          stamp: transition.ahead === true ? transition.stamp : stampOf(record),
+          stamp,
           patience: this.times.drain,
           progress: (work, count) => this.onProgress({ transition, step: { work, count } }),
           barrier,
@@ -238,8 +286,7 @@ export class Coordinator {
   /** The same barrier in the midst of a work, which has a patience of its own. */
   async #isPassed(record: ControlRecord, transition: Transition): Promise<boolean> {
     try {
-      await this.#barrier(record, transition);
-      return true;
+      return await this.#barrier(record, transition);
     } catch (error) {
       if (error instanceof FerryError && error.code === "TRANSITION_PENDING") return false;
       throw error;
@@ -254,8 +301,21 @@ export class Coordinator {
   ): Promise<void> {
     const published = await this.control.compareAndSet(record.revision, next);
     if (published === null) throw new FerryError("HELD", "The control record was changed by somebody else meanwhile.");
+    this.#newest = published;
     await this.control.append({ by: this.by, action, detail });
     await this.observer.at?.("transition:published", null);
+  }
+
+  /** Looks at the record. */
+  async look(): Promise<void> {
+    await this.#read();
+  }
+
+  async #read(): Promise<ControlRecord> {
+    const record = await this.control.read();
+    this.#first ??= record;
+    this.#newest = record;
+    return record;
   }
 
   async #holding<T>(perform: () => Promise<T>): Promise<T> {
@@ -270,6 +330,7 @@ export class Coordinator {
       });
     }
     try {
+      await this.#requireNewest(await control.nodes());
       return await perform();
     } finally {
       await release(successor).catch(() => {});
@@ -284,6 +345,13 @@ export class Coordinator {
     this.#requireUninterrupted();
     if (!(await this.control.lock("phase", this.by, LOCK_TTL))) throw isHeld();
   }
+}
+
+/** What is to be done before the next rung is published, or the walk ends. */
+function worksOf(phases: Phases, { ladder, rung, direction }: Transition): readonly WorkName[] {
+  const { ladder: rungs, settle } = phases[ladder];
+  const isTop = rung === rungs.length - 1;
+  return (direction === "down" ? rungs[rung]?.leave : isTop ? settle : rungs[rung + 1]?.enter) ?? [];
 }
 
 /** Different for each rung of each walk. */

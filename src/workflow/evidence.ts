@@ -24,6 +24,7 @@ export { voidEvidence } from "../ferry/void.js";
  * | R's records dropped: dual-write left or lowered,     | the same                                                    |
  * | even if the step was turned round                    |                                                             |
  * | R emptied, lost, or armed anew                       | the generation in the control record differs from the run's |
+ * | R restarted with its data (redis-first and above)    | its run differs from that of the run                        |
  * | L replaced, failed over, restarted (memcached)       | L's identity differs from the run's                         |
  * | any run that found faults beyond the gates           | the run itself, when it ends                                |
  * | age                                                  | never a full check; the youngest clean run must be fresh    |

@@ -28,8 +28,8 @@ export interface WorkRequest {
   /** When the transition began, by the control store's clock. */
   readonly startedAt: number;
   readonly buckets: BucketRange;
-  /** Of this rung of this walk: what `redis-stands` leaves in R. None where R is ahead already, and was not stamped. */
-  readonly stamp: string | undefined;
+  /** Of this walk: what `redis-stands` leaves in R. */
+  readonly stamp: string;
   /** Milliseconds for each wait. */
   readonly patience: number;
   readonly progress: (work: WorkName, done: number) => void;
@@ -73,11 +73,26 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
     });
   },
 
-  // An R that restarted with older data contradicts what L has acknowledged since: L is its authority up to here. And
-  // should it restart between here and the first write that it gets, it must be told from one that restarts later.
-  "redis-stands": async ({ records }, { stamp }) => {
-    await (stamp === undefined ? records.ping() : records.stamp(stamp));
+  // Rule 11: what was written to L while no process was there is found out when the next one joins, but only as long as L
+  // has the say of it.
+  "fleet-stands": async ({ control }) => {
+    const nodes = await control.nodes();
+    if (nodes.some(({ role, state }) => role !== "job" && state === "live")) return;
+    throw new FerryError(
+      "GATE_REFUSED",
+      "No application is there: whether others write the legacy store is not known.",
+      {
+        changed: "the transition was begun and walked back",
+        remedy: "Start the applications with sessionferry, or its proxies, then repeat the command.",
+        next: "sessionferry nodes",
+      },
+    );
   },
+
+  // The authority moves here, up or down. On the way up, an R that restarted with older data contradicts what L has
+  // acknowledged since; on the way down its dirty marks are as old, and L may have acknowledged more since they were
+  // drained. An R that lacks the stamp is such a one.
+  "redis-stands": ({ records }, { stamp }) => records.stamp(stamp),
 
   // Rule 6: "an intent that its living node does not have in flight is closed too". Such a one is left by an open that R
   // got after its node had withdrawn it, or by a close that R lost in a restart. What was listed before a barrier and
@@ -103,11 +118,13 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
   },
 
   // A sid that a listing misses was written meanwhile, and so is in R already; passes are repeated until one finds
-  // nothing to copy, because a dump of memcached is no proof by itself.
+  // nothing to copy, because a dump of memcached is no proof by itself. Nor is a pass during which R restarted: what its
+  // persistence lost may be what was copied last.
   "full-copy": async (stores, request) => {
     const { buckets, progress, signal } = request;
     let done = 0;
     for (let pass = 0; pass < PASSES; pass++) {
+      const { runId } = await stores.records.facts();
       let copied = 0;
       for await (const page of stores.legacy.list({ pageSize: PAGE, signal })) {
         const within = page.filter((sid) => isWithin(sid, buckets));
@@ -116,7 +133,7 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
         progress("full-copy", done);
         throwIfAborted(signal);
       }
-      if (copied === 0) return;
+      if (copied === 0 && (await stores.records.facts()).runId === runId) return;
     }
     throw new FerryError(
       "TRANSITION_PENDING",

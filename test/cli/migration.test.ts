@@ -316,7 +316,10 @@ describe("when something is in the way", () => {
   });
 
   it("leaves a lost Redis behind for dual-write", async () => {
+    const serving = await FerryNode.open(loadConfig({ config: steering[1], env: {} }), { role: "app" });
     await runJson("phase-move", ["phase", "advance", "--to", "dual-write", "--percent", "100", ...steering]);
+    const nodes = async () => (await runJson("nodes", ["nodes", ...steering])).nodes;
+    await expect.poll(nodes, { timeout: 10_000 }).toMatchObject([{ redis: "up" }]);
     const forced = ["--force", "--reason", "a test", ...steering];
     const moved = await runJson("phase-move", [
       "phase",
@@ -330,6 +333,7 @@ describe("when something is in the way", () => {
     expect(moved).toMatchObject({ forced: true });
     await runJson("phase-move", ["phase", "advance", "--to", "redis-first", "--percent", "100", ...forced]);
     await stage.redis.kill();
+    await serving.close();
     const stuck = await runError(["phase", "rollback", ...steering]);
     expect(stuck).toMatchObject({ exit: 6, code: "TRANSITION_PENDING" });
     const lost = [

@@ -13,6 +13,7 @@ import { aResult, LIMITS } from "../support/check-results.js";
 const question = (over: Partial<EvidenceQuestion> = {}): EvidenceQuestion => ({
   generation: "g1",
   legacyIdentity: "l1",
+  redisRun: "r1",
   below: 10_000,
   now: 10_000,
   freshness: 5_000,
@@ -53,6 +54,7 @@ describe("what a run says", () => {
     ["a witness who saw nothing", { witness: { read: 9, agreed: 0, disagreed: 0, unsettled: 9 } }, "could not confirm"],
     ["R armed anew", { generation: { before: "g1", after: "g2" } }, "armed anew"],
     ["L replaced", { legacyIdentity: { before: "l1", after: "l2" } }, "replaced or restarted"],
+    ["R restarted", { redisRun: { before: "r1", after: "r2" } }, "Redis restarted"],
   ])("no evidence: %s", (_, over, reason) => {
     expect(objectionsTo(aResult(over), LIMITS).join(" ")).toContain(reason);
   });
@@ -92,6 +94,8 @@ describe("what stands", () => {
     ["records dropped since", {}, { copiesSince: 1_001 }, "dropped"],
     ["L replaced", {}, { legacyIdentity: "l2" }, "replaced"],
     ["L silent", {}, { legacyIdentity: null }, "cannot be asked"],
+    ["R restarted", {}, { redisRun: "r2" }, "Redis restarted"],
+    ["R silent", {}, { redisRun: null }, "Redis cannot be asked"],
     ["stricter limits", {}, { limits: { ...LIMITS, maxExpiry: -1 } }, "expiry"],
     ["R not the authority then", {}, { underRedis: true }, "still the authority"],
   ])("ended by %s", (_, has, asks, reason) => {

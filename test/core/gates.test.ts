@@ -51,7 +51,7 @@ const facts = (over: Partial<GateFacts> = {}): GateFacts => ({
   standing: checked,
   backfill: filled,
   nodes: [node(), node({ id: "bbbbbbbb" })],
-  redis: { usedMemory: 50, maxMemory: 100, evictionPolicy: "noeviction" },
+  redis: { runId: "r1", usedMemory: 50, maxMemory: 100, evictionPolicy: "noeviction" },
   dirty: { count: 3, oldestAge: 800 },
   refused: [],
   copiesSince: null,
@@ -98,8 +98,12 @@ describe("gates", () => {
     ["backfill", { backfill: { ...filled, startedAt: 5 }, copiesSince: 6 }, "sessionferry backfill"],
     ["nodes", { nodes: [node({}, { gap: 1 })] }, "sessionferry nodes"],
     ["nodes", { nodes: [node({}, { redis: "down" })] }, "sessionferry nodes"],
-    ["eviction", { redis: { usedMemory: 1, maxMemory: 9, evictionPolicy: "volatile-lru" } }, "noeviction"],
-    ["redis-memory", { redis: { usedMemory: 81, maxMemory: 100, evictionPolicy: "noeviction" } }, "more memory"],
+    ["eviction", { redis: { runId: "r1", usedMemory: 1, maxMemory: 9, evictionPolicy: "volatile-lru" } }, "noeviction"],
+    [
+      "redis-memory",
+      { redis: { runId: "r1", usedMemory: 81, maxMemory: 100, evictionPolicy: "noeviction" } },
+      "more memory",
+    ],
     ["errors", { nodes: [node({}, { errors: 2 })] }, "sessionferry status"],
     ["latency", { nodes: [node(), node({}, { p95: 5.1 })] }, "sessionferry status"],
     ["dirty-age", { dirty: { count: 1, oldestAge: 10_001 } }, "drain"],
@@ -149,7 +153,7 @@ describe("gates", () => {
   });
   test("a service that hides its limit, or has none, is not judged by it; eviction may be accepted by name", () => {
     for (const maxMemory of [0, null]) {
-      const redis = { usedMemory: 9, maxMemory, evictionPolicy: "allkeys-lru" };
+      const redis = { runId: "r1", usedMemory: 9, maxMemory, evictionPolicy: "allkeys-lru" };
       expect(refused(facts({ redis, accept: ["eviction"] }))).toEqual([]);
     }
   });

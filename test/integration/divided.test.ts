@@ -50,11 +50,8 @@ test("a Redis that comes back older is believed where it is the authority, and n
   cpSync(kept, saved, { recursive: true });
   await first.set(changed, session("new"));
   await first.destroy(left);
-  await site.redis.kill();
-  rmSync(kept, { recursive: true });
-  cpSync(saved, kept, { recursive: true });
   const before = await site.record();
-  await site.redis.restart();
+  await comeBackOlder(kept, saved);
 
   // Whatever is answered meanwhile is right.
   for (const ferry of [first, second]) {
@@ -62,7 +59,7 @@ test("a Redis that comes back older is believed where it is the authority, and n
     expect(await ferry.get(left)).toBeNull();
     expect(textOf(await ferry.get(own))).toBe("old");
   }
-  await until("it is trusted again", async () => (await site.look(({ control }) => control.ledger(10))).some(isRearm));
+  await until("it is trusted again", async () => (await rearmed()) === 1);
   const after = await site.record();
   expect(after).toMatchObject({ position: at("redis-first", 10), pending: null });
   expect(after.generation).not.toBe(before.generation);
@@ -77,9 +74,58 @@ test("a Redis that comes back older is believed where it is the authority, and n
   expect(await site.differences([changed, left, own])).toEqual([]);
 }, 60_000);
 
-function isRearm({ action }: { readonly action: string }): boolean {
-  return action === "rearm";
+/** Redis is killed, and comes back with what it held when this copy was made. */
+async function comeBackOlder(kept: string, saved: string): Promise<void> {
+  await site.redis.kill();
+  rmSync(kept, { recursive: true });
+  cpSync(saved, kept, { recursive: true });
+  await site.redis.restart();
 }
+
+async function rearmed(): Promise<number> {
+  const entries = await site.look(({ control }) => control.ledger(20));
+  return entries.filter(({ action }) => action === "rearm").length;
+}
+
+/** What was begun since it was put right the first time must have ended before it is trusted again. */
+test("a Redis that forgets even that it was put right is doubted anew", async () => {
+  folder = mkdtempSync(join(tmpdir(), "sessionferry-divided-"));
+  site = await Site.open({ legacy: "postgres", control: "legacy", redisFolder: folder });
+  let holding: Promise<void> | null = null;
+  const { ferry } = await site.join({
+    event() {},
+    at: (point) => (point === "write:opened" ? (holding ?? undefined) : undefined),
+  });
+  for (const position of [at("dual-write"), at("read-through"), at("redis-first", 10)]) await site.moveTo(position);
+  const sid = sidIn("above", "held");
+  await ferry.set(sid, session("old"));
+  await site.settle();
+  const [kept, saved] = [join(folder, "appendonlydir"), join(folder, "saved")];
+  cpSync(kept, saved, { recursive: true });
+  await comeBackOlder(kept, saved);
+  await until("it is trusted again", async () => (await rearmed()) === 1);
+
+  const { generation } = await site.record();
+  let release = () => {};
+  holding = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const writing = ferry.set(sid, session("held"));
+  await until(
+    "its intent stands",
+    async () => (await site.look(({ records }) => records.view([sid])))[0]?.mark === "intents",
+  );
+  await comeBackOlder(kept, saved);
+  await until("it is doubted", async () => (await site.record()).generation !== generation);
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  expect(await rearmed()).toBe(1);
+  release();
+  await writing;
+  await until("it is trusted once more", async () => (await rearmed()) === 2);
+  expect(textOf(await ferry.get(sid))).toBe("held");
+  await site.settle();
+  expect(await site.differences([sid])).toEqual([]);
+}, 60_000);
 
 /** The logout is answered after the restart, so nothing that Redis has lost excuses a session that lives on. */
 test("a logout that Redis forgets before the legacy store has heard of it is not called done", async () => {
@@ -93,10 +139,7 @@ test("a logout that Redis forgets before the legacy store has heard of it is not
     at: async (point) => {
       if (point !== "drain:token" || !isForgetting) return;
       isForgetting = false;
-      await site.redis.kill();
-      rmSync(kept, { recursive: true });
-      cpSync(saved, kept, { recursive: true });
-      await site.redis.restart();
+      await comeBackOlder(kept, saved);
     },
   });
   for (const position of [at("dual-write"), at("read-through"), at("redis-first")]) await site.moveTo(position);

@@ -1,6 +1,8 @@
 /** Commands that are overtaken by others, by the fleet, or by what happens to Redis. */
 import { Redis } from "ioredis";
+import pg from "pg";
 import { afterEach, expect, test } from "vitest";
+import { steered } from "../../src/cli/node.js";
 import type { PhaseName, Position } from "../../src/core/phase.js";
 import { begin } from "../../src/core/transition.js";
 import { loadPhases } from "../../src/phases.js";
@@ -86,4 +88,64 @@ test("a step to redis-first that is turned round twice knows the Redis by which 
   await dies(brokenOffAt(top), (coordinator) => coordinator.reverse("test"));
   expect((await site.record()).pending).toMatchObject({ stamp, ahead: true, direction: "up" });
   expect(await site.look(({ records }) => records.seal())).toMatchObject({ stamp });
+});
+
+test("the authority does not move while no application is there to tell what others write", async () => {
+  site = await open("read-through");
+  const step = site.command((coordinator) => coordinator.moveTo(at("redis-first", 10), "test"));
+  await expect(step).rejects.toMatchObject({ code: "GATE_REFUSED" });
+  expect(await site.record()).toMatchObject({ position: at("read-through"), pending: null });
+  await site.join();
+  expect(await site.moveTo(at("redis-first", 10))).toMatchObject({ position: at("redis-first", 10) });
+});
+
+test("a control store that was restored under a living fleet moves nothing", async () => {
+  site = await open("dual-write");
+  await site.join();
+  await site.moveTo(at("read-through"));
+  const { revision } = await site.record();
+  await until("it is acknowledged", () =>
+    site.look(async ({ control }) => (await control.nodes()).some(({ report }) => report.acknowledged === revision)),
+  );
+  const client = new pg.Client(site.control.url);
+  await client.connect();
+  // As it was a while ago, but for the registry, which the processes keep up to date.
+  await client.query("ALTER TABLE sessionferry.control_record DISABLE TRIGGER USER");
+  await client.query("UPDATE sessionferry.control_record SET revision = revision - 1, phase = 'dual-write'");
+  await client.end();
+  const step = site.command((coordinator) => coordinator.moveTo(at("read-through"), "test"));
+  await expect(step).rejects.toMatchObject({ code: "REVISION_WENT_BACK" });
+  expect(await site.record()).toMatchObject({ revision: revision - 1, position: at("dual-write"), pending: null });
+});
+
+test("a command that loses the control store on the way tells what it has left", async () => {
+  site = await Site.open({ legacy: "postgres", control: "postgres", start: at("dual-write") });
+  await site.join();
+  let isFatal = false;
+  const dying = when("transition:published", async () => {
+    if (isFatal) await site.control.kill();
+  });
+  await site.command(async (coordinator, node) => {
+    const rolled = await steered(node, coordinator, () => coordinator.moveTo(at("legacy"), "test"));
+    expect(rolled).toMatchObject({ position: at("legacy") });
+    isFatal = true;
+    const lost = steered(node, coordinator, () => coordinator.moveTo(at("dual-write"), "test"));
+    await expect(lost).rejects.toMatchObject({
+      code: "TRANSITION_PENDING",
+      changed: "the transition legacy 100 % -> dual-write 100 % is recorded and pending",
+    });
+  }, dying);
+  await site.control.restart();
+  await site.breakLock();
+  isFatal = false;
+  await site.command(async (coordinator, node) => {
+    await steered(node, coordinator, () => coordinator.finish());
+    await site.control.kill();
+    const lost = steered(node, coordinator, () => coordinator.moveTo(at("legacy"), "test"));
+    await expect(lost).rejects.toMatchObject({
+      code: "CONTROL_UNREACHABLE",
+      changed: "the migration was taken to dual-write 100 %",
+    });
+    await site.control.restart();
+  });
 });

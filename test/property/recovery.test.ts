@@ -32,4 +32,25 @@ describe("the protocol, with a Redis that restarts with older data and a fleet t
       Math.ceil(RUNS / 20),
     );
   }, 600_000);
+
+  // A session was dirty, and drained; on the way down L acknowledged another write, and R came back dirty as it was.
+  it("does not drain what a Redis that restarted on the way down held before it", async () => {
+    await assertProtocol(
+      {
+        starts: [{ phase: "redis-first", percent: 10 }],
+        moves: ["down"],
+        actions: [
+          { do: "set", node: 0, sid: 0 },
+          { do: "save" },
+          { do: "drain", node: 0 },
+          { do: "set", node: 0, sid: 0, after: 2 },
+          { do: "restart", after: 2 },
+          { do: "get", node: 1, sid: 0, after: 4 },
+        ],
+        linger: 0,
+        lag: 0,
+      },
+      RUNS,
+    );
+  }, 600_000);
 });

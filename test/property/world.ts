@@ -100,6 +100,7 @@ export class World {
   /** What L has forgotten: it need not have it any more. */
   readonly #forgotten = new Set<Sid>();
   #snapshot: ReadonlyMap<Sid, unknown> = new Map();
+  #savedAt = 0;
   #repairedAt = -1;
   #changes = 0;
   #waiting: { count: number; resolve: () => void }[] = [];
@@ -320,20 +321,25 @@ export class World {
   async saveRedis(): Promise<void> {
     await this.step("redis saves");
     this.#snapshot = this.records.save();
+    this.#savedAt = this.#now;
   }
 
   /**
    * R restarts. It comes back with what it held where it is the authority, or may be (then what it loses is lost, and
-   * proves nothing), and with what it last saved wherever L is.
+   * proves nothing), and with what it last saved wherever L is: on the way down also before everything was drained, if it
+   * so happens that nothing is dirty, and what it saved dates from before that way.
    */
   async restartRedis(): Promise<void> {
     await this.step("redis restarts");
     if (this.isOver) return;
     const record = await this.control.read();
-    const mayBeDirty = record.pending?.ladder === "redis-first" && (record.pending.ahead ?? true);
+    const { pending } = record;
+    const isLevel = this.options.sids.every((sid) => this.records.snapshot(sid).d === null);
+    const isLater = pending !== null && this.#savedAt >= pending.startedAt;
+    const mayBeDirty = pending?.ladder === "redis-first" && (pending.ahead ?? true) && (isLater || !isLevel);
     const isLegacys = (sid: Sid): boolean => {
       const { routes } = placementOf(this.options.phases, record, bucketOf(sid));
-      const changes = record.pending !== null && inRange(bucketOf(sid), record.pending.buckets);
+      const changes = pending !== null && inRange(bucketOf(sid), pending.buckets);
       return (routes.write === "L" || routes.write === "legacy") && !(changes && mayBeDirty);
     };
     this.records.restart(this.#snapshot, this.options.sids.filter(isLegacys), !mayBeDirty);

@@ -25,6 +25,7 @@ export function aResult(
     revision: { before: 7, after: 7 },
     generation: { before: "g1", after: "g1" },
     legacyIdentity: { before: "l1", after: "l1" },
+    redisRun: { before: "r1", after: "r1" },
     position: { before: position, after: position },
     coveredBelow: 10_000,
     lossy: false,

@@ -98,7 +98,7 @@ test("evidence is asked for as a whole", async () => {
   const rig = await rigAt(DUAL);
   await rig.seedLegacy(20);
   const result = await check(rig);
-  const question = { legacyIdentity: "memory", below: 10_000, freshness: 1_000, limits: LIMITS };
+  const question = { legacyIdentity: "memory", redisRun: "1", below: 10_000, freshness: 1_000, limits: LIMITS };
   const now = rig.clock.now();
   expect(await evidenceFor(rig.control, await rig.control.read(), { ...question, now })).toMatchObject({
     noFull: null,

@@ -95,7 +95,7 @@ async function walk(
   acknowledge: number | undefined,
 ): Promise<ControlRecord> {
   const coordinator = coordinatorOf(context, node, { acknowledge });
-  return steered(node, () =>
+  return steered(node, coordinator, () =>
     kind === "reverse" ? coordinator.reverse(why) : coordinator.moveTo(target, why, record.revision),
   );
 }

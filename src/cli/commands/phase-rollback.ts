@@ -49,7 +49,7 @@ export const command = defineCommand({
         const record = await node.control.read();
         const decision = decideRollback(record, { to, start });
         if (decision.kind === "stay") return record;
-        await steered(node, () => {
+        await steered(node, coordinator, () => {
           if (decision.kind === "reverse") return coordinator.reverse(reason ?? "");
           if (decision.kind === "finish") return coordinator.finish();
           return coordinator.moveTo(decision.target, reason ?? "", record.revision);
@@ -95,7 +95,7 @@ async function abandon(
     const known = dirty === null ? "nobody knows how many" : String(dirty);
     context.output.log(`Sessions changed in Redis and not yet carried to the legacy store, as last seen: ${known}`);
     const coordinator = coordinatorOf(context, node, { acknowledge: options.timeout });
-    return steered(node, () => coordinator.abandon(options.reason, dirty));
+    return steered(node, coordinator, () => coordinator.abandon(options.reason, dirty));
   });
   return moved(start, settled, started);
 }

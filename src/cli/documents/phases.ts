@@ -49,6 +49,7 @@ const works = z
     z.enum([
       "drop-records",
       "evidence-stands",
+      "fleet-stands",
       "redis-stands",
       "no-intents",
       "full-copy",
