@@ -47,6 +47,9 @@ export class TextRead implements Read {
 
 export type TextVerb = ItemVerb["verb"] | "gat" | "gats";
 
+/** Those that a block follows. */
+const STORING: ReadonlySet<TextVerb> = new Set(["set", "add", "replace", "append", "prepend", "cas"]);
+
 /** Everything that changes an item; also gat and gats. */
 export class TextChange implements Change {
   readonly kind = "change";
@@ -61,16 +64,21 @@ export class TextChange implements Change {
     readonly size: number,
   ) {}
 
+  /**
+   * How many bytes of a block follow is what the parser and memcached must not disagree about, and another release may
+   * read a number in an unusual form otherwise. The usual forms never come here (relay-commands.ts).
+   */
   get relay(): ReplyKind | undefined {
+    if (STORING.has(this.name)) return undefined;
     if (this.noreply) return REPLY.none;
     if (this.name === "gats" && !this.token) return undefined;
     return this.name === "gat" || this.name === "gats" ? REPLY.values : REPLY.line;
   }
 
-  answer(out: Output, results: readonly ItemResult[]): void {
+  answer(out: Output, results: readonly ItemResult[], keyFrom: number): void {
     if (this.noreply) return;
     if (this.name === "gat" || this.name === "gats") {
-      this.#touched(out, results);
+      this.#touched(out, results, keyFrom);
       return;
     }
     const result = results[0]!;
@@ -98,13 +106,13 @@ export class TextChange implements Change {
     }
   }
 
-  #touched(out: Output, results: readonly ItemResult[]): void {
+  #touched(out: Output, results: readonly ItemResult[], keyFrom: number): void {
     for (const [n, result] of results.entries()) {
       if (result.result === "done" && result.item !== null) {
-        value(out, this.keys[n]!, result.item, this.name === "gats");
+        value(out, this.keys[keyFrom + n]!, result.item, this.name === "gats");
       }
     }
-    out.text(END);
+    if (keyFrom + results.length === this.keys.length) out.text(END);
   }
 }
 

@@ -36,7 +36,8 @@ export interface Change {
   readonly size: number;
   /** As that of a read. */
   readonly relay?: ReplyKind | undefined;
-  answer(out: Output, results: readonly ItemResult[]): void;
+  /** @param results those of the keys from this one on; called with parts of the keys, in order. */
+  answer(out: Output, results: readonly ItemResult[], keyFrom: number): void;
   fail(out: Output, failure: Failure): void;
 }
 

@@ -58,6 +58,7 @@ export class Executor {
       case "read":
         return this.#reads(commands, first, command, answered);
       case "change": {
+        if (command.keys.length > 1) return this.#each(command, answered);
         const count = this.#setsFrom(commands, first, command);
         const changes = commands.slice(first, first + count) as Change[];
         const answers = count === 1 ? [await this.#change(command)] : await Promise.all(changes.map(this.#change));
@@ -203,24 +204,44 @@ export class Executor {
 
   readonly #change = async (change: Change): Promise<Answer> => {
     try {
-      const { keys } = change;
-      if (keys.length === 1) {
-        const result = await this.#perform(keys[0]!, change.verb, change);
-        if (isFailure(result)) return (out) => change.fail(out, result);
-        if (change.after !== null && result.result === "done") await this.#perform(keys[0]!, change.after, change);
-        return (out) => change.answer(out, [result]);
-      }
-      const results: ItemResult[] = [];
-      for (const key of keys) {
-        const result = await this.#perform(key, change.verb, change);
-        if (isFailure(result)) return (out) => change.fail(out, result);
-        results.push(result);
-      }
-      return (out) => change.answer(out, results);
+      const key = change.keys[0]!;
+      const result = await this.#perform(key, change.verb, change);
+      if (isFailure(result)) return (out) => change.fail(out, result);
+      if (change.after !== null && result.result === "done") await this.#perform(key, change.after, change);
+      return (out) => change.answer(out, [result], 0);
     } catch (error) {
       return this.#failed(change.verb.verb, [change], error);
     }
   };
+
+  /** One key after the other, answered part by part; a failure after the first parts ends the answer with an error. */
+  async #each(change: Change, answered: (answer: Answer, done: number) => Promise<void> | undefined): Promise<void> {
+    const { keys, verb } = change;
+    let results: ItemResult[] = [];
+    let bytes = 0;
+    for (const [n, key] of keys.entries()) {
+      let result: ItemResult | Failure;
+      try {
+        result = await this.#perform(key, verb, change);
+      } catch (error) {
+        await answered(this.#failed(verb.verb, [change], error), 1);
+        return;
+      }
+      if (isFailure(result)) {
+        const failure = result;
+        await answered((out) => change.fail(out, failure), 1);
+        return;
+      }
+      results.push(result);
+      if (result.result === "done" && result.item !== null) bytes += result.item.value.length;
+      const isLast = n === keys.length - 1;
+      if (bytes < AT_ONCE && !isLast) continue;
+      const part = results;
+      await answered((out) => change.answer(out, part, n + 1 - part.length), isLast ? 1 : 0);
+      results = [];
+      bytes = 0;
+    }
+  }
 
   async #perform(key: string, verb: ItemVerb, { token }: Change): Promise<ItemResult | Failure> {
     const route = this.#route([key]);

@@ -221,6 +221,22 @@ describe("bounds", () => {
     expect(talk.text.endsWith("END\r\n")).toBe(true);
   });
 
+  test("nor does one that touches many at once", async () => {
+    const value = Buffer.alloc(256 * 1024, "v");
+    items.result = () => ({ result: "done", token: 0n, item: itemOf(value) });
+    await open();
+    const talk = await client();
+    talk.socket.pause();
+    const keys = Array.from({ length: 200 }, (_, n) => `s.${n + 100}`);
+    talk.send(`gat 100 ${keys.join(" ")}\r\n`);
+    await eventually(() => items.asked.length > 0);
+    expect(await settled(() => items.asked.length)).toBeLessThan(100);
+    talk.socket.resume();
+    await talk.until(keys.length * (value.length + "VALUE s.100 0 262144\r\n\r\n".length) + "END\r\n".length);
+    expect([...talk.text.matchAll(/VALUE s\.(\d+) /g)].map(([, n]) => `s.${n}`)).toEqual(keys);
+    expect(talk.text.endsWith("END\r\n")).toBe(true);
+  });
+
   test("a client that sends faster than it is served is not read from", async () => {
     await open();
     items.hold();
