@@ -158,7 +158,7 @@ describe.runIf(findRedis() !== null)("a master that is lost and replaced by Sent
 
 test("nothing of such a group outlives a run that is ended by SIGKILL", async () => {
   const root = join(own.folder, "../../..");
-  for (const name of ["sentinels", "processes"]) {
+  for (const name of ["sentinels", "redis-cluster", "processes"]) {
     transpileFile(join("test/support", `${name}.ts`), join(root, "test/support", `${name}.js`));
   }
   writeFileSync(join(own.folder, "sentinels.js"), PARENT);

@@ -220,11 +220,33 @@ describe("memcached", () => {
       expect(Math.abs((await store.get(sid))!.expiresAt - drained.expiresAt)).toBeLessThan(1_600);
     });
 
-    it("that stand for an absence last ten seconds, touched or not", async () => {
+    // A process that was about to store it there must not bring back what was logged out meanwhile.
+    it.each([
+      ["a delete", { verb: "delete", token: 0n }],
+      ["a delete of one version", { verb: "delete", token: 5n }],
+      ["a touch", { verb: "touch", expiresAt: Date.now() + HOUR }],
+      ["a get-and-touch", { verb: "get-and-touch", expiresAt: Date.now() + HOUR }],
+    ] as const)("%s that meets a placeholder takes it away, and what it is the token of", async (_, verb) => {
+      const store = open({ items: true });
+      const sid = newSid();
+      const [token] = await store.tokens([sid]);
+      expect(await store.verbs().perform(sid, verb, { token: false })).toEqual({ result: "absent" });
+      expect(await store.applyIf([{ token: token!, session: aSession() }])).toEqual([false]);
+      expect(await store.get(sid)).toBeNull();
+    });
+
+    it("a session's touch does so, too", async () => {
+      const store = open();
+      const sid = newSid();
+      const [token] = await store.tokens([sid]);
+      expect(await store.touch(sid, Date.now() + HOUR)).toBe(false);
+      expect(await store.applyIf([{ token: token!, session: aSession() }])).toEqual([false]);
+    });
+
+    it("that stand for an absence last ten seconds", async () => {
       const store = open();
       const sid = newSid();
       await store.tokens([sid]);
-      expect(await store.touch(sid, Date.now() + HOUR)).toBe(false);
       const [line] = (await raw(server, `mg ${sid} t s f\r\n`)).toString().split("\r\n");
       expect(line).toMatch(/^HD t(9|10) s0 f4265877077$/);
     });

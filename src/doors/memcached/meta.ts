@@ -8,6 +8,9 @@ import { BAD_LINE, line, lineOf } from "./said.js";
 import { Dropped, removal } from "./too-large.js";
 import type { Words } from "./words.js";
 
+/** A CAS number that is never given out. */
+const NOBODYS = (1n << 64n) - 1n;
+
 /**
  * The meta commands as memcached 1.6.18 has them. What each flag means to us:
  *
@@ -121,7 +124,9 @@ export class MetaCommands {
     const error = flags.tooLongOpaque();
     if (error !== null) return line(error);
     if (flags.has("I")) return line(REFUSED);
-    const verb: ItemVerb = { verb: "delete", token: flags.has("C") ? flags.cas : 0n };
+    // To a verb 0 says that none was asked for; to memcached it is a number that no item has.
+    const asked = flags.cas === 0n ? NOBODYS : flags.cas;
+    const verb: ItemVerb = { verb: "delete", token: flags.has("C") ? asked : 0n };
     return new MetaDelete(flags.key, verb, flags.returned(), flags.has("q"));
   }
 

@@ -10,7 +10,7 @@ import {
   itemOf,
   metPlaceholder,
   refusal,
-  restoreCommand,
+  removePlaceholder,
   roomFor,
   tellsExpiry,
   tooLarge,
@@ -243,8 +243,20 @@ export class MemcachedItems implements ItemStore {
   }
 
   async #delete(place: Place, { token }: { token: CasToken }, looks: boolean): Promise<ItemResult> {
-    if (token !== 0n) return this.#conditional(place, deleteCommand(place.key, String(token)));
-    return this.#onItem(place, deleteCommand(place.key), (cas) => deleteCommand(place.key, cas), looks);
+    const asked = token === 0n ? null : String(token);
+    if (!looks) return this.#conditional(place, deleteCommand(place.key, asked));
+    for (let tries = 0; tries < TRIES; tries++) {
+      const seen = await look(place);
+      if (!hit(seen)) return { result: "absent" };
+      const isItem = !metPlaceholder(seen);
+      if (isItem && asked !== null && asked !== flag(seen, "c")) return { result: "changed" };
+      // A placeholder goes, too: who still holds its CAS must not store the item after this.
+      const reply = await write(place, deleteCommand(place.key, flag(seen, "c")));
+      if (reply.code === "HD") return isItem ? done(reply) : { result: "absent" };
+      if (reply.code === "NF") return { result: "absent" };
+      if (reply.code !== "EX") throw refusal(reply);
+    }
+    throw busy();
   }
 
   async #touch(
@@ -252,14 +264,14 @@ export class MemcachedItems implements ItemStore {
     { verb, expiresAt }: { verb: "touch" | "get-and-touch"; expiresAt: number },
     wishes: ItemWishes,
   ): Promise<ItemResult> {
-    const wanted = `${verb === "touch" ? "s" : "v"}f${wishes.token ? "c" : ""}`;
+    const wanted = `${verb === "touch" ? "s" : "v"}f${wishes.token || this.options.placeholders ? "c" : ""}`;
     const reply = await write(place, () => metaGet(place.key, wanted, `T${toExptime(expiresAt, Date.now())}`));
     if (!hit(reply)) return { result: "absent" };
     if (this.options.placeholders && metPlaceholder(reply)) {
-      await write(place, restoreCommand(place.key));
+      await write(place, removePlaceholder(place.key, reply));
       return { result: "absent" };
     }
-    const token = BigInt(flag(reply, "c") ?? 0);
+    const token = wishes.token ? BigInt(flag(reply, "c")!) : 0n;
     if (verb === "touch") return { result: "done", token, item: null };
     return { result: "done", token, item: { value: reply.value!, flags: Number(flag(reply, "f")), expiresAt, token } };
   }

@@ -87,12 +87,16 @@ export function deleteCommand(key: Key, cas: string | null = null): Command {
 }
 
 export function touchCommand(key: Key, expiresAt: number, now: number): Command {
-  return metaGet(key, "sf", `T${toExptime(expiresAt, now)}`);
+  return metaGet(key, "sfc", `T${toExptime(expiresAt, now)}`);
 }
 
-/** Gives a placeholder that was touched by mistake its short life back; its CAS is unchanged by either. */
-export function restoreCommand(key: Key): Command {
-  return metaGet(key, "", `T${PLACEHOLDER_SECONDS}`);
+/**
+ * Takes away a placeholder that was met by a verb of a client: one that was touched would live too long, and one that was
+ * to be deleted would let somebody who still holds its CAS store the item after that. By its CAS, for by now an item may
+ * stand there. Whoever holds it finds that it is no token any more.
+ */
+export function removePlaceholder(key: Key, reply: Reply): Command {
+  return deleteCommand(key, flag(reply, "c"));
 }
 
 /** Two commands that bring a token in one round trip: the item's CAS, or that of a placeholder. */

@@ -168,7 +168,7 @@ export class MemcachedLegacyStore implements LegacyStore {
     const place = await this.#placeOf(sid);
     if (place === null) return false;
     const reply = first(await place.link.write([items.touchCommand(place.key, expiresAt, Date.now())]));
-    if (items.metPlaceholder(reply)) await place.link.write([items.restoreCommand(place.key)]);
+    if (items.metPlaceholder(reply)) await place.link.write([items.removePlaceholder(place.key, reply)]);
     return items.metSession(reply, this.#kind);
   }
 

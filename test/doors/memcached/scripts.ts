@@ -77,7 +77,7 @@ export const META: Record<string, Script> = {
     "ms none 1 MA k\r\n1\r\nms none 1 MP q\r\n1\r\nmg s.a v\r\nms s.a 1 MS q\r\n9\r\nmg s.a v\r\nms s.a 1 MA C1\r\nx\r\nms none 1 MA C1\r\nx\r\n" +
     "ms s.a 1 Mx\r\nx\r\nms s.a 1 MEE\r\nx\r\nms s.a 1 M\r\nx\r\nms s.a 1 ME C1\r\nx\r\nms none 1 MR C1\r\nx\r\nms s.a 1 ME I\r\nx\r\n",
   deleting: (n) =>
-    `ms s.a 1\r\n1\r\nmd s.a C1 k O5\r\nmd s.a C${n + 1n} q\r\nmd s.a q k\r\nmd s.a k Oz\r\nms s.a 1\r\n1\r\nmd s.a t c v s f\r\n` +
+    `ms s.a 1\r\n1\r\nmd s.a C0 k\r\nmd s.a C1 k O5\r\nmd s.a C${n + 1n} q\r\nmd s.a q k\r\nmd s.a k Oz\r\nms s.a 1\r\n1\r\nmd s.a t c v s f\r\n` +
     "ms s.a 1\r\n1\r\nmd s.a T5 k\r\nmd s.a k k\r\nmd s.a e\r\nmd\r\nmd s.a x\r\n",
   counting: () =>
     "ma none\r\nma none k O1 q\r\nma s.n N0 J10 v\r\nma s.n v\r\nma s.n D5 v c k O2\r\nma s.n MD D3 v\r\nma s.n M- v\r\nma s.n M+ D7 v\r\n" +
