@@ -12,7 +12,8 @@ function takesCopies(routes: Routes): boolean {
  * Rule 3. The lease is taken before L is read, so that any write that begins meanwhile makes the fill refuse. A copy
  * is done only when the read said hit, or `d` stands, or the fill was accepted; a refused one is for the caller to
  * repeat. A forced copy marks first, which drops what R holds unless R is ahead; only where L is the authority, because
- * in full-redis a reader would take the moment's absence for an answer.
+ * in full-redis a reader would take the moment's absence for an answer. What a forgetful L has lost R may have alone
+ * once it is read, and keeps.
  */
 export async function copy(
   ctx: FerryContext,
@@ -27,7 +28,7 @@ export async function copy(
     const eligible = places.map((at) => sids[at]!);
 
     if (force) {
-      const marked = eligible.filter((sid) => ctx.routing.placement(sid).routes.write === "L");
+      const marked = await replaceable(ctx, eligible);
       if (marked.length > 0) await ctx.records.mark(marked);
     }
     const answers = await ctx.records.leaseMany(
@@ -56,4 +57,19 @@ export async function copy(
   } finally {
     end();
   }
+}
+
+async function replaceable({ legacy, routing }: FerryContext, sids: readonly Sid[]): Promise<Sid[]> {
+  const ofLegacy = sids.filter((sid) => routing.placement(sid).routes.write === "L");
+  if (!legacy.lossy) return ofLegacy;
+  const [kept, others] = parted(ofLegacy, (sid) => routing.placement(sid).routes.read === "through");
+  if (kept.length === 0) return others;
+  const held = await legacy.getMany(kept);
+  return [...others, ...kept.filter((_, i) => held[i])];
+}
+
+function parted<T>(all: readonly T[], belongs: (one: T) => boolean): [T[], T[]] {
+  const [these, those]: [T[], T[]] = [[], []];
+  for (const one of all) (belongs(one) ? these : those).push(one);
+  return [these, those];
 }

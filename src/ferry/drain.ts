@@ -52,19 +52,19 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<Dr
 
 /**
  * Rule 5: repeats until this destroy is in L, or another drainer has taken care of it, within the deadline. That it
- * carries no mark any more tells of another drainer only while R is the one that took it: one that restarted may have
- * forgotten it.
+ * carries no mark any more tells of another drainer only while R is the one that took it: one that restarted, or took over,
+ * may have forgotten it.
  *
- * @param runId of R before it was asked to destroy
+ * @param run of R before it was asked to destroy
  */
-export async function drainOwnDestroy(ctx: FerryContext, sid: Sid, runId: string | null): Promise<void> {
+export async function drainOwnDestroy(ctx: FerryContext, sid: Sid, run: string | null): Promise<void> {
   const until = ctx.clock.elapsed() + ctx.limits.request;
   for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
     const { clean, unmarked } = await drain(ctx, [sid]);
     if (clean === 1 && unmarked === 0) return;
-    const now = ctx.records.runId;
-    if (runId !== null && now !== null && now !== runId) {
-      throw new FerryError("OUTCOME_UNKNOWN", "Redis restarted while the session was destroyed.");
+    const now = ctx.records.runOf(sid);
+    if (run !== null && now !== null && now !== run) {
+      throw new FerryError("OUTCOME_UNKNOWN", "Redis restarted, or failed over, while the session was destroyed.");
     }
     if (clean === 1) return;
     if (ctx.clock.elapsed() >= until) {

@@ -12,7 +12,7 @@ import { copy } from "./copy.js";
 import { Deadlines } from "./deadlines.js";
 import { drain } from "./drain.js";
 import { asFerryError } from "./failures.js";
-import { giveBackMany } from "./give-back.js";
+import { forgets, giveBackMany } from "./give-back.js";
 import { FerryItems, type LegacyItems } from "./items.js";
 import { read } from "./read.js";
 import { touch } from "./touch.js";
@@ -61,9 +61,15 @@ export class Ferry implements Sessions, Copier {
     if (someBucket(routing.record, routing.phases, isLegacy)) {
       for await (const page of legacy.list(options)) yield page.filter((sid) => inLegacy(sid) && !isSynthetic(sid));
     }
-    if (someBucket(routing.record, routing.phases, (routes) => !isLegacy(routes))) {
-      for await (const page of records.listRecords(options))
-        yield page.filter((sid) => !inLegacy(sid) && !isSynthetic(sid));
+    const isForgotten = (routes: Routes) => isLegacy(routes) && forgets(this.ctx, routes);
+    if (!someBucket(routing.record, routing.phases, (routes) => !isLegacy(routes) || isForgotten(routes))) return;
+    for await (const page of records.listRecords(options)) {
+      const real = page.filter((sid) => !isSynthetic(sid));
+      // What L alone would be asked for, and has lost, R still answers.
+      const doubtful = real.filter((sid) => isForgotten(this.placement(sid).routes));
+      const held = doubtful.length === 0 ? [] : await legacy.getMany(doubtful);
+      const lost = doubtful.filter((_, i) => held[i] === null);
+      yield [...real.filter((sid) => !inLegacy(sid)), ...lost];
     }
   }
 

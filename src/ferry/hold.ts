@@ -30,7 +30,8 @@ export class Hold {
     const left = this.#until - this.ctx.clock.elapsed();
     if (!repeatable || left <= 0) throw asFerryError(failure);
     const awake = new AbortController();
-    await Promise.race([this.ctx.routing.changed(), this.ctx.clock.sleep(Math.min(left, RETRY), awake.signal)]);
+    const { clock, routing } = this.ctx;
+    await Promise.race([routing.changed(awake.signal), clock.sleep(Math.min(left, RETRY), awake.signal)]);
     awake.abort();
   }
 }

@@ -5,6 +5,7 @@ import { type EvictionStores, evict } from "./eviction.js";
 import { isRedisFailure } from "./failures.js";
 import { reclaim } from "./reclaim.js";
 import { assistOneWay, demote, isDemotable, rearm, type Steerage } from "./recovery.js";
+import { releaseOwed } from "./succession.js";
 
 export interface HousekeeperOptions {
   readonly onRedisDown: "demote" | "fail";
@@ -40,6 +41,7 @@ export class Housekeeper {
   async tick(overdue: readonly string[]): Promise<void> {
     const { record } = this.ctx.routing;
     if (await tellRedis(this.ctx)) await this.#actOnLoss();
+    await releaseOwed(this.steerage.control);
     await this.#fence(overdue, record.pending?.oneWay === true || this.ctx.health.state === "lost");
     await assistOneWay(this.steerage, record);
   }

@@ -127,7 +127,7 @@ export class FerryItems implements Items {
     /** Under which L was read as absent. */
     let lease: string | null = null;
     let done = false;
-    let runId: string | null = null;
+    let run: string | null = null;
     const creates = createsItem(verb);
     return mutate<ItemResult>(ctx, sid, {
       script: "openIf",
@@ -139,7 +139,7 @@ export class FerryItems implements Items {
         const known = routes.read === "R";
         const limits = redisLimits(ctx, routes);
         const wanted = alone ? { ...asked, alone } : asked;
-        runId = records.runId;
+        run = records.runOf(sid);
         const opened = await records.openIf(sid, intent, mode, wanted, lease, known, ids.next(), limits);
         if (opened.answer === "L" || opened.answer === "busy") return { to: opened.answer };
         if (opened.answer === "R") {
@@ -159,7 +159,7 @@ export class FerryItems implements Items {
       outcome: (answered) => this.outcomeOf(verb, answered),
       // Rule 5, which is about every verb that leaves nothing behind.
       settle: async ({ phase }) => {
-        if (done && phase !== "full-redis" && endsItem(verb, clock.now())) await drainOwnDestroy(ctx, sid, runId);
+        if (done && phase !== "full-redis" && endsItem(verb, clock.now())) await drainOwnDestroy(ctx, sid, run);
       },
     });
   }

@@ -1,4 +1,6 @@
+import type { Routes } from "../core/phase.js";
 import type { Session, Sid } from "../core/session.js";
+import type { ReadAnswer } from "../ports/redis-records.js";
 import { afterthought, type FerryContext, passing, redisLimits } from "./context.js";
 import { isRedisFailure } from "./failures.js";
 import { forgets, Turn } from "./give-back.js";
@@ -20,33 +22,40 @@ export async function read(ctx: FerryContext, sid: Sid, expiry = true): Promise<
     const fallback = routes.liberty === "fallback";
     if (routes.read === "L") return readLegacy(ctx, operation, sid);
     if (fallback && ctx.health.state !== "up") return readFallback(ctx, operation, sid);
+    let answer: ReadAnswer;
     try {
-      if (routes.read === "R") {
-        const session = await ctx.records.readAlone(sid, redisLimits(ctx, routes), expiry);
-        ctx.health.succeeded();
-        operation.end();
-        return session;
-      }
-      const answer = await ctx.records.read(sid, ctx.ids.next(), redisLimits(ctx, routes), expiry);
-      ctx.health.succeeded();
-      ctx.observer.event({ type: "read-through", result: answer.from === "R" ? "hit" : "miss" });
-      if (answer.from === "R") {
-        operation.end();
-        return answer.session;
-      }
-      const session = await readAnswered(ctx, operation, sid, answer.lease);
-      const isProven = session !== null || answer.lease !== null;
-      if (isProven || !forgets(ctx, routes) || turn.isOver) return session;
-      await turn.pause();
+      answer = await readRedis(ctx, routes, sid, expiry);
     } catch (error) {
-      if (!isRedisFailure(error)) throw error;
+      if (!isRedisFailure(error)) {
+        operation.end();
+        throw error;
+      }
       ctx.health.failed(error);
       if (fallback) return readFallback(ctx, operation, sid);
       operation.end();
       // A read has no effect, so it may always be begun anew.
       await hold.after(error, true);
+      continue;
     }
+    ctx.health.succeeded();
+    if (routes.read === "through") {
+      ctx.observer.event({ type: "read-through", result: answer.from === "R" ? "hit" : "miss" });
+    }
+    if (answer.from === "R") {
+      operation.end();
+      return answer.session;
+    }
+    const session = await readAnswered(ctx, operation, sid, answer.lease);
+    const isProven = session !== null || answer.lease !== null;
+    if (isProven || !forgets(ctx, routes) || turn.isOver) return session;
+    await turn.pause();
   }
+}
+
+async function readRedis(ctx: FerryContext, routes: Routes, sid: Sid, expiry: boolean): Promise<ReadAnswer> {
+  const limits = redisLimits(ctx, routes);
+  if (routes.read !== "R") return ctx.records.read(sid, ctx.ids.next(), limits, expiry);
+  return { from: "R", session: await ctx.records.readAlone(sid, limits, expiry) };
 }
 
 async function readLegacy(ctx: FerryContext, operation: Operation, sid: Sid): Promise<Session | null> {

@@ -39,7 +39,7 @@ export class Routing {
   /** Where all sids stand; null where that depends on the bucket. */
   #everywhere: Placement | null;
   #eras: Era[];
-  #waiting: (() => void)[] = [];
+  #waiting = new Set<() => void>();
 
   constructor(
     readonly phases: Phases,
@@ -73,14 +73,29 @@ export class Routing {
     this.#everywhere = placementOfAll(this.phases, record);
     this.#eras.push({ revision: record.revision, inFlight: 0 });
     const waiting = this.#waiting;
-    this.#waiting = [];
+    this.#waiting = new Set();
     for (const wake of waiting) wake();
     return true;
   }
 
-  /** Resolves when a newer record was taken. */
-  changed(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
+  /**
+   * Resolves when a newer record was taken, or who waits has enough: weeks may pass between two records, and nothing of
+   * him must stay behind until then.
+   */
+  changed(enough: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.add(resolve);
+      const leave = () => {
+        this.#waiting.delete(resolve);
+        resolve();
+      };
+      enough.addEventListener("abort", leave, { once: true });
+    });
+  }
+
+  /** How many wait for a newer record. */
+  get waiting(): number {
+    return this.#waiting.size;
   }
 
   placement(sid: Sid): Placement {

@@ -27,6 +27,9 @@ export interface Successor {
 /** More processes than ever die holding one lock before somebody succeeds them. */
 const MOST = 1_000;
 
+/** By the lock: what could not be given back while the control store was away. */
+const owed = new WeakMap<ControlStore, Map<string, Successor>>();
+
 /**
  * Takes the lock, or finds out why not.
  *
@@ -34,27 +37,49 @@ const MOST = 1_000;
  * @returns `held`; `taken`: another holds it; `haunted`: it was held by somebody who could not be fenced off yet.
  */
 export async function succeed(successor: Successor, withoutRedis = false): Promise<"held" | "taken" | "haunted"> {
-  const { control, eviction, lock, holder, node, ttl } = successor;
+  const { control, lock, holder, node, ttl } = successor;
   if (!(await control.lock(lock, holder, ttl))) return "taken";
-  await control.putDocument(kindOf(lock), node, { holder });
-  if (!(await control.lock(lock, holder, ttl))) {
-    await control.deleteDocument(kindOf(lock), node);
-    return "taken";
-  }
-  for (const { id } of await control.listDocuments(kindOf(lock), MOST)) {
-    if (id === node) continue;
-    if (!(await fenceOffRedis(eviction, id, holder, withoutRedis))) {
-      await release(successor);
-      return "haunted";
+  owed.get(control)?.delete(lock);
+  let outcome: "held" | "taken" | "haunted" = "taken";
+  try {
+    await control.putDocument(kindOf(lock), node, { holder });
+    if (await control.lock(lock, holder, ttl)) {
+      outcome = (await fenceOffOthers(successor, withoutRedis)) ? "held" : "haunted";
     }
-    await control.deleteDocument(kindOf(lock), id);
+  } finally {
+    if (outcome !== "held") await release(successor).catch(() => {});
   }
-  return "held";
+  return outcome;
 }
 
-export async function release({ control, lock, holder, node }: Successor): Promise<void> {
+async function fenceOffOthers(
+  { control, eviction, lock, holder, node }: Successor,
+  withoutRedis: boolean,
+): Promise<boolean> {
+  for (const { id } of await control.listDocuments(kindOf(lock), MOST)) {
+    if (id === node) continue;
+    if (!(await fenceOffRedis(eviction, id, holder, withoutRedis))) return false;
+    await control.deleteDocument(kindOf(lock), id);
+  }
+  return true;
+}
+
+/** Takes the name away, and gives the lock back. */
+export async function release(successor: Successor): Promise<void> {
+  const { control, lock, holder, node } = successor;
+  const left = owed.get(control) ?? new Map<string, Successor>();
+  owed.set(control, left.set(lock, successor));
   await control.deleteDocument(kindOf(lock), node);
   await control.unlock(lock, holder);
+  left.delete(lock);
+}
+
+/**
+ * What was left because the control store was away for a moment: a process that works no more, and lives, must not be
+ * fenced off some day for a name that it could not take away. For whoever takes locks, when it holds none of them.
+ */
+export async function releaseOwed(control: ControlStore): Promise<void> {
+  for (const successor of [...(owed.get(control)?.values() ?? [])]) await release(successor);
 }
 
 function kindOf(lock: string): string {

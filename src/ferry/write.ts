@@ -6,7 +6,7 @@ import { mutate } from "./mutate.js";
 /** Rule 1: writes a session, or destroys it with null, whatever was there before. */
 export async function write(ctx: FerryContext, sid: Sid, session: Session | null): Promise<void> {
   const { legacy, records, ids } = ctx;
-  let runId: string | null = null;
+  let run: string | null = null;
   await mutate<unknown>(ctx, sid, {
     script: "open",
     legacy: () => (session === null ? legacy.destroy(sid) : legacy.set(sid, session)),
@@ -14,7 +14,7 @@ export async function write(ctx: FerryContext, sid: Sid, session: Session | null
     open: async (intent, routes) => {
       const mode = routes.write === "R" ? "R" : "L";
       const limits = redisLimits(ctx, routes);
-      runId = records.runId;
+      run = records.runOf(sid);
       const answer = await records.open(sid, intent, mode, session, ids.next(), limits, routes.read === "R");
       return answer === "L" ? { to: "L" } : { to: "R", value: undefined };
     },
@@ -22,7 +22,7 @@ export async function write(ctx: FerryContext, sid: Sid, session: Session | null
     // Rule 5: in redis-first a destroy is acknowledged only after L has lost the session too, since a node that still
     // reads L on a miss, or a rollback, must not find it there. In full-redis the dirty mark alone is enough.
     settle: async ({ phase }) => {
-      if (session === null && phase !== "full-redis") await drainOwnDestroy(ctx, sid, runId);
+      if (session === null && phase !== "full-redis") await drainOwnDestroy(ctx, sid, run);
     },
   });
 }

@@ -43,9 +43,17 @@ export class BackfillDesk {
    */
   async placeToGoOn(old: BackfillCheckpoint, record: ControlRecord): Promise<Sid | null> {
     const unfinished = old.state !== "complete" && old.state !== "incomplete";
-    if (!unfinished || old.cursor === null || isOutdated(old, record)) return null;
-    const since = (await this.control.ledger(500)).filter(({ at }) => at >= old.startedAt);
-    return since.some(mayHaveDropped) ? null : this.secrets.unseal(old.cursor);
+    if (!unfinished || old.cursor === null || (await this.isUndone(old, record))) return null;
+    return this.secrets.unseal(old.cursor);
+  }
+
+  /** Whether R may hold what the checkpoint says no more. */
+  async isUndone(
+    checkpoint: Pick<BackfillCheckpoint, "generation" | "coveredBelow" | "startedAt">,
+    record: ControlRecord,
+  ): Promise<boolean> {
+    if (isOutdated(checkpoint, record)) return true;
+    return (await this.control.ledger(500)).some((entry) => entry.at >= checkpoint.startedAt && mayHaveDropped(entry));
   }
 
   /** A listing goes on only from a whole sid, and a sid is a credential: it is sealed. */

@@ -146,7 +146,7 @@ class Backfill {
     let state: BackfillState = "stopped";
     try {
       let ended = await this.#pass();
-      while (ended && this.#outdated) {
+      while (ended && (this.#outdated || (await this.#isUndone()))) {
         await this.#beginAnew(await this.#patience.attempt(() => this.deps.control.read()));
         ended = await this.#pass();
       }
@@ -203,6 +203,12 @@ class Backfill {
       rate: 0,
     };
     await this.#write();
+  }
+
+  /** Whether what was copied may have been dropped since, the last moment included; a drop it began with is none. */
+  #isUndone(): Promise<boolean> {
+    const checkpoint = { ...this.#checkpoint, startedAt: this.#checkpoint.startedAt + 1 };
+    return this.#patience.attempt(async () => this.desk.isUndone(checkpoint, await this.deps.control.read()));
   }
 
   #pass(): Promise<boolean> {

@@ -4,7 +4,7 @@ import { FerryError } from "../errors.js";
 import type { Clock } from "../ports/clock.js";
 import type { Copier, CopyOutcome } from "../ports/copier.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
-import type { RedisRecords } from "../ports/redis-records.js";
+import type { RecordView, RedisRecords } from "../ports/redis-records.js";
 import type { Finding } from "./examiner.js";
 
 const MAX_TRIES = 6;
@@ -32,7 +32,7 @@ export type Remedy = "copy" | "replace" | "push" | "destroy" | "leave";
  * | `resurrected`            | only `--toward legacy`: forced copy of nothing  | –                                   |
  * | `extra`                  | left: memcached merely lost it                  | –                                   |
  * | `leftover`, redis-first  | –                                               | copied by rule 3 (in every run)     |
- * | `leftover`, full-redis   | –                                               | destroyed in mode R and drained, unless R evicts; with `--toward legacy` copied to R |
+ * | `leftover`, full-redis   | –                                               | destroyed in L by rule 4, unless R evicts; with `--toward legacy` copied to R |
  */
 export function remedyFor(
   finding: Pick<Finding, "class" | "authority">,
@@ -91,21 +91,18 @@ export class Repairer {
     return outcomes;
   }
 
-  /** Rule 1 in mode R with no value, then rule 4: as if the user had logged out once more. */
+  /**
+   * As rule 4 would carry a logout over: L's token first, then a look that R knows nothing of the session, then L's row
+   * goes if the token still stands. Whoever writes the session anew after the look makes it dirty, and is drained.
+   */
   async #destroy(sids: readonly Sid[]): Promise<boolean[]> {
-    const { records, ids } = this.deps;
-    // All at once: calls of one turn travel together, and there may be tens of thousands.
-    const opened = await Promise.all(
-      sids.map(async (sid) => {
-        const intent = ids.next();
-        const answer = await records.open(sid, intent, "R", null, ids.next());
-        // "L": somebody is writing it in mode L this moment, so it is no leftover. The intent ends as it came.
-        if (answer === "L") await records.close(sid, intent, { kind: "withdraw" });
-        return answer === "R";
-      }),
-    );
-    const drained = await this.#drain(sids.filter((_, i) => opened[i]));
-    return opened.map((open) => open && drained.shift() === true);
+    const { legacy, records } = this.deps;
+    const tokens = await legacy.tokens(sids);
+    const views = await records.view(sids);
+    const places = sids.flatMap((_, i) => (tokens[i] && isUnknown(views[i]!) ? [i] : []));
+    const applied = await legacy.applyIf(places.map((i) => ({ token: tokens[i]!, session: null })));
+    const done = new Set(places.filter((_, n) => applied[n]));
+    return sids.map((_, i) => done.has(i));
   }
 
   async #drain(sids: readonly Sid[]): Promise<boolean[]> {
@@ -120,6 +117,10 @@ export class Repairer {
     const dirty = new Set(left);
     return sids.map((sid) => !dirty.has(sid));
   }
+}
+
+function isUnknown({ session, mark }: RecordView): boolean {
+  return session === null && (mark === "none" || mark === "lease");
 }
 
 /** Rule 3: what counts as copied. */

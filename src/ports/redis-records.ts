@@ -126,10 +126,10 @@ export interface RedisRecords {
   trustRestarts: boolean;
 
   /**
-   * The run of the server to which this node is connected: another one after a restart or a failover. Null where there is
-   * no connection, and in a Redis Cluster, where sessions move between servers.
+   * The run of the server that has this session: another one after a restart or a failover, and where the session was
+   * moved. Null where there is no connection.
    */
-  readonly runId: string | null;
+  runOf(sid: Sid): string | null;
 
   /** `lease` is used if none stands. `expiry` false: that of a hit may be NaN. */
   read(sid: Sid, lease: string, limits?: CallLimits, expiry?: boolean): Promise<ReadAnswer>;

@@ -116,6 +116,7 @@ async function openCurrent(config: Config, options: NodeOptions): Promise<{ ferr
   try {
     return await FerryNode.open(config, options);
   } catch (error) {
+    if (error instanceof FerryError && error.code === "NODE_EVICTED") return openCurrent(config, options);
     const steerless = error instanceof FerryError && STEERLESS.has(error.code);
     const alone = steerless ? await openAlone(config, options.observer).catch(() => null) : null;
     if (alone === null) throw error;

@@ -115,7 +115,8 @@ export class FerryNode {
         { presence: silence, overdueAfter: silence },
         () => {
           observed.event({ type: "evicted" });
-          node?.ferry.refuse(new FerryError("NODE_EVICTED", "This process was taken for dead and fenced off."));
+          if (node === null) return;
+          node.ferry.refuse(evicted());
           onEvicted?.();
         },
       );
@@ -150,6 +151,8 @@ export class FerryNode {
       };
       const ferry = new Ferry(ctx, sessionDefaults(config), legacyItemsOf(legacy));
       const follower = new Follower(ctx, membership, () => metrics.figures());
+      // Taken for dead before it was one: nobody would hear of it any more.
+      if (membership.evicted) throw evicted();
       node = new FerryNode(
         config,
         id,
@@ -301,6 +304,10 @@ export class FerryNode {
     const onError = (error: unknown) => this.ctx.observer.event({ type: "background-error", task, error });
     this.#loops.push(new Loop(run, pause, onError).start());
   }
+}
+
+function evicted(): FerryError {
+  return new FerryError("NODE_EVICTED", "This process was taken for dead and fenced off.");
 }
 
 /** Asked before joining, which by itself would raise a restored record's revision. */

@@ -105,11 +105,15 @@ export class WorkerProcess {
       observer: this.observer,
       onEvicted: () => {
         gone.abort();
-        void this.#rejoin();
+        if (this.#current?.node === node) void this.#rejoin();
       },
     });
     const { legacy, records, control, ferry, ctx } = node;
     const secrets = await loadSecrets(control, systemClock);
+    if (gone.signal.aborted) {
+      void node.abandon();
+      throw new FerryError("NODE_EVICTED", "This worker was fenced off while it joined.");
+    }
     const signal = AbortSignal.any([gone.signal, this.#closing.signal]);
     const performer = new Performer(
       {

@@ -87,7 +87,7 @@ export class MemoryRedisRecords implements RedisRecords {
 
   // --- The scripts ---
 
-  get runId(): string {
+  runOf(): string {
     return String(this.redis.run);
   }
 

@@ -16,7 +16,13 @@ import { allAcknowledge } from "../ferry/recovery.js";
 import { Silence } from "../ferry/silence.js";
 import { release, succeed } from "../ferry/succession.js";
 import type { Clock } from "../ports/clock.js";
-import { type ControlRecord, type ControlStore, type NodeInfo, PROTOCOL_NUMBER } from "../ports/control-store.js";
+import {
+  type ControlRecord,
+  type ControlStore,
+  ControlUnreachable,
+  type NodeInfo,
+  PROTOCOL_NUMBER,
+} from "../ports/control-store.js";
 import type { Observer } from "../ports/observer.js";
 import { RedisLost } from "../ports/redis-records.js";
 import { WORKS, type WorkStores } from "./works.js";
@@ -49,6 +55,8 @@ export class Coordinator {
   #redisLost = false;
   #first: ControlRecord | null = null;
   #newest: ControlRecord | null = null;
+  /** False: the newest was sent, and nobody answered. */
+  #isCertain = true;
 
   constructor(
     readonly control: ControlStore,
@@ -73,9 +81,11 @@ export class Coordinator {
   get changed(): string | null {
     if (this.#first === null || this.#newest === null) return null;
     const { position, pending } = this.#newest;
-    if (pending !== null) return `the transition ${describe(pending)} is recorded and pending`;
+    const may = this.#isCertain ? "is" : "may be";
+    if (pending !== null) return `the transition ${describe(pending)} ${may} recorded and pending`;
     if (samePosition(position, this.#first.position)) return null;
-    return `the migration was taken to ${position.phase} ${position.percent} %`;
+    const was = this.#isCertain ? "was" : "may have been";
+    return `the migration ${was} taken to ${position.phase} ${position.percent} %`;
   }
 
   /**
@@ -174,9 +184,8 @@ export class Coordinator {
       }
       // Somebody may have changed the record meanwhile (R armed anew, another node finishing a demotion): look again.
       const stamped = works.includes("redis-stands") ? stamp : undefined;
-      const next = await this.control.compareAndSet(record.revision, proceed(record, this.phases, stamped));
+      const next = await this.#set(record, proceed(record, this.phases, stamped));
       if (next === null) continue;
-      this.#newest = next;
       patience = this.clock.elapsed() + this.times.acknowledge;
       await this.observer.at?.("transition:published", null);
       if (next.pending === null) {
@@ -251,7 +260,7 @@ export class Coordinator {
     let published = record;
     const barrier = async () => {
       await this.#keepLock();
-      const next = await this.control.compareAndSet(published.revision, published);
+      const next = await this.#set(published, published);
       if (next === null) return false;
       published = next;
       return this.#isPassed(next, transition);
@@ -299,9 +308,8 @@ export class Coordinator {
     action: string,
     detail: Record<string, unknown>,
   ): Promise<void> {
-    const published = await this.control.compareAndSet(record.revision, next);
+    const published = await this.#set(record, next);
     if (published === null) throw new FerryError("HELD", "The control record was changed by somebody else meanwhile.");
-    this.#newest = published;
     await this.control.append({ by: this.by, action, detail });
     await this.observer.at?.("transition:published", null);
   }
@@ -315,7 +323,23 @@ export class Coordinator {
     const record = await this.control.read();
     this.#first ??= record;
     this.#newest = record;
+    this.#isCertain = true;
     return record;
+  }
+
+  async #set(record: ControlRecord, next: Steering): Promise<ControlRecord | null> {
+    try {
+      const published = await this.control.compareAndSet(record.revision, next);
+      if (published !== null) this.#newest = published;
+      return published;
+    } catch (error) {
+      // It may have been carried out: until the record is read again, that is what is told.
+      if (error instanceof ControlUnreachable && error.sent) {
+        this.#newest = { ...record, ...next };
+        this.#isCertain = false;
+      }
+      throw error;
+    }
   }
 
   async #holding<T>(perform: () => Promise<T>): Promise<T> {

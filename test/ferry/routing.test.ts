@@ -50,3 +50,18 @@ test("a sid stands where its bucket stands, whether or not all of them stand ali
     }),
   );
 });
+
+test("who waits for a newer record and has enough leaves nothing behind", async () => {
+  const record = { migration: "m", revision: 1, position: { phase: "redis-first", percent: 100 } as const };
+  const routing = new Routing(phases, { ...record, pending: null, generation: "g", interrupted: false });
+  const enough = new AbortController();
+  const waits = [routing.changed(enough.signal), routing.changed(enough.signal)];
+  expect(routing.waiting).toBe(2);
+  enough.abort();
+  await Promise.all(waits);
+  expect(routing.waiting).toBe(0);
+  const patient = routing.changed(new AbortController().signal);
+  routing.follow({ ...routing.record, revision: 2 });
+  await patient;
+  expect(routing.waiting).toBe(0);
+});

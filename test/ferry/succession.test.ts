@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { MemoryControlStore } from "../../src/control/memory.js";
 import type { EvictionStores } from "../../src/ferry/eviction.js";
-import { release, type Successor, succeed } from "../../src/ferry/succession.js";
+import { release, releaseOwed, type Successor, succeed } from "../../src/ferry/succession.js";
 import { loadPhases } from "../../src/phases.js";
-import { PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
+import { ControlUnreachable, PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
 import { SILENT } from "../../src/ports/observer.js";
 import { RedisUnreachable } from "../../src/ports/redis-records.js";
 import { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
@@ -90,5 +90,28 @@ describe("who takes over a lock that ran out", () => {
     });
     expect(await succeed(of("frozen00", own))).toBe("taken");
     expect(cut).toEqual([]);
+  });
+
+  test("fences off nobody who could not give it back while the control store was away, and did so later", async () => {
+    let away = false;
+    const flaky = new Proxy(control, {
+      get(target, name) {
+        const member = Reflect.get(target, name, target);
+        if (typeof member !== "function") return member;
+        return (...args: unknown[]) =>
+          away
+            ? Promise.reject(new ControlUnreachable("away"))
+            : (member as (...a: unknown[]) => unknown).apply(target, args);
+      },
+    });
+    const first = of("frozen00", flaky);
+    expect(await succeed(first)).toBe("held");
+    away = true;
+    await expect(release(first)).rejects.toThrow("away");
+    away = false;
+    await releaseOwed(flaky);
+    expect(await succeed(of("another0"))).toBe("held");
+    expect(cut).toEqual([]);
+    expect(await stateOf("frozen00")).toBe("live");
   });
 });

@@ -226,6 +226,23 @@ describe("repair", () => {
     expect(await runCheck(rig, options())).toMatchObject({ clean: true, evidence: true });
   });
 
+  test("a leftover that a client writes anew before it is destroyed stays", async () => {
+    const { rig, sids } = await filledRig(FULL, 20);
+    await rig.records.mark([sids[0]!]);
+    const anew = sessionOf(77, rig.clock.now() + 600_000);
+    const legacy = withChanges<Rig["legacy"]>(rig.legacy, {
+      tokens: async (some) => {
+        const tokens = await rig.legacy.tokens(some);
+        if (some.includes(sids[0]!)) await rig.ferry.set(sids[0]!, anew);
+        return tokens;
+      },
+    });
+    expect((await repaired({ ...rig, legacy })).repaired).toEqual({ leftover: { done: 0, failed: 1 } });
+    expect(rig.records.snapshot(sids[0]!).v?.value).toEqual(anew.value);
+    await rig.ferry.drain([sids[0]!]);
+    expect(rig.legacy.peek(sids[0]!)?.value).toEqual(anew.value);
+  });
+
   test("a leftover of full-redis goes from L, unless R evicts by itself", async () => {
     const { rig, sids } = await filledRig(FULL, 20);
     await rig.records.mark([sids[0]!]);

@@ -124,6 +124,8 @@ export class ItemsWorld {
       get: (target, key) => {
         const member = Reflect.get(target, key, target);
         if (typeof member !== "function") return member;
+        // Known without asking.
+        if (key === "runOf") return member.bind(target);
         return async (...args: unknown[]) => {
           await this.step(`${name}.${String(key)}`);
           const answer = await (member as (...a: unknown[]) => unknown).apply(target, args);

@@ -278,6 +278,11 @@ describe("a Redis Cluster", () => {
     await records.facts();
     const { runId, evictionPolicy, replicas } = await records.facts();
     expect(runId.split(",")).toHaveLength(cluster.masters.length);
+    for (const master of cluster.masters) {
+      const run = /run_id:(\w+)/.exec(await master.client.info("server"))?.[1];
+      expect(runId.split(",")).toContain(run);
+      expect(records.runOf(await sidAt(master))).toBe(run);
+    }
     expect({ evictionPolicy, replicas }).toEqual({ evictionPolicy: "noeviction", replicas: 0 });
     await second().client.config("SET", "maxmemory-policy", "allkeys-lru");
     expect((await records.facts()).evictionPolicy).toBe("allkeys-lru");

@@ -230,6 +230,8 @@ async function startServer(wish: ClusterWish, attempt = 1): Promise<ClusterServe
     args: [
       ...["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-port", String(bus)],
       ...["--cluster-node-timeout", String(nodeTimeout), "--repl-diskless-sync-delay", "0"],
+      // A replica that was cut off for long takes over all the same, or its sessions would have no server.
+      ...["--cluster-replica-validity-factor", "0"],
       ...secured,
       ...args,
     ],

@@ -66,6 +66,13 @@ export const command = defineCommand({
       if (await evict(stores, id, by, { word: true })) {
         return { json: document(true), text: `${name} was evicted, on your word.` };
       }
+      await records.ping().catch((cause) => {
+        throw new FerryError("REDIS_UNREACHABLE", `What ${name} left in Redis cannot be closed while Redis is away.`, {
+          changed: "its renewals are refused, and its connections to the legacy store were ended",
+          remedy: "Bring Redis back; then the processes end it by themselves, or repeat the command.",
+          cause,
+        });
+      });
       throw new FerryError("HELD", `Somebody else is evicting ${name}.`);
     } finally {
       await visitor.close();

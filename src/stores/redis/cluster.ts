@@ -154,8 +154,8 @@ export class Cluster implements Shards {
     };
   }
 
-  get runId(): null {
-    return null;
+  runOf(slot: number): string | null {
+    return this.#owners[slot]?.link.runId ?? null;
   }
 
   samples(): readonly number[] {

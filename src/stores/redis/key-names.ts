@@ -49,8 +49,10 @@ export class KeyNames {
     this.#ours = `sf:${migration}:`;
   }
 
+  /** Refuses what `data` refuses, before such a sid is put together with those of others. */
   slotOf(sid: Sid): number {
-    return this.cluster ? slotOfKey(this.data(sid)) : 0;
+    const rest = this.#restOf(sid);
+    return this.cluster ? slotOfKey(this.prefix + rest) : 0;
   }
 
   /** Of any key, one of ours too. */
@@ -67,11 +69,15 @@ export class KeyNames {
   }
 
   data(sid: Sid): string {
+    return this.prefix + this.#restOf(sid);
+  }
+
+  #restOf(sid: Sid): string {
     const rest = this.servers === 0 ? sid : restOf(sid);
     if (this.#isReserved(rest)) {
       throw new FerryError("GUARD_REFUSED", "A session id must not begin as sessionferry's own keys do (sf:).");
     }
-    return this.prefix + rest;
+    return rest;
   }
 
   /** Of the session with this own key. */

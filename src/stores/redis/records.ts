@@ -95,8 +95,8 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     this.trust.trustRestarts = trusted;
   }
 
-  get runId(): string | null {
-    return this.shards.runId;
+  runOf(sid: Sid): string | null {
+    return this.shards.runOf(this.names.slotOf(sid));
   }
 
   read(sid: Sid, lease: string, limits = this.limits.call, expiry = true): Promise<ReadAnswer> {

@@ -40,8 +40,8 @@ export interface Shards {
   samples(): readonly number[];
   /** Every slot of the server that has this one. */
   beside(slot: number): readonly number[];
-  /** Of the server, while it is connected; null where there are several. */
-  readonly runId: string | null;
+  /** Of the server of this slot, while it is connected. */
+  runOf(slot: number): string | null;
   end(): void;
 }
 
@@ -62,7 +62,7 @@ export class OneServer implements Shards {
     return this.#link.first;
   }
 
-  get runId(): string | null {
+  runOf(): string | null {
     return this.#link.runId;
   }
 

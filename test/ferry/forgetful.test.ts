@@ -1,0 +1,38 @@
+/** What a legacy store that forgets by itself has lost, and Redis still has. */
+import { expect, test } from "vitest";
+import type { Position } from "../../src/core/phase.js";
+import { FerryError } from "../../src/errors.js";
+import { filledRig } from "../jobs/check-support.js";
+import { rigAt } from "../support/rig.js";
+
+const THROUGH: Position = { phase: "read-through", percent: 100 };
+const DUAL: Position = { phase: "dual-write", percent: 100 };
+
+test("is not dropped by a forced copy once Redis is read", async () => {
+  const { rig, sids } = await filledRig(THROUGH, 4, { lossy: true });
+  await rig.legacy.destroy(sids[0]!);
+  expect(await rig.ferry.copy(sids, { force: true })).toEqual(["hit", "filled", "filled", "filled"]);
+  expect(await rig.ferry.get(sids[0]!)).not.toBeNull();
+});
+
+test("is dropped by it in dual-write: a lost gap may have been a logout", async () => {
+  const { rig, sids } = await filledRig(DUAL, 4, { lossy: true });
+  await rig.legacy.destroy(sids[0]!);
+  expect(await rig.ferry.copy(sids, { force: true })).toEqual(["absent", "filled", "filled", "filled"]);
+});
+
+test("is listed with the others, so that everybody can be logged out", async () => {
+  const { rig, sids } = await filledRig(THROUGH, 4, { lossy: true });
+  await rig.legacy.destroy(sids[0]!);
+  const listed: string[] = [];
+  for await (const page of rig.ferry.list({ pageSize: 2 })) listed.push(...page);
+  expect(listed.sort()).toEqual([...sids].sort());
+});
+
+test("a read that fails otherwise than by Redis leaves nothing under way", async () => {
+  const rig = await rigAt(THROUGH);
+  const failure = new FerryError("GUARD_REFUSED", "no such id");
+  Object.assign(rig.records, { read: () => Promise.reject(failure) });
+  await expect(rig.ferry.get("one")).rejects.toBe(failure);
+  expect(rig.ferry.ctx.routing.inFlight).toBe(0);
+});
