@@ -8,6 +8,7 @@ const WORKS: Readonly<Partial<Record<WorkName, string>>> = {
   "no-intents": "wait until no write is under way",
   "full-copy": "copy every session that Redis lacks",
   "push-missing": "write back what the legacy store has lost",
+  "drain-older": "wait until the legacy store has every change that waits for it now",
   "drain-dirty": "wait until every change is in the legacy store",
   "clear-marks": "remove leftover marks, and seal Redis as complete",
 };

@@ -1,6 +1,7 @@
 import type { CheckClass, DifferenceClass } from "./compare.js";
 import type { Config } from "./config.js";
 import type { Position } from "./phase.js";
+import { isStillThere } from "./runs.js";
 
 export const PLANTED_KINDS = ["missing", "mismatched", "early", "late", "destroyed"] as const;
 /** The five faults that every check plants: see `src/jobs/plant.ts`. */
@@ -165,7 +166,7 @@ export function objectionsTo(
   if (result.legacyIdentity.before !== result.legacyIdentity.after) {
     objections.push("The legacy store was replaced or restarted during the run.");
   }
-  if (result.redisRun?.before !== result.redisRun?.after) {
+  if (result.redisRun && !isStillThere(result.redisRun.before, result.redisRun.after)) {
     objections.push("Redis restarted, or another server took over, during the run.");
   }
   return objections;

@@ -1,4 +1,5 @@
 import { type CheckCounts, type CheckLimits, type CheckResult, findingsOf } from "./check-result.js";
+import { isStillThere } from "./runs.js";
 
 export const EVIDENCE_KIND = "evidence";
 export const RUNS_ID = "runs";
@@ -131,7 +132,9 @@ function objection(run: EvidenceRun, standing: Standing, question: EvidenceQuest
     return "the legacy store was replaced or restarted since";
   }
   if (question.redisRun === null) return "Redis cannot be asked whether it still is the same";
-  if (run.redisRun !== question.redisRun) return "Redis restarted, or another server took over, since";
+  if (run.redisRun === undefined || !isStillThere(run.redisRun, question.redisRun)) {
+    return "Redis restarted, or another server took over, since";
+  }
   if (run.coveredBelow < question.below) {
     return `it compared the first ${run.coveredBelow / 100} % of the buckets, ${question.below / 100} % are to move`;
   }

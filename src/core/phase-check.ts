@@ -38,7 +38,12 @@ const SAFE_EDGES: readonly Edge[] = [
   edge("L/value/L/none", "L/value/through/none", ["evidence-stands"], ["push-missing", "drain-dirty"]),
   edge("L/value/through/none", "L/value/through/fallback"),
   edge("L/value/through/fallback", "L/value/through/none", [], ["drain-dirty"]),
-  edge("L/value/through/none", "R/value/through/none", ["fleet-stands", "redis-stands"], ["redis-stands"]),
+  edge(
+    "L/value/through/none",
+    "R/value/through/none",
+    ["fleet-stands", "redis-stands"],
+    ["drain-older", "redis-stands"],
+  ),
   edge("R/value/through/none", "R/value/R/none", ["no-intents", "full-copy"]),
   edge("R/value/R/none", "alone/none/R/none"),
 ];

@@ -25,6 +25,7 @@ export type WorkName =
   | "no-intents" // wait until no intent stands in R
   | "full-copy" // copy every live session of L until each ended as hit, dirty or filled
   | "push-missing" // give back to L every R record that it has lost
+  | "drain-older" // wait until nothing is dirty any more that was when this began
   | "drain-dirty" // wait until the dirty index is empty
   | "clear-marks"; // remove leftover marks and seal R as complete
 

@@ -142,6 +142,7 @@ export class FerryItems implements Items {
         run = records.runOf(sid);
         const opened = await records.openIf(sid, intent, mode, wanted, lease, known, ids.next(), limits);
         if (opened.answer === "L" || opened.answer === "busy") return { to: opened.answer };
+        run ??= records.runOf(sid);
         if (opened.answer === "R") {
           done = opened.result.result === "done";
           return { to: "R", value: opened.result };

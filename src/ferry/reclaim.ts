@@ -31,8 +31,8 @@ const KIND = "reclaim";
  *    that: all of this begins anew.
  * 3. *Put right.* The records of the buckets whose authority is L are dropped. Those of buckets that are on their way to
  *    or from R go as well, but for the changes that L has not got yet: whatever is not dirty is in L, and may be older in
- *    R, which can have restarted before it was written first. Where it restarted with what it held before that, it lacks
- *    the stamp of this walk, and its dirty marks are old, too: everything goes. Then R is sealed for the new generation and
+ *    R, which can have restarted before it was written first. Where it restarted with what it held before that, its
+ *    stamp is older than this walk's, and its dirty marks are old, too: everything goes. Then R is sealed for the new generation and
  *    for the very run that was put right: should it have restarted meanwhile, all of this begins anew. Intents that R
  *    remembers from earlier days belong to nobody, and are withdrawn.
  *
@@ -60,8 +60,8 @@ export async function reclaim(steerage: Steerage, eviction: EvictionStores): Pro
 export async function noteOrigin(control: ControlStore, record: ControlRecord, generation: string): Promise<void> {
   // Where R was about to be reclaimed already, it may carry the seal of either.
   const before = await control.getDocument<Origin>(KIND, record.generation);
-  const older = before === null || before.armed ? [] : before.from;
-  await control.putDocument(KIND, generation, { from: [record.generation, ...older] } satisfies Origin);
+  const from = [record.generation, ...(before?.from ?? [])];
+  await control.putDocument(KIND, generation, { from } satisfies Origin);
 }
 
 /** Whether R carries one of these seals. */
@@ -87,7 +87,7 @@ async function putRight({ control, records, phases, by }: Steerage, record: Cont
   const seal = await records.seal();
   if (seal === null || !from.includes(seal.generation)) return false;
   const { pending } = record;
-  const predates = pending?.stamp !== undefined && pending.stamp !== seal.stamp;
+  const predates = pending?.stamp !== undefined && Number(seal.stamp ?? 0) < Number(pending.stamp);
   let dropped = 0;
   for (const { buckets, placement } of segments(record, phases)) {
     const { isAhead, isSettled } = standing(pending, buckets, placement.routes);

@@ -67,7 +67,11 @@ export class Routing {
         `The control record went back from revision ${current} to ${record.revision}.`,
       );
     }
-    if (record.revision === current) return false;
+    if (record.revision === current) {
+      if (record.generation === this.#record.generation && record.pending?.rung === this.#record.pending?.rung)
+        return false;
+      throw new FerryError("REVISION_WENT_BACK", `The control record has another content under revision ${current}.`);
+    }
     requireKnown(this.phases, record);
     this.#record = record;
     this.#everywhere = placementOfAll(this.phases, record);

@@ -16,6 +16,7 @@ export async function write(ctx: FerryContext, sid: Sid, session: Session | null
       const limits = redisLimits(ctx, routes);
       run = records.runOf(sid);
       const answer = await records.open(sid, intent, mode, session, ids.next(), limits, routes.read === "R");
+      run ??= records.runOf(sid);
       return answer === "L" ? { to: "L" } : { to: "R", value: undefined };
     },
     outcome: () => (session === null ? { kind: "none" } : { kind: "value", session }),

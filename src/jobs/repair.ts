@@ -119,8 +119,9 @@ export class Repairer {
   }
 }
 
+/** Under a lease somebody may have read L, and would fill R with what he found there. */
 function isUnknown({ session, mark }: RecordView): boolean {
-  return session === null && (mark === "none" || mark === "lease");
+  return session === null && mark === "none";
 }
 
 /** Rule 3: what counts as copied. */

@@ -165,8 +165,9 @@ export class Coordinator {
       if (pending === null) return record;
       if (!(await this.#barrier(record, pending))) continue;
       const works = worksOf(this.phases, pending);
-      // What R is ahead with dates from the stamp that was given first; another one would make it look older than it is.
-      const stamp = pending.stamp ?? stampOf(record);
+      // What R is ahead with dates from the stamp that was given first; a later one would make it look older than it is.
+      // On the way down all that it was ahead with has been drained (`drain-older`), and L has the say from here on.
+      const stamp = pending.direction === "down" ? stampOf(record) : (pending.stamp ?? stampOf(record));
       try {
         if (!(await this.#work(record, pending, works, stamp))) continue;
       } catch (error) {
@@ -180,7 +181,9 @@ export class Coordinator {
         const author = { by: this.by, reason: error.message, at: await this.control.now() };
         await this.#publish(record, reverse(record, this.phases, author), "reverse", { reason: error.message });
         await this.#walk();
-        throw error;
+        const { code, message, remedy, next, cause } = error;
+        const changed = this.changed ?? "the transition was begun and walked back";
+        throw new FerryError(code, message, { remedy, changed, cause, ...(next !== null && { next }) });
       }
       // Somebody may have changed the record meanwhile (R armed anew, another node finishing a demotion): look again.
       const stamped = works.includes("redis-stands") ? stamp : undefined;
@@ -378,7 +381,7 @@ function worksOf(phases: Phases, { ladder, rung, direction }: Transition): reado
   return (direction === "down" ? rungs[rung]?.leave : isTop ? settle : rungs[rung + 1]?.enter) ?? [];
 }
 
-/** Different for each rung of each walk. */
+/** Higher for each rung of each walk: of two stamps it is known which came first. */
 function stampOf({ revision }: ControlRecord): string {
   return String(revision);
 }

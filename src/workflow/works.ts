@@ -1,6 +1,7 @@
 import { type BucketRange, bucketOf, inRange } from "../core/cohort.js";
 import { nodeOf } from "../core/ids.js";
 import type { WorkName } from "../core/phase.js";
+import { isStillThere } from "../core/runs.js";
 import type { Sid } from "../core/session.js";
 import { isSynthetic } from "../core/synthetic.js";
 import { FerryError } from "../errors.js";
@@ -91,7 +92,8 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
 
   // The authority moves here, up or down. On the way up, an R that restarted with older data contradicts what L has
   // acknowledged since; on the way down its dirty marks are as old, and L may have acknowledged more since they were
-  // drained. An R that lacks the stamp is such a one.
+  // drained. An R whose stamp is older is such a one. (One that was saved after the stamp, on the way down and before all
+  // was drained, is not told from what it was when it went.)
   "redis-stands": ({ records }, { stamp }) => records.stamp(stamp),
 
   // Rule 6: "an intent that its living node does not have in flight is closed too". Such a one is left by an open that R
@@ -133,7 +135,7 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
         progress("full-copy", done);
         throwIfAborted(signal);
       }
-      if (copied === 0 && (await stores.records.facts()).runId === runId) return;
+      if (copied === 0 && isStillThere(runId, (await stores.records.facts()).runId)) return;
     }
     throw new FerryError(
       "TRANSITION_PENDING",
@@ -156,17 +158,14 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
     }
   },
 
-  "drain-dirty": async (stores, request) => {
-    const remaining = async () => {
-      const window = await stores.records.dirtySids(PAGE);
-      if (window.length > 0) await stores.copier.drain(window);
-      return (await stores.records.dirtyState()).count;
-    };
-    await waitUntil(stores, request, "drain-dirty", remaining, async () => {
-      const { refused = [] } = (await notedDirty(stores.control)) ?? {};
-      return refused.length === 0 ? "" : ` The legacy store does not take ${shownRefusals(refused)}.`;
-    });
+  // What Redis holds on disk as dirty from before a step down is in L when the step goes on, so that none of it counts any
+  // more. What users change meanwhile may wait: on a busy site the index is never empty.
+  "drain-older": async (stores, request) => {
+    const began = stores.clock.elapsed();
+    await drained("drain-older", stores, request, ({ oldestAge }) => oldestAge < stores.clock.elapsed() - began);
   },
+
+  "drain-dirty": (stores, request) => drained("drain-dirty", stores, request, ({ count }) => count === 0),
 
   // The seal comes first, and only on the R that is trusted: one that was emptied meanwhile must not be called complete.
   // Nobody looks at marks any more, so that they may go after it.
@@ -175,6 +174,24 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
     await records.clearMarks();
   },
 };
+
+async function drained(
+  work: WorkName,
+  stores: WorkStores,
+  request: WorkRequest,
+  isDone: (dirty: { readonly count: number; readonly oldestAge: number }) => boolean,
+): Promise<void> {
+  const remaining = async () => {
+    const window = await stores.records.dirtySids(PAGE);
+    if (window.length > 0) await stores.copier.drain(window);
+    const dirty = await stores.records.dirtyState();
+    return isDone(dirty) ? 0 : dirty.count;
+  };
+  await waitUntil(stores, request, work, remaining, async () => {
+    const { refused = [] } = (await notedDirty(stores.control)) ?? {};
+    return refused.length === 0 ? "" : ` The legacy store does not take ${shownRefusals(refused)}.`;
+  });
+}
 
 /** A check that runs meanwhile has planted sessions of its own. */
 function isWithin(sid: Sid, buckets: BucketRange): boolean {

@@ -101,6 +101,9 @@ export class World {
   readonly #forgotten = new Set<Sid>();
   #snapshot: ReadonlyMap<Sid, unknown> = new Map();
   #savedAt = 0;
+  /** When the walk that is pending was begun downwards, or turned round to go there. */
+  #descendingSince = Number.NEGATIVE_INFINITY;
+  #isDescending = false;
   #repairedAt = -1;
   #changes = 0;
   #waiting: { count: number; resolve: () => void }[] = [];
@@ -335,7 +338,7 @@ export class World {
     const record = await this.control.read();
     const { pending } = record;
     const isLevel = this.options.sids.every((sid) => this.records.snapshot(sid).d === null);
-    const isLater = pending !== null && this.#savedAt >= pending.startedAt;
+    const isLater = pending?.direction !== "down" || this.#savedAt >= this.#descendingSince;
     const mayBeDirty = pending?.ladder === "redis-first" && (pending.ahead ?? true) && (isLater || !isLevel);
     const isLegacys = (sid: Sid): boolean => {
       const { routes } = placementOf(this.options.phases, record, bucketOf(sid));
@@ -531,7 +534,12 @@ export class World {
       const vague = name === "legacy" && this.legacyVague && ["set", "touch", "destroy"].includes(method);
       if (vague) return this.#vaguely(line, perform);
       const result = await perform();
-      if (method === "compareAndSet" && result !== null) this.changed();
+      if (method === "compareAndSet" && result !== null) {
+        const descends = (result as ControlRecord).pending?.direction === "down";
+        if (descends && !this.#isDescending) this.#descendingSince = this.#now;
+        this.#isDescending = descends;
+        this.changed();
+      }
       if (name !== "control") await this.step(`${name}.${method} answers`);
       await line.frozen;
       if (line.crashed) return NEVER_ANSWERED;

@@ -54,6 +54,7 @@ const works = z
       "no-intents",
       "full-copy",
       "push-missing",
+      "drain-older",
       "drain-dirty",
       "clear-marks",
     ]),

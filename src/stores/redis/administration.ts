@@ -79,7 +79,7 @@ export class RedisAdministration {
   }
 
   /**
-   * What all seals say. In a Redis Cluster null, too, where a slot has none or they differ: then some server was emptied,
+   * What all seals say. In a Redis Cluster null, too, where a slot has none or they differ in more than the stamp: then some server was emptied,
    * or lies there from another time, or a sealing was broken off.
    */
   async seal(): Promise<{ migration: string; generation: string; state: SealState; stamp?: string } | null> {
@@ -87,10 +87,11 @@ export class RedisAdministration {
     const seals = texts.map((text) => (text === null ? null : decodeSeal(String(text))));
     const [first] = seals;
     if (!first) return null;
-    const { migration, generation, state, stamp } = first;
+    const { migration, generation, state } = first;
     if (seals.some((seal) => seal?.generation !== generation || seal.state !== state)) return null;
-    const isStamped = stamp !== undefined && seals.every((seal) => seal?.stamp === stamp);
-    return { migration, generation, state, ...(isStamped && { stamp }) };
+    // The earliest: one server may have restarted with what it held before the others were stamped.
+    const stamp = seals.map((seal) => seal?.stamp).reduce(earlier);
+    return { migration, generation, state, ...(stamp !== undefined && { stamp }) };
   }
 
   async arm(generation: string, state: SealState, run?: string, stamp?: string): Promise<void> {
@@ -229,4 +230,10 @@ async function disconnect(shard: Shard, node: string, limits: CallLimits): Promi
     // R does not end the connection that asks, nor one that is gone already.
     if (!killed.includes(1)) return;
   }
+}
+
+/** Of two stamps, of which none at all is the earliest. */
+function earlier(one: string | undefined, other: string | undefined): string | undefined {
+  if (one === undefined || other === undefined) return undefined;
+  return Number(other) < Number(one) ? other : one;
 }
