@@ -3,7 +3,7 @@ import { newGeneration } from "../core/ids.js";
 import type { Routes, Transition } from "../core/phase.js";
 import { authorityIsDivided, redisIsDrained, segments } from "../core/transition.js";
 import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
-import type { RedisRecords } from "../ports/redis-records.js";
+import type { RedisRecords, Seals } from "../ports/redis-records.js";
 import type { EvictionStores } from "./eviction.js";
 import { alone, type Steerage } from "./steerage.js";
 import { intentsLeft, withdraw } from "./sweep.js";
@@ -16,6 +16,7 @@ interface Origin {
 }
 
 const KIND = "reclaim";
+const MOST_SEALS = 8;
 
 /**
  * Rule 10 where R is the authority of some sessions and L of others. R restarted with what it had kept: that is the
@@ -32,9 +33,9 @@ const KIND = "reclaim";
  * 3. *Put right.* The records of the buckets whose authority is L are dropped. Those of buckets that are on their way to
  *    or from R go as well, but for the changes that L has not got yet: whatever is not dirty is in L, and may be older in
  *    R, which can have restarted before it was written first. Where it restarted with what it held before that, its
- *    stamp is older than this walk's, and its dirty marks are old, too: everything goes. Then R is sealed for the new generation and
- *    for the very run that was put right: should it have restarted meanwhile, all of this begins anew. Intents that R
- *    remembers from earlier days belong to nobody, and are withdrawn.
+ *    stamp is older than this walk's, and its dirty marks are old, too: everything goes. Then R is sealed for the new
+ *    generation and for the very run that was put right: should it have restarted meanwhile, all of this begins anew.
+ *    Intents that R remembers from earlier days belong to nobody, and are withdrawn.
  *
  * So R under the seal of generation g holds, for every bucket of L's, nothing from before g was armed. An R without the
  * seal of the generation before is none of ours, or was emptied: that is a loss, and the decision is the operator's.
@@ -46,9 +47,12 @@ export async function reclaim(steerage: Steerage, eviction: EvictionStores): Pro
   if (record.generation !== records.generation) return false;
   const origin = await control.getDocument<Origin>(KIND, record.generation);
   if (authorityIsDivided(record)) {
-    if (await records.hasRestarted()) return distrust(steerage, record, [record.generation]);
-    if (origin?.armed && (await isOf(origin, records))) {
-      return distrust(steerage, record, [record.generation, ...origin.from]);
+    if (await records.hasRestarted()) return distrust(steerage, record, origin);
+    if (origin?.armed && (await reclaimable(record, origin, records))) {
+      // Whoever is sealing R at this moment holds the lock.
+      return alone(steerage, eviction, "rearm", async () =>
+        (await reclaimable(record, origin, records)) === null ? false : distrust(steerage, record, origin),
+      );
     }
   }
   if (origin === null || !redisIsDrained(record)) return false;
@@ -60,19 +64,29 @@ export async function reclaim(steerage: Steerage, eviction: EvictionStores): Pro
 export async function noteOrigin(control: ControlStore, record: ControlRecord, generation: string): Promise<void> {
   // Where R was about to be reclaimed already, it may carry the seal of either.
   const before = await control.getDocument<Origin>(KIND, record.generation);
-  const from = [record.generation, ...(before?.from ?? [])];
-  await control.putDocument(KIND, generation, { from } satisfies Origin);
+  await control.putDocument(KIND, generation, originAfter(record, before));
 }
 
-/** Whether R carries one of these seals. */
-async function isOf({ from }: Origin, records: RedisRecords): Promise<boolean> {
-  const seal = await records.seal();
-  return seal !== null && from.includes(seal.generation);
+/** Servers of a Cluster that come back again and again may carry any of the last. */
+function originAfter({ generation }: ControlRecord, before: Origin | null): Origin {
+  return { from: [generation, ...(before?.from ?? [])].slice(0, MOST_SEALS) };
 }
 
-async function distrust({ control, by }: Steerage, record: ControlRecord, from: readonly string[]): Promise<boolean> {
+/** The seals of an R that may be reclaimed: some are older than this generation's, and none is of any other. */
+async function reclaimable(
+  { generation }: ControlRecord,
+  { from }: Origin,
+  records: RedisRecords,
+): Promise<Seals | null> {
+  const seals = await records.seals();
+  const isOurs = (one: string) => one === generation || from.includes(one);
+  const isOne = seals?.generations.every(isOurs) && seals.generations.some((one) => from.includes(one));
+  return isOne ? seals : null;
+}
+
+async function distrust({ control, by }: Steerage, record: ControlRecord, before: Origin | null): Promise<boolean> {
   const generation = newGeneration();
-  await control.putDocument(KIND, generation, { from } satisfies Origin);
+  await control.putDocument(KIND, generation, originAfter(record, before));
   const next = await control.compareAndSet(record.revision, { ...record, generation });
   if (next === null) {
     await control.deleteDocument(KIND, generation);
@@ -82,12 +96,12 @@ async function distrust({ control, by }: Steerage, record: ControlRecord, from: 
   return true;
 }
 
-async function putRight({ control, records, phases, by }: Steerage, record: ControlRecord, { from }: Origin) {
+async function putRight({ control, records, phases, by }: Steerage, record: ControlRecord, origin: Origin) {
   const { runId } = await records.facts();
-  const seal = await records.seal();
-  if (seal === null || !from.includes(seal.generation)) return false;
+  const seals = await reclaimable(record, origin, records);
+  if (seals === null) return false;
   const { pending } = record;
-  const predates = pending?.stamp !== undefined && Number(seal.stamp ?? 0) < Number(pending.stamp);
+  const predates = pending?.stamp !== undefined && Number(seals.stamp ?? 0) < Number(pending.stamp);
   let dropped = 0;
   for (const { buckets, placement } of segments(record, phases)) {
     const { isAhead, isSettled } = standing(pending, buckets, placement.routes);
@@ -97,7 +111,7 @@ async function putRight({ control, records, phases, by }: Steerage, record: Cont
   const left = await intentsLeft(records);
   // Somebody may have left R behind for good meanwhile.
   if ((await control.read()).generation !== record.generation) return false;
-  await control.putDocument(KIND, record.generation, { from, armed: true } satisfies Origin);
+  await control.putDocument(KIND, record.generation, { ...origin, armed: true } satisfies Origin);
   await records.arm(record.generation, "active", runId, pending?.stamp);
   await control.append({ by, action: "rearm", detail: { dropped, intents: left.length } });
   await withdraw(records, left);

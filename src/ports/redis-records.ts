@@ -54,6 +54,12 @@ export type GetsAnswer =
   /** Mode L alone: R is ahead, so that L must first be drained. */
   | { readonly from: "dirty" };
 
+export interface Seals {
+  readonly generations: readonly string[];
+  /** The earliest; absent where some seal has none. */
+  readonly stamp?: string;
+}
+
 export interface RecordView {
   /** The session's own key, hidden or not. */
   readonly session: Session | null;
@@ -217,7 +223,12 @@ export interface RedisRecords {
   /** Removes the flags and tokens of all items: for those who only read values from now on. */
   clearItems(): Promise<void>;
   /** Reads the seal: who armed R, for which generation, in which state; null where there is none. */
-  seal(): Promise<{ migration: string; generation: string; state: SealState; stamp?: string } | null>;
+  seal(): Promise<{ migration: string; generation: string; state: SealState } | null>;
+  /**
+   * What the seals of all slots say, which may differ where a sealing was broken off, or one server of several restarted
+   * with what it held before. Null where some slot has none.
+   */
+  seals(): Promise<Seals | null>;
   /** Whether R carries the seal of `generation`, but of another run: it restarted or failed over with its data. */
   hasRestarted(): Promise<boolean>;
   /**

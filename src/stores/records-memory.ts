@@ -17,6 +17,7 @@ import {
   RedisLost,
   type RedisRecords,
   type SealState,
+  type Seals,
 } from "../ports/redis-records.js";
 import { type Applied, applyVerb } from "./item-rules.js";
 import { MemoryRedis, type RecordSnapshot } from "./memory-redis.js";
@@ -347,10 +348,16 @@ export class MemoryRedisRecords implements RedisRecords {
     }
   }
 
-  async seal(): Promise<{ migration: string; generation: string; state: SealState; stamp?: string } | null> {
+  async seal(): Promise<{ migration: string; generation: string; state: SealState } | null> {
     if (this.redis.seal === null) return null;
-    const { run: _, ...told } = this.redis.seal;
-    return told;
+    const { migration, generation, state } = this.redis.seal;
+    return { migration, generation, state };
+  }
+
+  async seals(): Promise<Seals | null> {
+    if (this.redis.seal === null) return null;
+    const { generation, stamp } = this.redis.seal;
+    return { generations: [generation], ...(stamp !== undefined && { stamp }) };
   }
 
   async hasRestarted(): Promise<boolean> {

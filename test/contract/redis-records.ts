@@ -828,21 +828,21 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         await r.arm(r.generation, "complete");
         expect(await test.other.seal()).toMatchObject({ state: "complete" });
         await r.arm(r.generation, "active", undefined, "7");
-        const stamped = { migration: "shop", generation: r.generation, state: "active", stamp: "7" };
-        expect(await r.seal()).toEqual(stamped);
+        expect(await r.seals()).toEqual({ generations: [r.generation], stamp: "7" });
         await r.ping();
         await r.complete();
         expect(await r.seal()).toMatchObject({ generation: r.generation, state: "complete" });
         await r.ping();
         await r.removeSeal();
         expect(await r.seal()).toBeNull();
+        expect(await r.seals()).toBeNull();
       });
 
       it("takes a stamp, under which everything works as before", async () => {
         await store(later("old"));
         await r.stamp("12");
         await r.stamp("13");
-        expect(await test.other.seal()).toMatchObject({ generation: r.generation, state: "active", stamp: "13" });
+        expect(await test.other.seals()).toEqual({ generations: [r.generation], stamp: "13" });
         expect(await v()).toMatchObject({ value: Buffer.from("old") });
       });
 

@@ -90,7 +90,7 @@ test("a step to redis-first that is turned round twice knows the Redis by which 
   const { pending } = await site.record();
   expect(pending).toMatchObject({ ahead: true, direction: "up" });
   expect(Number(pending!.stamp)).toBeGreaterThan(Number(stamp));
-  expect(await site.look(({ records }) => records.seal())).toMatchObject({ stamp: pending!.stamp });
+  expect(await site.look(({ records }) => records.seals())).toMatchObject({ stamp: pending!.stamp });
 });
 
 test("the authority does not move while no application is there to tell what others write", async () => {

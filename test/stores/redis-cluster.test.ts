@@ -231,6 +231,21 @@ describe("a Redis Cluster", () => {
     expect(await textOf(records, gone)).toBeUndefined();
   });
 
+  it("tells what its seals say where they differ: a sealing was broken off, or one master came back older", async () => {
+    const { generation } = records;
+    await records.stamp("9");
+    const slot = (await cluster.slotsOf(second()))[0]!;
+    const key = names.seal(slot);
+    const whole = (await second().client.get(key))!;
+    await second().client.set(key, whole.replace(generation, "another").replace('"stamp":"9"', '"stamp":"8"'));
+    expect(await records.seal()).toBeNull();
+    const { generations, stamp } = (await records.seals())!;
+    expect([...generations].sort()).toEqual([generation, "another"].sort());
+    expect(stamp).toBe("8");
+    await second().client.set(key, whole);
+    expect(await records.seals()).toEqual({ generations: [generation], stamp: "9" });
+  });
+
   it("takes a master that joined empty for what it is, unless an armed one is missing", async () => {
     const sid = await sidAt(first());
     await store(records, sid, "kept");

@@ -2,14 +2,14 @@ import { ALL_BUCKETS, type BucketRange, bucketOf, inRange } from "../../core/coh
 import { restOf } from "../../core/place.js";
 import type { Sid } from "../../core/session.js";
 import { connectionName } from "../../ports/fence.js";
-import type { CallLimits, RedisFacts, SealState } from "../../ports/redis-records.js";
+import type { CallLimits, RedisFacts, SealState, Seals } from "../../ports/redis-records.js";
 import { placesBy } from "./by-slot.js";
 import type { Argument, Conversation } from "./connection.js";
 import { combined, factsOf } from "./facts.js";
 import type { ItemKeys } from "./item-keys.js";
 import type { KeyNames } from "./key-names.js";
 import { bytesOrNull, intentsOf, listOf, pageOf, wholeOf } from "./replies.js";
-import { decodeSeal, encodeSeal } from "./seal.js";
+import { decodeSeal, encodeSeal, type Seal } from "./seal.js";
 import type { Shard, Shards } from "./shards.js";
 import type { Trust } from "./trust.js";
 
@@ -79,19 +79,31 @@ export class RedisAdministration {
   }
 
   /**
-   * What all seals say. In a Redis Cluster null, too, where a slot has none or they differ in more than the stamp: then some server was emptied,
+   * What all seals say. In a Redis Cluster null, too, where a slot has none or they differ: then some server was emptied,
    * or lies there from another time, or a sealing was broken off.
    */
-  async seal(): Promise<{ migration: string; generation: string; state: SealState; stamp?: string } | null> {
-    const texts = await this.#eachSlot((connection, slot) => this.trust.sealIn(connection, slot));
-    const seals = texts.map((text) => (text === null ? null : decodeSeal(String(text))));
-    const [first] = seals;
+  async seal(): Promise<{ migration: string; generation: string; state: SealState } | null> {
+    const [first, ...others] = await this.#sealOfEach();
     if (!first) return null;
     const { migration, generation, state } = first;
-    if (seals.some((seal) => seal?.generation !== generation || seal.state !== state)) return null;
-    // The earliest: one server may have restarted with what it held before the others were stamped.
-    const stamp = seals.map((seal) => seal?.stamp).reduce(earlier);
-    return { migration, generation, state, ...(stamp !== undefined && { stamp }) };
+    const isSame = (seal: Seal | null) => seal?.generation === generation && seal.state === state;
+    return others.every(isSame) ? { migration, generation, state } : null;
+  }
+
+  async seals(): Promise<Seals | null> {
+    const found = await this.#sealOfEach();
+    const seals = found.filter((seal) => seal !== null);
+    if (seals.length < found.length) return null;
+    const stamp = seals.map((seal) => seal.stamp).reduce(earlier);
+    return {
+      generations: [...new Set(seals.map(({ generation }) => generation))],
+      ...(stamp !== undefined && { stamp }),
+    };
+  }
+
+  async #sealOfEach(): Promise<(Seal | null)[]> {
+    const texts = await this.#eachSlot((connection, slot) => this.trust.sealIn(connection, slot));
+    return texts.map((text) => (text === null ? null : decodeSeal(String(text))));
   }
 
   async arm(generation: string, state: SealState, run?: string, stamp?: string): Promise<void> {

@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import type { Position } from "../../src/core/phase.js";
+import type { EvictionStores } from "../../src/ferry/eviction.js";
+import { reclaim } from "../../src/ferry/reclaim.js";
+import { loadPhases } from "../../src/phases.js";
+import { SILENT } from "../../src/ports/observer.js";
+import { rigAt } from "../support/rig.js";
+
+const RAMPED: Position = { phase: "redis-first", percent: 10 };
+
+// A process died in the middle of sealing a Redis Cluster: half of its slots work, and half are nobody's.
+test("a sealing that was broken off is begun anew, from whatever the seals say", async () => {
+  const { control, legacy, records } = await rigAt(RAMPED);
+  const { generation } = await control.read();
+  await control.putDocument("reclaim", generation, { from: ["older"], armed: true });
+  let generations = [generation, "older"];
+  Object.assign(records, { seals: async () => ({ generations }) });
+  const phases = loadPhases();
+  const eviction: EvictionStores = { control, legacy, records, phases, observer: SILENT };
+  const steerage = { control, records, phases, by: "node0001" };
+
+  expect(await reclaim(steerage, eviction)).toBe(true);
+  const drawn = await control.read();
+  expect(drawn.generation).not.toBe(generation);
+  records.generation = drawn.generation;
+  expect(await reclaim(steerage, eviction)).toBe(true);
+  expect(await records.seal()).toMatchObject({ generation: drawn.generation, state: "active" });
+
+  // All of one piece again; and one that nobody knows is not touched.
+  generations = [drawn.generation];
+  expect(await reclaim(steerage, eviction)).toBe(false);
+  generations = [drawn.generation, "a stranger's"];
+  expect(await reclaim(steerage, eviction)).toBe(false);
+  expect((await control.read()).generation).toBe(drawn.generation);
+});
