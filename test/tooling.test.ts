@@ -50,7 +50,7 @@ describe("the last line of a test run", () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   function secondTries(times: number): string {
-    return `for (let i = 0; i < ${times}; i++) { let tries = 0; test("a" + i, () => { if (tries++ === 0) throw 1; }); }`;
+    return `for (let i = 0; i < ${times}; i++) { let tries = 0; test("a" + i, () => { if (tries++ === 0) throw new Error("not yet"); }); }`;
   }
 
   const runs = [
@@ -95,7 +95,7 @@ describe("the last line of a test run", () => {
     const vitest = join(root, "node_modules/vitest/vitest.mjs");
     const { stdout } = spawnSync(process.execPath, [vitest, "run", "named"], { cwd: folder, encoding: "utf8" });
     expect(stdout.trimEnd().split("\n").slice(-2)).toEqual([
-      "passed at its second try: named.test.js > a0",
+      "passed at its second try: named.test.js > a0: not yet",
       "1 passed, 0 failed",
     ]);
   });

@@ -18,10 +18,12 @@ export default class ClosingLine {
       if (module.errors().length > 0) count.failed += 1;
       for (const suite of module.children.allSuites()) if (suite.errors().length > 0) count.failed += 1;
       for (const test of module.children.allTests()) {
-        const { state } = test.result();
+        const { state, errors = [] } = test.result();
         // Pending after the end: the run was cut short before it.
         count[state === "pending" ? "failed" : state] += 1;
-        if (test.diagnostic()?.flaky) secondTries.push(`${module.relativeModuleId} > ${test.fullName}`);
+        if (test.diagnostic()?.flaky) {
+          secondTries.push(`${module.relativeModuleId} > ${test.fullName}: ${firstLineOf(errors[0]?.message)}`);
+        }
       }
     }
     if (secondTries.length > SECOND_TRIES) count.failed += 1;
@@ -35,4 +37,9 @@ export default class ClosingLine {
       console.log(`${count.passed} passed, ${count.failed} failed${skipped}`);
     });
   }
+}
+
+/** What went wrong at the first try. */
+function firstLineOf(message = "") {
+  return message.split("\n")[0].slice(0, 200);
 }
