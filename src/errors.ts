@@ -191,6 +191,12 @@ export class FerryError extends Error {
     this.next = options.next ?? null;
   }
 
+  /** The same error, of whose caller it is known by now what he has changed. */
+  having(changed: string): FerryError {
+    const { code, message, remedy, next, cause } = this;
+    return new FerryError(code, message, { remedy, changed, cause, ...(next !== null && { next }) });
+  }
+
   toJSON(): { error: { code: ErrorCode; message: string; remedy: string; changed: string; next: string | null } } {
     const { code, message, remedy, changed, next } = this;
     return { error: { code, message, remedy, changed, next } };

@@ -63,18 +63,15 @@ export async function steered<T>(node: FerryNode, coordinator: Coordinator, walk
     return await walk();
   } catch (error) {
     const failure = toFailure(error, node.config);
-    const { code, message, remedy, next, cause } = failure;
+    const { code, message, cause } = failure;
     if (code === "TRANSITION_PENDING" || failure.changed !== "nothing") throw failure;
     // Another command is at work, before this one did anything.
     if (code === "HELD" && coordinator.changed === null) throw failure;
     await coordinator.look().catch(() => {});
     const { changed, isPending } = coordinator;
     if (changed === null) throw failure;
-    const options = { changed, cause };
-    if (!isPending || OWN_EXIT.has(code)) {
-      throw new FerryError(code, message, { ...options, remedy, ...(next !== null && { next }) });
-    }
-    throw new FerryError("TRANSITION_PENDING", `${message} (${code}) The step is left pending.`, options);
+    if (!isPending || OWN_EXIT.has(code)) throw failure.having(changed);
+    throw new FerryError("TRANSITION_PENDING", `${message} (${code}) The step is left pending.`, { changed, cause });
   }
 }
 

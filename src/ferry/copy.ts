@@ -2,6 +2,7 @@ import type { Routes } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
 import type { CopyOutcome } from "../ports/copier.js";
 import { type FerryContext, passing } from "./context.js";
+import { missingInLegacy } from "./give-back.js";
 
 /** A bucket takes copies once every node closes with values (rule 8) and until marks are gone. */
 function takesCopies(routes: Routes): boolean {
@@ -59,17 +60,8 @@ export async function copy(
   }
 }
 
-async function replaceable({ legacy, routing }: FerryContext, sids: readonly Sid[]): Promise<Sid[]> {
-  const ofLegacy = sids.filter((sid) => routing.placement(sid).routes.write === "L");
-  if (!legacy.lossy) return ofLegacy;
-  const [kept, others] = parted(ofLegacy, (sid) => routing.placement(sid).routes.read === "through");
-  if (kept.length === 0) return others;
-  const held = await legacy.getMany(kept);
-  return [...others, ...kept.filter((_, i) => held[i])];
-}
-
-function parted<T>(all: readonly T[], belongs: (one: T) => boolean): [T[], T[]] {
-  const [these, those]: [T[], T[]] = [[], []];
-  for (const one of all) (belongs(one) ? these : those).push(one);
-  return [these, those];
+async function replaceable(ctx: FerryContext, sids: readonly Sid[]): Promise<Sid[]> {
+  const ofLegacy = sids.filter((sid) => ctx.routing.placement(sid).routes.write === "L");
+  const missing = new Set(await missingInLegacy(ctx, ofLegacy));
+  return ofLegacy.filter((sid) => !missing.has(sid));
 }

@@ -12,7 +12,7 @@ import { copy } from "./copy.js";
 import { Deadlines } from "./deadlines.js";
 import { drain } from "./drain.js";
 import { asFerryError } from "./failures.js";
-import { forgets, giveBackMany } from "./give-back.js";
+import { forgets, giveBackMany, missingInLegacy } from "./give-back.js";
 import { FerryItems, type LegacyItems } from "./items.js";
 import { read } from "./read.js";
 import { touch } from "./touch.js";
@@ -66,9 +66,7 @@ export class Ferry implements Sessions, Copier {
     for await (const page of records.listRecords(options)) {
       const real = page.filter((sid) => !isSynthetic(sid));
       // What L alone would be asked for, and has lost, R still answers.
-      const doubtful = real.filter((sid) => isForgotten(this.placement(sid).routes));
-      const held = doubtful.length === 0 ? [] : await legacy.getMany(doubtful);
-      const lost = doubtful.filter((_, i) => held[i] === null);
+      const lost = await missingInLegacy(this.ctx, real.filter(inLegacy));
       yield [...real.filter((sid) => !inLegacy(sid)), ...lost];
     }
   }

@@ -32,6 +32,14 @@ export function forgets({ legacy }: FerryContext, routes: Routes): boolean {
   return legacy.lossy && routes.read === "through";
 }
 
+/** Which of these L has not, though R may keep them. */
+export async function missingInLegacy(ctx: FerryContext, sids: readonly Sid[]): Promise<Sid[]> {
+  const doubtful = sids.filter((sid) => forgets(ctx, ctx.routing.placement(sid).routes));
+  if (doubtful.length === 0) return [];
+  const held = await ctx.legacy.getMany(doubtful);
+  return doubtful.filter((_, i) => held[i] === null);
+}
+
 /** Milliseconds at most between two looks whether it is our turn. */
 const LONGEST_PAUSE = 8;
 
@@ -101,9 +109,7 @@ export async function giveBackMany(ctx: FerryContext, sids: readonly Sid[]): Pro
   const { legacy, records, routing } = ctx;
   const end = routing.enter();
   try {
-    const read = sids.filter((sid) => forgets(ctx, routing.placement(sid).routes));
-    const held = await legacy.getMany(read);
-    const missing = read.filter((_, i) => held[i] === null);
+    const missing = await missingInLegacy(ctx, sids);
     if (missing.length === 0) return [];
     const tokens = await legacy.tokens(missing);
     const [come, views] = [await legacy.getMany(missing), await records.view(missing)];

@@ -68,7 +68,7 @@ export class BackfillDesk {
 }
 
 /** R was armed anew, or more buckets have come under dual-write, since the backfill began. */
-export function isOutdated(
+function isOutdated(
   checkpoint: Pick<BackfillCheckpoint, "generation" | "coveredBelow">,
   record: ControlRecord,
 ): boolean {

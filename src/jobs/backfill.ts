@@ -13,7 +13,7 @@ import type { Clock } from "../ports/clock.js";
 import type { ControlRecord, ControlStore } from "../ports/control-store.js";
 import type { Copier } from "../ports/copier.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
-import { BackfillDesk, doneOf, isOutdated, wishOfBackfill } from "./backfill-desk.js";
+import { BackfillDesk, doneOf, wishOfBackfill } from "./backfill-desk.js";
 import { patiently, real } from "./batches.js";
 import { type Carrier, Copying } from "./copying.js";
 import { type Duplicates, duplicatesIn } from "./duplicates.js";
@@ -72,7 +72,7 @@ export interface BackfillResult extends BackfillProgress {
  * One process at a time holds the lock `backfill`. After each page the sealed cursor goes into the checkpoint, from
  * which the next process goes on if this one dies. What a checkpoint says is worth nothing once R was armed anew, or
  * more buckets have come under dual-write since it began, or a step down may have dropped records: then the backfill
- * begins anew, and also while it runs.
+ * begins anew, and also when it has come to the end of its listing.
  *
  * @throws FerryError HELD, GUARD_REFUSED, LEGACY_UNREACHABLE, REDIS_UNREACHABLE, REDIS_LOST, CONTROL_UNREACHABLE
  */
@@ -123,7 +123,6 @@ class Backfill {
   #written: Sid | undefined;
   #paused = false;
   #stopped = false;
-  #outdated = false;
   #failure: { error: unknown } | null = null;
 
   constructor(
@@ -146,7 +145,7 @@ class Backfill {
     let state: BackfillState = "stopped";
     try {
       let ended = await this.#pass();
-      while (ended && (this.#outdated || (await this.#isUndone()))) {
+      while (ended && (await this.#isUndone())) {
         await this.#beginAnew(await this.#patience.attempt(() => this.deps.control.read()));
         ended = await this.#pass();
       }
@@ -188,7 +187,6 @@ class Backfill {
     const { legacy, control } = this.deps;
     const total = await this.#patience.attempt(() => legacy.count());
     const startedAt = await this.#patience.attempt(() => control.now());
-    this.#outdated = false;
     this.#cursor = undefined;
     this.#copying = new Copying({ ...this.deps, patience: this.#patience }, NO_COUNTS);
     this.#checkpoint = {
@@ -235,7 +233,7 @@ class Backfill {
     return this.#stopped || this.options.signal?.aborted === true || this.#failure !== null;
   }
 
-  /** Beside the copying: looks for wishes and for what outdates the run, renews the lock, writes the checkpoint. */
+  /** Beside the copying: looks for wishes, renews the lock, writes the checkpoint. */
   async #keep(): Promise<void> {
     const { control, clock } = this.deps;
     const strain = this.#patience.strain();
@@ -243,9 +241,8 @@ class Backfill {
       await clock.sleep(LOOK_EVERY, this.#stop.signal);
       if (this.#stop.signal.aborted) return;
       try {
-        const [wish, record] = await Promise.all([this.desk.wish(), control.read()]);
+        const wish = await this.desk.wish();
         this.#heed(wish.command, wish.rate);
-        if (isOutdated(this.#checkpoint, record)) this.#outdated = true;
         const due = look % RENEW_EVERY === 0;
         if (due && !(await control.lock(LOCK, this.holder, LOCK_TTL))) {
           throw new FerryError("HELD", "Another backfill has taken over while this one was held up.");

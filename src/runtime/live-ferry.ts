@@ -8,7 +8,7 @@ import type { Items } from "../ports/items.js";
 import type { Observer } from "../ports/observer.js";
 import type { GetOptions, SessionDefaults, Sessions } from "../ports/sessions.js";
 import { openAlone } from "./alone.js";
-import { FerryNode, type NodeOptions } from "./node.js";
+import { evicted, FerryNode, type NodeOptions } from "./node.js";
 import { rejoin } from "./rejoin.js";
 import { sessionDefaults } from "./session-defaults.js";
 
@@ -98,7 +98,7 @@ export class LiveFerry implements Sessions {
   private async rejoin(): Promise<void> {
     const old = this.#current;
     this.#joined = false;
-    old.ferry.refuse(new FerryError("NODE_EVICTED", "This process was taken for dead and fenced off."));
+    old.ferry.refuse(evicted());
     const notBelow = old instanceof FerryNode ? old.ctx.routing.record.revision : 0;
     if (old instanceof FerryNode) void old.abandon();
     const { observer, role, counted: metrics } = this;

@@ -306,7 +306,8 @@ export class FerryNode {
   }
 }
 
-function evicted(): FerryError {
+/** What every request of a node is told that was taken for dead. */
+export function evicted(): FerryError {
   return new FerryError("NODE_EVICTED", "This process was taken for dead and fenced off.");
 }
 

@@ -181,9 +181,7 @@ export class Coordinator {
         const author = { by: this.by, reason: error.message, at: await this.control.now() };
         await this.#publish(record, reverse(record, this.phases, author), "reverse", { reason: error.message });
         await this.#walk();
-        const { code, message, remedy, next, cause } = error;
-        const changed = this.changed ?? "the transition was begun and walked back";
-        throw new FerryError(code, message, { remedy, changed, cause, ...(next !== null && { next }) });
+        throw error.having(this.changed ?? "the transition was begun and walked back");
       }
       // Somebody may have changed the record meanwhile (R armed anew, another node finishing a demotion): look again.
       const stamped = works.includes("redis-stands") ? stamp : undefined;
@@ -231,7 +229,7 @@ export class Coordinator {
 
   /** Whether some node knows a later record than this one. */
   async #isOld({ revision }: ControlRecord, nodes: readonly NodeInfo[]): Promise<boolean> {
-    if (nodes.every(({ state, report }) => state !== "live" || report.acknowledged <= revision)) return false;
+    if (newestKnown(nodes) <= revision) return false;
     await this.#requireNewest(nodes);
     return true;
   }
@@ -243,8 +241,7 @@ export class Coordinator {
    * @param nodes as they were read before
    */
   async #requireNewest(nodes: readonly NodeInfo[]): Promise<void> {
-    const live = nodes.filter(({ state }) => state === "live");
-    const known = Math.max(0, ...live.map(({ report }) => report.acknowledged));
+    const known = newestKnown(nodes);
     const { revision } = await this.control.read();
     if (known <= revision) return;
     throw new FerryError(
@@ -372,6 +369,12 @@ export class Coordinator {
     this.#requireUninterrupted();
     if (!(await this.control.lock("phase", this.by, LOCK_TTL))) throw isHeld();
   }
+}
+
+/** The latest revision that a living node has acknowledged. */
+function newestKnown(nodes: readonly NodeInfo[]): number {
+  const live = nodes.filter(({ state }) => state === "live");
+  return Math.max(0, ...live.map(({ report }) => report.acknowledged));
 }
 
 /** What is to be done before the next rung is published, or the walk ends. */

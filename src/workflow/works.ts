@@ -69,7 +69,6 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
     const voiding = await lastVoiding(control);
     if (voiding === null || voiding.at < startedAt) return;
     throw new FerryError("GATE_REFUSED", `Evidence was voided while the transition was under way: ${voiding.why}.`, {
-      changed: "the transition was begun and walked back",
       next: "sessionferry check --repair",
     });
   },
@@ -83,7 +82,6 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
       "GATE_REFUSED",
       "No application is there: whether others write the legacy store is not known.",
       {
-        changed: "the transition was begun and walked back",
         remedy: "Start the applications with sessionferry, or its proxies, then repeat the command.",
         next: "sessionferry nodes",
       },
