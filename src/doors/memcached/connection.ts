@@ -17,6 +17,9 @@ const MOST_BYTES = 4 * 1024 * 1024;
 /** Failed attempts to authenticate before the connection ends. */
 const MOST_ATTEMPTS = 8;
 
+/** Milliseconds for which a client may take nothing of its replies while there is no memory left for those of others. */
+const CROWDED = 2_000;
+
 export type Cut = "idle" | "stalled" | "malformed" | "memory" | "drain";
 
 export interface ConnectionOptions {
@@ -186,7 +189,10 @@ export class Connection implements ParserContext, RelayClient {
     if (!this.#parser?.partial) this.#partialSince = 0;
     else if (this.#partialSince === 0) this.#partialSince = now;
     const isPartial = this.#partialSince > 0 && now - this.#partialSince > stall && !this.#busy && !this.#blocked;
-    if (isPartial || now - this.#sentAt > stall) this.cut("stalled");
+    const deaf = now - this.#sentAt;
+    if (isPartial || deaf > stall) this.cut("stalled");
+    // Everybody waits for the room that it takes.
+    else if (this.#blocked && deaf > CROWDED && !this.options.budget.admits(0)) this.cut("memory");
     else if (idle > 0 && now - this.#heardAt > idle && this.#isAtRest()) this.cut("idle");
   }
 

@@ -284,6 +284,20 @@ describe("bounds", () => {
     expect(await other.until("STORED\r\n")).toContain("STORED");
   });
 
+  test("clients that do not read cannot keep the others waiting for memory", async () => {
+    items.found = () => itemOf(Buffer.alloc(1_000_000));
+    await open({ limits: { memory: 3_000_000 } });
+    const deaf = await Promise.all(Array.from({ length: 6 }, client));
+    for (const { socket } of deaf) socket.pause();
+    for (const one of deaf) one.send("get s.a\r\n".repeat(20));
+    await settled(() => door.counters.bytesWritten);
+    items.found = () => itemOf("1");
+    const other = await client();
+    other.send("get s.b\r\n");
+    expect(await other.until("END\r\n")).toContain("VALUE s.b 0 1");
+    expect(events).toContainEqual({ type: "door-cut", reason: "memory" });
+  });
+
   test("silent, slow and stubborn clients are cut off", async () => {
     items.found = () => itemOf(Buffer.alloc(1_000_000));
     await open({ limits: { idle: 3_000, stall: 1_000 } });
