@@ -38,14 +38,10 @@ const SAFE_EDGES: readonly Edge[] = [
   edge("L/value/L/none", "L/value/through/none", ["evidence-stands"], ["push-missing", "drain-dirty"]),
   edge("L/value/through/none", "L/value/through/fallback"),
   edge("L/value/through/fallback", "L/value/through/none", [], ["drain-dirty"]),
-  edge(
-    "L/value/through/none",
-    "R/value/through/none",
-    ["fleet-stands", "redis-stands"],
-    ["drain-older", "redis-stands"],
-  ),
-  edge("R/value/through/none", "R/value/R/none", ["no-intents", "full-copy"]),
-  edge("R/value/R/none", "alone/none/R/none"),
+  edge("L/value/through/none", "R/value/through/none", ["redis-stands"], ["drain-older"]),
+  edge("R/value/through/none", "R/value/through/write-behind", ["fleet-stands", "redis-stands"], ["drain-older"]),
+  edge("R/value/through/write-behind", "R/value/R/write-behind", ["no-intents", "full-copy"]),
+  edge("R/value/R/write-behind", "alone/none/R/none"),
 ];
 
 /** What each phase ends in, so that its name keeps its meaning. */
@@ -53,8 +49,8 @@ const ENDS: Readonly<Record<PhaseName, string>> = {
   legacy: "legacy/none/L/none",
   "dual-write": "L/value/L/gap",
   "read-through": "L/value/through/fallback",
-  "redis-first": "R/value/through/none",
-  "full-redis": "R/value/R/none",
+  "redis-first": "R/value/through/write-behind",
+  "full-redis": "R/value/R/write-behind",
   complete: "alone/none/R/none",
 };
 

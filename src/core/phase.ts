@@ -12,8 +12,11 @@ export interface Routes {
   readonly close: "none" | "value";
   /** `L`: L alone. `through`: rule 2. `R`: R alone. */
   readonly read: "L" | "through" | "R";
-  /** `gap`: write L though R is away (rule 7). `fallback`: L answers reads while R is away (rule 2). */
-  readonly liberty: "none" | "gap" | "fallback";
+  /**
+   * `gap`: write L though R is away (rule 7). `fallback`: L answers reads while R is away (rule 2). `write-behind`:
+   * answer what R has before L has it; without it a change in R is acknowledged, and told to readers, only once L has it.
+   */
+  readonly liberty: "none" | "gap" | "fallback" | "write-behind";
 }
 
 /** Work that the coordinator does between two rungs, while every node stands on the same one. */
@@ -83,9 +86,11 @@ export interface Transition {
   readonly direction: "up" | "down";
   /** Whether R was written first since the walk last stood on its lowest rung; absent in records of older builds. */
   readonly ahead?: boolean;
+  /** Whether R may have what was answered and L has not: `write-behind` was in use, and not all is drained since. */
+  readonly behind?: boolean;
   /**
-   * What R's seal carries if R holds what it held when the authority began to move in this walk (`redis-stands`): an R
-   * without it restarted with data from before. Absent on the way down until then.
+   * What R's seal carries if R holds what it held when the authority moved to it in this walk (`redis-stands`): an R
+   * without it restarted with data from before. Absent where the authority was R's before this walk, or is L's.
    */
   readonly stamp?: string;
   /** A jump that left Redis behind (demotion, redis-lost) can only be finished. */

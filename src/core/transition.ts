@@ -64,10 +64,12 @@ export function begin(state: Steering, to: Position, phases: Phases, author: Aut
   if (span === null) throw new RangeError(`${to.phase} ${to.percent} % is no neighbour`);
   const rung = direction === "up" ? 0 : phases[span.ladder].ladder.length - 1;
   const { by, reason, at } = author;
-  const ahead = phases[span.ladder].ladder[rung]?.routes.write === "R";
+  const routes = phases[span.ladder].ladder[rung]?.routes;
+  const ahead = routes?.write === "R";
+  const behind = routes?.liberty === "write-behind";
   return {
     ...state,
-    pending: { lower, upper, ...span, rung, direction, ahead, oneWay: false, by, reason, startedAt: at },
+    pending: { lower, upper, ...span, rung, direction, ahead, behind, oneWay: false, by, reason, startedAt: at },
   };
 }
 
@@ -83,11 +85,21 @@ export function proceed(state: Steering, phases: Phases, stamp?: string): Steeri
   const last = pending.direction === "up" ? phases[pending.ladder].ladder.length - 1 : 0;
   if (pending.rung === last) return { ...state, position: targetOf(pending), pending: null };
   const rung = pending.rung + (pending.direction === "up" ? 1 : -1);
+  const routesOf = (at: number) => phases[pending.ladder].ladder[at]!.routes;
   // What was ahead has been drained before the lowest rung is published.
-  const ahead = rung > 0 && (pending.ahead || phases[pending.ladder].ladder[rung]?.routes.write === "R");
+  const ahead = rung > 0 && (pending.ahead || routesOf(rung).write === "R");
+  // What was answered while others had the liberty has been drained where nobody has it any more, before the way goes on.
+  const isDrained = pending.direction === "down" && routesOf(pending.rung).liberty !== "write-behind";
+  const behind = routesOf(rung).liberty === "write-behind" || (mayBeBehind(pending) && !isDrained);
   const { stamp: before, ...others } = pending;
-  const standing = stamp ?? (pending.ahead ? before : undefined);
-  return { ...state, pending: { ...others, rung, ahead, ...(ahead && standing && { stamp: standing }) } };
+  // What R may be ahead with dates from before this stamp, which would make it look like data from before.
+  const standing = mayBeBehind(pending) ? before : (stamp ?? before);
+  return { ...state, pending: { ...others, rung, ahead, behind, ...(behind && standing && { stamp: standing }) } };
+}
+
+/** Whether R may have what was answered and L has not. Builds before `behind` knew only whether R was written first. */
+export function mayBeBehind({ behind, ahead }: Transition): boolean {
+  return behind ?? ahead ?? true;
 }
 
 /** Whether a pending transition may be turned round where it stands. */
@@ -185,6 +197,7 @@ export function abandonRedis(state: Steering, phases: Phases, author: Author, ge
       rung,
       direction: "down",
       ahead: false,
+      behind: false,
       oneWay: true,
       by: author.by,
       reason: author.reason,

@@ -8,6 +8,7 @@ import type { CallLimits, Outcome, RedisRecords } from "../ports/redis-records.j
 import type { Arrears } from "./arrears.js";
 import type { RedisHealth } from "./redis-health.js";
 import type { Routing } from "./routing.js";
+import type { SharedDrains } from "./shared-drains.js";
 
 /** Milliseconds. */
 export interface Limits {
@@ -23,6 +24,7 @@ export interface FerryContext {
   readonly records: RedisRecords;
   readonly routing: Routing;
   readonly arrears: Arrears;
+  readonly drains: SharedDrains;
   readonly health: RedisHealth;
   readonly ids: IdSource;
   readonly clock: Clock;
@@ -35,7 +37,8 @@ export interface FerryContext {
  * request that cannot go on without is held by `Hold`, which also sees when the fleet leaves R behind.
  */
 export function redisLimits(ctx: FerryContext, routes: Routes): CallLimits {
-  return { deadline: routes.liberty === "none" ? ctx.limits.request : ctx.limits.redis, hold: false };
+  const goesOn = routes.liberty === "gap" || routes.liberty === "fallback";
+  return { deadline: goesOn ? ctx.limits.redis : ctx.limits.request, hold: false };
 }
 
 /**

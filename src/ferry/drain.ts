@@ -1,75 +1,71 @@
 import type { Sid } from "../core/session.js";
-import { FerryError } from "../errors.js";
-import type { ConditionalChange } from "../ports/legacy-store.js";
+import { type ConditionalChange, OutcomeUnknown } from "../ports/legacy-store.js";
 import { type FerryContext, passing } from "./context.js";
-
-/** How many of the sids carry no mark any more, and how many carried none when they were looked at. */
-export interface Drained {
-  readonly clean: number;
-  readonly unmarked: number;
-}
+import type { Drained } from "./shared-drains.js";
 
 /**
  * Rule 4. L's token is taken *before* R is read, so that a change of L that R does not know of makes the conditional
  * write refuse; `undirty` compares the nonce, so that a change of R that L does not hold keeps the mark. A sid without
  * a mark is left alone, unless the dirty index names it all the same: then its mark was lost, and the two are made to
  * agree, or whoever waits for the index would wait for ever. Any number of drainers may run.
+ *
+ * Where L does not tell what became of the write, the drain is not over before it can no longer take effect: whoever waits
+ * for it may drop the mark, which alone would make others carry over again what it overwrites.
  */
-export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<Drained> {
-  if (sids.length === 0) return { clean: 0, unmarked: 0 };
+export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<Drained[]> {
+  if (sids.length === 0) return [];
   const end = ctx.routing.enter();
+  let over: Promise<void> = Promise.resolve();
   try {
     const tokens = await ctx.legacy.tokens(sids);
     await passing(ctx, "drain:token", null);
     const records = await ctx.records.dirtyRecords(sids);
     await passing(ctx, "drain:read", null);
 
-    const unmarked: { sid: Sid; dirty: string }[] = [];
+    const outcomes = records.map((): Drained => "left");
+    const unmarked: { at: number; sid: Sid; dirty: string }[] = [];
     const changes: ConditionalChange[] = [];
-    const marks: { sid: Sid; nonce: string }[] = [];
-    records.forEach(({ sid, nonce, session }, i) => {
-      const token = tokens[i];
-      if (nonce === null) unmarked.push({ sid, dirty: ctx.ids.next() });
+    const marks: { at: number; sid: Sid; nonce: string }[] = [];
+    records.forEach(({ sid, nonce, session }, at) => {
+      const token = tokens[at];
+      if (nonce === null) unmarked.push({ at, sid, dirty: ctx.ids.next() });
       else if (token) {
         changes.push({ token, session });
-        marks.push({ sid, nonce });
+        marks.push({ at, sid, nonce });
       }
     });
     const agreed = unmarked.length === 0 ? [] : await ctx.records.reconcile(unmarked);
-    let clean = agreed.filter(Boolean).length;
-    if (changes.length === 0) return { clean, unmarked: unmarked.length };
+    unmarked.forEach(({ at }, i) => {
+      if (agreed[i]) outcomes[at] = "unmarked";
+    });
+    if (changes.length === 0) return outcomes;
     const applied = await ctx.legacy.applyIf(changes);
     await passing(ctx, "drain:applied", null);
     const carried = marks.filter((_, i) => applied[i]);
     const removed = carried.length === 0 ? [] : await ctx.records.undirty(carried);
-    clean += removed.filter(Boolean).length;
+    carried.forEach(({ at }, i) => {
+      outcomes[at] = removed[i] ? "carried" : "outrun";
+    });
     ctx.observer.event({ type: "drained", count: carried.length, refused: changes.length - carried.length });
-    return { clean, unmarked: unmarked.length };
+    return outcomes;
+  } catch (error) {
+    if (error instanceof OutcomeUnknown) over = error.settled;
+    throw error;
   } finally {
-    end();
+    void over.then(end);
   }
 }
 
-/**
- * Rule 5: repeats until this destroy is in L, or another drainer has taken care of it, within the deadline. That it
- * carries no mark any more tells of another drainer only while R is the one that took it: one that restarted, or took over,
- * may have forgotten it.
- *
- * @param run of R before it was asked to destroy
- */
-export async function drainOwnDestroy(ctx: FerryContext, sid: Sid, run: string | null): Promise<void> {
-  const until = ctx.clock.elapsed() + ctx.limits.request;
-  for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
-    const { clean, unmarked } = await drain(ctx, [sid]);
-    if (clean === 1 && unmarked === 0) return;
-    const now = ctx.records.runOf(sid);
-    if (run !== null && now !== null && now !== run) {
-      throw new FerryError("OUTCOME_UNKNOWN", "Redis restarted, or failed over, while the session was destroyed.");
-    }
-    if (clean === 1) return;
-    if (ctx.clock.elapsed() >= until) {
-      throw new FerryError("OUTCOME_UNKNOWN", "Redis has destroyed the session, the legacy store not yet.");
-    }
-    await ctx.clock.sleep(pause);
-  }
+/** Together with what other requests wait for, as long as it is not too late for it (by the clock that never goes back). */
+export function drainOne(ctx: FerryContext, sid: Sid, until: number): Promise<Drained> {
+  return ctx.drains.join(
+    sid,
+    (sids) => drain(ctx, sids),
+    () => ctx.clock.elapsed() >= until,
+  );
+}
+
+/** How many of them carry no mark any more. */
+export function cleanIn(outcomes: readonly Drained[]): number {
+  return outcomes.filter((outcome) => outcome === "carried" || outcome === "unmarked").length;
 }

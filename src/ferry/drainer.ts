@@ -3,7 +3,7 @@ import { redisIsDrained } from "../core/transition.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import type { FerryContext } from "./context.js";
-import { drain } from "./drain.js";
+import { cleanIn, drain } from "./drain.js";
 import type { DrainRate } from "./drain-rate.js";
 import type { Refusal } from "./refused.js";
 
@@ -45,11 +45,12 @@ export async function drainIndex(
     for (let from = 0; from < window.length && total < limit && goOn(); from += BATCH) {
       // Where none follows, others rely on it that none was begun (rule 8; standstill.ts).
       if (!isDrained()) return total;
-      const { clean, unmarked } = await drain(ctx, window.slice(from, from + Math.min(BATCH, limit - total)));
+      const outcomes = await drain(ctx, window.slice(from, from + Math.min(BATCH, limit - total)));
+      const clean = cleanIn(outcomes);
       total += clean;
       stuck = clean === 0 ? stuck + 1 : 0;
       if (stuck === MOST_STUCK) return total;
-      if (stuck > 0 || unmarked > 0) break;
+      if (stuck > 0 || outcomes.includes("unmarked")) break;
     }
   }
   return total;

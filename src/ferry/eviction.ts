@@ -5,7 +5,7 @@ import type { ControlStore, NodeInfo } from "../ports/control-store.js";
 import type { LegacyStore } from "../ports/legacy-store.js";
 import type { Observer } from "../ports/observer.js";
 import { type CallLimits, RedisLost, type RedisRecords } from "../ports/redis-records.js";
-import { isRedisFailure } from "./failures.js";
+import { isLegacyFailure, isRedisFailure } from "./failures.js";
 import { sweep } from "./sweep.js";
 import { gapMayBeLost, voidEvidence } from "./void.js";
 
@@ -71,10 +71,7 @@ async function evictHolding(
 ): Promise<boolean> {
   const info = await refuse(control, node, by, silent);
   if (info === null) return true;
-  const [left, ended] = await Promise.all([
-    legacy.disconnectNode(node, info.report.endpoints),
-    endedInRedis(records, node),
-  ]);
+  const [left, ended] = await Promise.all([endedInLegacy(legacy, info), endedInRedis(records, node)]);
   const cut = ended && !withoutRedis;
   if (!left && !word) return false;
   if (!cut && !(await leaveRedisBehind(control, word || withoutRedis))) return false;
@@ -115,13 +112,13 @@ async function refuse(
 ): Promise<NodeInfo | null> {
   const registered = async () => (await control.nodes()).find(({ id }) => id === node);
   const info = await registered();
-  if (info === undefined) return null;
-  if (info.state === "live") {
-    await control.evict(node, silent);
-    if ((await registered())?.state !== "evicted") return null;
-    await control.append({ by, action: "evict", detail: { node, host: info.host, pid: info.pid, role: info.role } });
-  }
-  return info;
+  if (info?.state !== "live") return info ?? null;
+  await control.evict(node, silent);
+  // It may have renewed in between, with connections that were not there before.
+  const refused = await registered();
+  if (refused?.state !== "evicted") return null;
+  await control.append({ by, action: "evict", detail: { node, host: info.host, pid: info.pid, role: info.role } });
+  return refused;
 }
 
 /**
@@ -139,6 +136,16 @@ async function sweepUnlessLost(control: ControlStore, records: RedisRecords, nod
     if (record.generation !== records.generation) return null;
     if (redisIsSoleAuthority(record)) throw error;
     return 0;
+  }
+}
+
+/** False while L cannot be asked: then it takes the operator's word. */
+async function endedInLegacy(legacy: LegacyStore, { id, report }: NodeInfo): Promise<boolean> {
+  try {
+    return await legacy.disconnectNode(id, report.endpoints);
+  } catch (error) {
+    if (!isLegacyFailure(error)) throw error;
+    return false;
   }
 }
 

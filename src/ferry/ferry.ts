@@ -10,7 +10,7 @@ import type { GetOptions, SessionDefaults, Sessions } from "../ports/sessions.js
 import type { FerryContext } from "./context.js";
 import { copy } from "./copy.js";
 import { Deadlines } from "./deadlines.js";
-import { drain } from "./drain.js";
+import { cleanIn, drain } from "./drain.js";
 import { asFerryError } from "./failures.js";
 import { forgets, giveBackMany, missingInLegacy } from "./give-back.js";
 import { FerryItems, type LegacyItems } from "./items.js";
@@ -75,8 +75,21 @@ export class Ferry implements Sessions, Copier {
     return copy(this.ctx, sids, options);
   }
 
+  /** An operation, so that no barrier is passed in the midst of it: where L is the authority its value is not R's to give. */
+  async push(sids: readonly Sid[]): Promise<Sid[]> {
+    const { routing, records, ids } = this.ctx;
+    const end = routing.enter();
+    try {
+      const pushed = sids.filter((sid) => this.placement(sid).routes.write === "R");
+      if (pushed.length > 0) await records.push(pushed.map((sid) => ({ sid, dirty: ids.next() })));
+      return pushed;
+    } finally {
+      end();
+    }
+  }
+
   async drain(sids: readonly Sid[]): Promise<number> {
-    return (await drain(this.ctx, sids)).clean;
+    return cleanIn(await drain(this.ctx, sids));
   }
 
   /** Before L alone is read: brings back what it has forgotten. The sids that must be tried again. */

@@ -4,11 +4,12 @@ import { FerryError } from "../errors.js";
 import type { Item, ItemStore } from "../ports/items.js";
 import type { GetsAnswer } from "../ports/redis-records.js";
 import { type FerryContext, passing, redisLimits } from "./context.js";
-import { drain } from "./drain.js";
+import { cleanIn, drainOne } from "./drain.js";
 import { isRedisFailure } from "./failures.js";
 import { Hold } from "./hold.js";
 import { fillBehind } from "./read.js";
 import type { Operation } from "./routing.js";
+import { isWriteThrough, settle } from "./settle.js";
 
 /** So often a read that needs a token begins anew because the session was written meanwhile. */
 const TRIES = 16;
@@ -24,6 +25,7 @@ const PAUSE = 50;
  */
 export async function gets(ctx: FerryContext, legacy: ItemStore, sid: Sid): Promise<Item | null> {
   const hold = new Hold(ctx);
+  const until = ctx.clock.elapsed() + ctx.limits.request;
   for (let tries = 0; tries < TRIES; ) {
     const operation = ctx.routing.begin(sid);
     const { routes } = operation.placement;
@@ -33,8 +35,13 @@ export async function gets(ctx: FerryContext, legacy: ItemStore, sid: Sid): Prom
     if (routes.read === "L" || (fallback && ctx.health.state !== "up")) return readLegacy(legacy, operation, sid);
     let answer: GetsAnswer;
     try {
+      const run = ctx.records.runOf(sid);
       answer = await ctx.records.gets(sid, mode, ctx.ids.next(), routes.read === "R", newToken(), limits);
       ctx.health.succeeded();
+      if (answer.from === "R" && answer.ahead && isWriteThrough(routes) && !(await settle(ctx, sid, run))) {
+        operation.end();
+        continue;
+      }
       if (answer.from === "L" && answer.lease !== null) {
         const { lease } = answer;
         await passing(ctx, "read:leased", sid);
@@ -61,7 +68,7 @@ export async function gets(ctx: FerryContext, legacy: ItemStore, sid: Sid): Prom
     if (answer.from === "L" && answer.lease === null) return readLegacy(legacy, operation, sid);
     operation.end();
     if (answer.from === "R") return answer.item;
-    if (answer.from === "dirty" && (await drain(ctx, [sid])).clean === 0)
+    if (answer.from === "dirty" && cleanIn([await drainOne(ctx, sid, until)]) === 0)
       await ctx.clock.sleep(Math.min(2 ** tries, PAUSE));
     tries++;
   }

@@ -40,10 +40,11 @@ export class Housekeeper {
 
   async tick(overdue: readonly string[]): Promise<void> {
     const { record } = this.ctx.routing;
+    // First of all: requests wait for it, and what follows may take long, or fail.
+    await assistOneWay(this.steerage, record);
     if (await tellRedis(this.ctx)) await this.#actOnLoss();
     await releaseOwed(this.steerage.control);
     await this.#fence(overdue, record.pending?.oneWay === true || this.ctx.health.state === "lost");
-    await assistOneWay(this.steerage, record);
   }
 
   /**

@@ -5,7 +5,6 @@ import type { Item, ItemResult, ItemStore, Items, ItemVerb, ItemWishes } from ".
 import type { VerbName } from "../ports/observer.js";
 import type { ConditionalVerb, Outcome } from "../ports/redis-records.js";
 import { type FerryContext, redisLimits } from "./context.js";
-import { drainOwnDestroy } from "./drain.js";
 import { gets } from "./gets.js";
 import { learn } from "./learn.js";
 import { mutate, type Opened } from "./mutate.js";
@@ -126,8 +125,6 @@ export class FerryItems implements Items {
     };
     /** Under which L was read as absent. */
     let lease: string | null = null;
-    let done = false;
-    let run: string | null = null;
     const creates = createsItem(verb);
     return mutate<ItemResult>(ctx, sid, {
       script: "openIf",
@@ -139,14 +136,9 @@ export class FerryItems implements Items {
         const known = routes.read === "R";
         const limits = redisLimits(ctx, routes);
         const wanted = alone ? { ...asked, alone } : asked;
-        run = records.runOf(sid);
         const opened = await records.openIf(sid, intent, mode, wanted, lease, known, ids.next(), limits);
         if (opened.answer === "L" || opened.answer === "busy") return { to: opened.answer };
-        run ??= records.runOf(sid);
-        if (opened.answer === "R") {
-          done = opened.result.result === "done";
-          return { to: "R", value: opened.result };
-        }
+        if (opened.answer === "R") return { to: "R", value: opened.result };
         return {
           to: "unknown",
           learn: async () => {
@@ -158,10 +150,7 @@ export class FerryItems implements Items {
         };
       },
       outcome: (answered) => this.outcomeOf(verb, answered),
-      // Rule 5, which is about every verb that leaves nothing behind.
-      settle: async ({ phase }) => {
-        if (done && phase !== "full-redis" && endsItem(verb, clock.now())) await drainOwnDestroy(ctx, sid, run);
-      },
+      ends: ({ result }) => result === "done" && endsItem(verb, clock.now()),
     });
   }
 

@@ -8,6 +8,7 @@ import { isRedisFailure } from "./failures.js";
 import { forgets, giveBack, Turn } from "./give-back.js";
 import { Hold, isRepeatable } from "./hold.js";
 import type { Operation } from "./routing.js";
+import { isWriteThrough, settle } from "./settle.js";
 
 /** What R's `open` or `openIf` said. */
 export type Opened<T> =
@@ -31,16 +32,17 @@ export interface Mutation<T> {
   lacks?(answered: T): boolean;
   /** What L holds once it has answered so. */
   outcome(answered: T): Outcome;
-  /** What must be done before the answer "R" may be acknowledged. */
-  settle?(placement: Placement): Promise<void>;
+  /** Whether R, having answered so, keeps nothing of the session. Absent where the verb always leaves something. */
+  ends?(answered: T): boolean;
 }
 
 /** So often an unknown state is made known before the request gives up: each try needs a writer to come between. */
 const TRIES = 16;
 
 /**
- * Rule 1. `open` in R; answer "R": it is done. Answer "L": write L, acknowledge, then close the intent with what L holds
- * now; the close may run after the acknowledgement. If the value that L holds is not known, close with none.
+ * Rule 1. `open` in R; answer "R": it is done, once L has it where that is asked (rule 5; settle.ts). Answer "L": write L,
+ * acknowledge, then close the intent with what L holds now; the close may run after the acknowledgement. If the value that L
+ * holds is not known, close with none.
  *
  * Rule 7, where R cannot be asked: with the gap liberty L is written anyway, after the sid and the intent were put
  * into the gap; without it L is not written, and the request is held. A lost reply is an error, never a retry.
@@ -57,12 +59,15 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
     if (routes.write === "alone") return ending(operation, mutation.alone);
 
     const intent = ctx.ids.next();
+    let run: string | null = null;
     const inGap = (mayStand: boolean) => writeInGap(ctx, operation, sid, intent, mayStand, mutation.legacy);
     if (routes.liberty === "gap" && ctx.health.state !== "up") return inGap(false);
     let opened: Opened<T>;
     try {
+      run = ctx.records.runOf(sid);
       const alone = mutation.lacks !== undefined && forgets(ctx, routes) && !turn.isOver;
       opened = await mutation.open(intent, routes, alone);
+      run ??= ctx.records.runOf(sid);
       ctx.health.succeeded();
     } catch (error) {
       if (!isRedisFailure(error)) {
@@ -90,8 +95,10 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
       continue;
     }
     if (opened.to === "R") {
-      await ending(operation, async () => mutation.settle?.(placement));
-      return opened.value;
+      const { value } = opened;
+      if (!mustSettle(placement, mutation.ends?.(value) ?? false)) operation.end();
+      else await ending(operation, () => settleChange(ctx, sid, run));
+      return value;
     }
     let answer: { readonly value: T } | null;
     try {
@@ -107,6 +114,29 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
     tries++;
   }
   throw new FerryError("DEADLINE", `The session kept changing under ${TRIES} attempts to change it.`);
+}
+
+/**
+ * Rule 5: in redis-first what ends a session is acknowledged only after L has lost it too, since a node that still reads L
+ * on a miss, or a rollback, must not find it there. In full-redis the dirty mark alone is enough.
+ */
+function mustSettle({ phase, routes }: Placement, ends: boolean): boolean {
+  return isWriteThrough(routes) || (ends && phase !== "full-redis");
+}
+
+/** Whatever goes wrong now, R has been changed. */
+async function settleChange(ctx: FerryContext, sid: Sid, run: string | null): Promise<void> {
+  let cause: unknown;
+  try {
+    if (await settle(ctx, sid, run)) return;
+    cause = new Error("Redis restarted, or failed over, meanwhile.");
+  } catch (error) {
+    if (isRedisFailure(error)) ctx.health.failed(error);
+    cause = error;
+  }
+  throw new FerryError("OUTCOME_UNKNOWN", "Redis was changed; whether the legacy store has it is not known.", {
+    cause,
+  });
 }
 
 async function ending<T>(operation: Operation, perform: () => Promise<T>): Promise<T> {

@@ -6,12 +6,13 @@ import { isRedisFailure } from "./failures.js";
 import { forgets, Turn } from "./give-back.js";
 import { Hold } from "./hold.js";
 import type { Operation } from "./routing.js";
+import { isWriteThrough, settle } from "./settle.js";
 
 /**
- * Rule 2. Where R is read: a hit is the answer; else L is read and answered, and with a lease R is filled in the
- * background. Where L forgets, its "absent" beside intents is no proof (give-back.ts). If R cannot be asked, L answers
- * while the fallback liberty holds (which is given only while nothing is dirty); otherwise the read is held and fails at
- * its deadline. `expiry` false: nobody will look at that of a hit.
+ * Rule 2. Where R is read: a hit is the answer, once L has it where R must not be ahead (settle.ts); else L is read and
+ * answered, and with a lease R is filled in the background. Where L forgets, its "absent" beside intents is no proof
+ * (give-back.ts). If R cannot be asked, L answers while the fallback liberty holds (which is given only while nothing is
+ * dirty); otherwise the read is held and fails at its deadline. `expiry` false: nobody will look at that of a hit.
  */
 export async function read(ctx: FerryContext, sid: Sid, expiry = true): Promise<Session | null> {
   const hold = new Hold(ctx);
@@ -23,8 +24,11 @@ export async function read(ctx: FerryContext, sid: Sid, expiry = true): Promise<
     if (routes.read === "L") return readLegacy(ctx, operation, sid);
     if (fallback && ctx.health.state !== "up") return readFallback(ctx, operation, sid);
     let answer: ReadAnswer;
+    let isStanding = true;
     try {
+      const run = ctx.records.runOf(sid);
       answer = await readRedis(ctx, routes, sid, expiry);
+      if (answer.from === "R" && answer.ahead && isWriteThrough(routes)) isStanding = await settle(ctx, sid, run);
     } catch (error) {
       if (!isRedisFailure(error)) {
         operation.end();
@@ -38,6 +42,10 @@ export async function read(ctx: FerryContext, sid: Sid, expiry = true): Promise<
       continue;
     }
     ctx.health.succeeded();
+    if (!isStanding) {
+      operation.end();
+      continue;
+    }
     if (routes.read === "through") {
       ctx.observer.event({ type: "read-through", result: answer.from === "R" ? "hit" : "miss" });
     }
@@ -55,7 +63,7 @@ export async function read(ctx: FerryContext, sid: Sid, expiry = true): Promise<
 async function readRedis(ctx: FerryContext, routes: Routes, sid: Sid, expiry: boolean): Promise<ReadAnswer> {
   const limits = redisLimits(ctx, routes);
   if (routes.read !== "R") return ctx.records.read(sid, ctx.ids.next(), limits, expiry);
-  return { from: "R", session: await ctx.records.readAlone(sid, limits, expiry) };
+  return { from: "R", session: await ctx.records.readAlone(sid, limits, expiry), ahead: false };
 }
 
 async function readLegacy(ctx: FerryContext, operation: Operation, sid: Sid): Promise<Session | null> {

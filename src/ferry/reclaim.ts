@@ -1,12 +1,11 @@
 import { type BucketRange, inRange } from "../core/cohort.js";
 import { newGeneration } from "../core/ids.js";
 import type { Routes, Transition } from "../core/phase.js";
-import { authorityIsDivided, redisIsDrained, segments } from "../core/transition.js";
+import { authorityIsDivided, mayBeBehind, redisIsDrained, segments } from "../core/transition.js";
 import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
 import type { RedisRecords, Seals } from "../ports/redis-records.js";
 import type { EvictionStores } from "./eviction.js";
 import { alone, type Steerage } from "./steerage.js";
-import { intentsLeft, withdraw } from "./sweep.js";
 
 /** Of which generations the R may be that is reclaimed for the generation under whose name this is kept. */
 interface Origin {
@@ -31,11 +30,13 @@ const MOST_SEALS = 8;
  *    Where R comes back with one of those older seals after it was armed, it has restarted once more and forgotten even
  *    that: all of this begins anew.
  * 3. *Put right.* The records of the buckets whose authority is L are dropped. Those of buckets that are on their way to
- *    or from R go as well, but for the changes that L has not got yet: whatever is not dirty is in L, and may be older in
- *    R, which can have restarted before it was written first. Where it restarted with what it held before that, its
- *    stamp is older than this walk's, and its dirty marks are old, too: everything goes. Then R is sealed for the new
- *    generation and for the very run that was put right: should it have restarted meanwhile, all of this begins anew.
- *    Intents that R remembers from earlier days belong to nobody, and are withdrawn.
+ *    or from R go as well, dirty or not, as long as nothing is answered before L has it (write-through), and again once all
+ *    that was answered before has been drained. In between only the changes stay that L has not got yet: whatever is not
+ *    dirty is in L, and may be older in R, which can have restarted before it was written first. Where it restarted with
+ *    what it held before that, its stamp is older than this walk's, and its dirty marks are old, too: everything goes.
+ *    Where R was the authority before this walk, all stays until that drain. Intents that R remembers from earlier days
+ *    belong to nobody, and are withdrawn. Last of all R is sealed for the new generation and for the very run that was put
+ *    right: should it have restarted meanwhile, or whoever does this die before, all of this begins anew.
  *
  * So R under the seal of generation g holds, for every bucket of L's, nothing from before g was armed. An R without the
  * seal of the generation before is none of ours, or was emptied: that is a loss, and the decision is the operator's.
@@ -98,38 +99,36 @@ async function distrust({ control, by }: Steerage, record: ControlRecord, before
 
 async function putRight({ control, records, phases, by }: Steerage, record: ControlRecord, origin: Origin) {
   const { runId } = await records.facts();
-  const seals = await reclaimable(record, origin, records);
-  if (seals === null) return false;
+  if ((await reclaimable(record, origin, records)) === null) return false;
   const { pending } = record;
-  const predates = pending?.stamp !== undefined && Number(seals.stamp ?? 0) < Number(pending.stamp);
   let dropped = 0;
   for (const { buckets, placement } of segments(record, phases)) {
-    const { isAhead, isSettled } = standing(pending, buckets, placement.routes);
+    const { isBehind, isSettled } = standing(pending, buckets, placement.routes);
     if (isSettled) continue;
-    dropped += await records.drop(buckets, { spareDirty: isAhead && !predates });
+    dropped += await records.drop(buckets, { spareDirty: isBehind, ...(pending?.stamp && { since: pending.stamp }) });
   }
-  const left = await intentsLeft(records);
+  const intents = await records.dropIntents();
   // Somebody may have left R behind for good meanwhile.
   if ((await control.read()).generation !== record.generation) return false;
   await control.putDocument(KIND, record.generation, { ...origin, armed: true } satisfies Origin);
   await records.arm(record.generation, "active", runId, pending?.stamp);
-  await control.append({ by, action: "rearm", detail: { dropped, intents: left.length } });
-  await withdraw(records, left);
+  await control.append({ by, action: "rearm", detail: { dropped, intents } });
   return true;
 }
 
 /**
- * How R stands to the records of these buckets. *Settled*: it has been their authority since before this walk. *Ahead*:
- * they were or are written to R first in this walk, or before it, so that they may hold changes that L has not got yet.
+ * How R stands to the records of these buckets. *Settled*: it has been their authority since before this walk. *Behind*:
+ * L may be, in what somebody was told.
  */
 function standing(
   pending: Transition | null,
   [first]: BucketRange,
   { write }: Routes,
-): { readonly isAhead: boolean; readonly isSettled: boolean } {
+): { readonly isBehind: boolean; readonly isSettled: boolean } {
   const changes = pending?.ladder === "redis-first" && inRange(first, pending.buckets);
-  const isSettled = write === "R" && !(changes && pending.stamp !== undefined);
-  return { isSettled, isAhead: changes && (pending.ahead ?? true) };
+  const isBehind = changes && mayBeBehind(pending);
+  const isSettled = write === "R" && !(changes && (pending.stamp !== undefined || !isBehind));
+  return { isSettled, isBehind };
 }
 
 /** Whether nothing is under way any more that was begun before this revision. */

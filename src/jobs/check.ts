@@ -187,14 +187,14 @@ class Check {
 
   /** How a batch is looked at: here, or by whichever worker takes it. */
   async #looking(tally: Tally): Promise<Looking> {
-    const { legacy, records, copier, clock, ids, journal = NO_JOURNAL, dispatcher } = this.deps;
+    const { legacy, records, copier, clock, journal = NO_JOURNAL, dispatcher } = this.deps;
     const { batch, repair, readOnly = false, limits, signal } = this.options;
     if (dispatcher !== undefined) {
       const how = { ttlTolerance: limits.ttlTolerance, readOnly };
       return new SpreadLooking(dispatcher, tally, this.planting, records.generation, how, signal);
     }
     const redisEvicts = repair !== undefined && (await this.patience.attempt(() => records.facts())).evictedKeys > 0;
-    const findings = new Findings({ legacy, records, copier, clock, ids }, this.planting, tally, this.patience, {
+    const findings = new Findings({ legacy, records, copier, clock }, this.planting, tally, this.patience, {
       repair: repair ?? null,
       readOnly,
       redisEvicts,

@@ -1,4 +1,3 @@
-import type { IdSource } from "../core/ids.js";
 import type { Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import type { Clock } from "../ports/clock.js";
@@ -15,7 +14,6 @@ export interface RepairDeps {
   readonly records: RedisRecords;
   readonly copier: Copier;
   readonly clock: Clock;
-  readonly ids: IdSource;
 }
 
 /** What is done about a fault; `leave`: nothing that could not also destroy a living session. */
@@ -68,8 +66,7 @@ export class Repairer {
         // `absent`: L holds nothing, and neither does R now, which is what was wanted of a resurrected session.
         return (await this.copy(sids, true)).map((outcome) => isCopied(outcome) || outcome === "absent");
       case "push":
-        await this.deps.records.push(sids.map((sid) => ({ sid, dirty: this.deps.ids.next() })));
-        return this.#drain(sids);
+        return this.#push(sids);
       case "destroy":
         return this.#destroy(sids);
     }
@@ -105,17 +102,19 @@ export class Repairer {
     return sids.map((_, i) => done.has(i));
   }
 
-  async #drain(sids: readonly Sid[]): Promise<boolean[]> {
+  async #push(sids: readonly Sid[]): Promise<boolean[]> {
     const { copier, records, clock } = this.deps;
-    let left: readonly Sid[] = sids;
+    const pushed = await copier.push(sids);
+    let left: readonly Sid[] = pushed;
     for (let tries = 1; tries <= MAX_TRIES && left.length > 0; tries++) {
       if (tries > 1) await clock.sleep(PAUSE * tries);
       await copier.drain(left);
       const views = await records.view(left);
       left = left.filter((_, i) => views[i]!.mark === "dirty");
     }
-    const dirty = new Set(left);
-    return sids.map((sid) => !dirty.has(sid));
+    const done = new Set(pushed);
+    for (const sid of left) done.delete(sid);
+    return sids.map((sid) => done.has(sid));
   }
 }
 

@@ -16,7 +16,7 @@ export class Throttle {
     readonly clock: Clock,
   ) {
     this.#rate = rate;
-    this.#at = clock.now();
+    this.#at = clock.elapsed();
   }
 
   get rate(): number {
@@ -48,7 +48,7 @@ export class Throttle {
 
   /** Time passed pays debts off; it never saves anything up. */
   #pay(): void {
-    const now = this.clock.now();
+    const now = this.clock.elapsed();
     this.#debt = Math.max(0, this.#debt - ((now - this.#at) / 1000) * this.#rate);
     this.#at = now;
   }

@@ -1,7 +1,7 @@
 import type { Position, Transition } from "../core/phase.js";
 
 /** The protocol number of this build: nodes of another number never share a transition. */
-export const PROTOCOL_NUMBER = 1;
+export const PROTOCOL_NUMBER = 2;
 
 /** The one record that steers a migration. */
 export interface ControlRecord {

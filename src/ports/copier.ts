@@ -16,6 +16,8 @@ export interface Copier {
   copy(sids: readonly Sid[], options?: { force?: boolean }): Promise<CopyOutcome[]>;
   /** Where this session's bucket stands now. */
   placement(sid: Sid): Placement;
-  /** Rule 4 for these sids: pushes what is dirty to L; how many are clean now. */
+  /** Makes dirty what R holds of these sids, where R is the authority: the drain carries it to L. The sids of which it is. */
+  push(sids: readonly Sid[]): Promise<Sid[]>;
+  /** Rule 4 for these sids: carries what is dirty to L; how many are clean now. */
   drain(sids: readonly Sid[]): Promise<number>;
 }

@@ -5,7 +5,8 @@ import type { CasToken, Item, ItemResult, ItemVerb } from "./items.js";
 export type Mode = "L" | "R";
 
 export type ReadAnswer =
-  | { readonly from: "R"; readonly session: Session | null }
+  /** `ahead`: L may not have it yet. */
+  | { readonly from: "R"; readonly session: Session | null; readonly ahead: boolean }
   | { readonly from: "L"; readonly lease: string | null };
 
 /** As a copier needs it: what R holds is not told, only whether there is anything left to copy. */
@@ -48,11 +49,23 @@ export type ConditionalAnswer =
 
 /** What a read with a token met. */
 export type GetsAnswer =
-  | { readonly from: "R"; readonly item: Item | null }
+  | { readonly from: "R"; readonly item: Item | null; readonly ahead: boolean }
   /** Its token decides in L. Leased where R does not know the session. */
   | { readonly from: "L"; readonly lease: string | null }
   /** Mode L alone: R is ahead, so that L must first be drained. */
   | { readonly from: "dirty" };
+
+export interface DropOptions {
+  /** What is dirty stays. */
+  readonly spareDirty?: boolean;
+  /** Not where the seal's stamp is older than this one: in a Redis Cluster each slot has its own. */
+  readonly since?: string;
+}
+
+/** Whether the first of two stamps, or none, is the older one. */
+export function predates(stamp: string | undefined, other: string): boolean {
+  return Number(stamp ?? 0) < Number(other);
+}
 
 export interface Seals {
   readonly generations: readonly string[];
@@ -187,7 +200,7 @@ export interface RedisRecords {
   /** Destroys first, then the oldest; as `dirtyState`, roughly. */
   dirtySids(limit: number): Promise<Sid[]>;
   /**
-   * Count, and the age in milliseconds of the oldest entry that is not a destroy (0 when none). `roughly`: what others
+   * Count, and the age in milliseconds of the oldest entry (0 when none). `roughly`: what others
    * made dirty in the last seconds may be missing; for who asks often, where R is a Cluster of many indexes.
    */
   dirtyState(options?: { roughly?: boolean }): Promise<{ count: number; oldestAge: number }>;
@@ -217,7 +230,12 @@ export interface RedisRecords {
    * Removes the records and sidecars of these buckets, dirty ones too unless they are spared; how many records went.
    * Ignores the seal.
    */
-  drop(buckets: BucketRange, options?: { spareDirty?: boolean }): Promise<number>;
+  drop(buckets: BucketRange, options?: DropOptions): Promise<number>;
+  /**
+   * Removes record and sidecar of every session with open intents, as if all of them were withdrawn; how many sessions.
+   * Ignores the seal.
+   */
+  dropIntents(): Promise<number>;
   /** Removes every sidecar and the dirty index. */
   clearMarks(): Promise<void>;
   /** Removes the flags and tokens of all items: for those who only read values from now on. */

@@ -5,6 +5,7 @@ import { Ferry } from "../ferry/ferry.js";
 import type { LegacyItems } from "../ferry/items.js";
 import { RedisHealth } from "../ferry/redis-health.js";
 import { Routing } from "../ferry/routing.js";
+import { SharedDrains } from "../ferry/shared-drains.js";
 import { loadPhases } from "../phases.js";
 import { NO_FENCE } from "../ports/fence.js";
 import { type LegacyStore, LegacyUnreachable } from "../ports/legacy-store.js";
@@ -48,6 +49,7 @@ function aloneOver(records: RedisRecords, generation: string, config: Config, id
       interrupted: false,
     }),
     arrears: new Arrears(),
+    drains: new SharedDrains(),
     health: new RedisHealth(systemClock, observer),
     ids: new IdSource(id),
     clock: systemClock,

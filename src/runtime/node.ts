@@ -19,6 +19,7 @@ import { resume, type Steerage } from "../ferry/recovery.js";
 import { RedisHealth } from "../ferry/redis-health.js";
 import { Refused } from "../ferry/refused.js";
 import { Routing } from "../ferry/routing.js";
+import { SharedDrains } from "../ferry/shared-drains.js";
 import { awaitPresence, GRACE, Silence } from "../ferry/silence.js";
 import { loadSecrets } from "../jobs/secrets.js";
 import { fanOut, Metrics } from "../observe/index.js";
@@ -143,6 +144,7 @@ export class FerryNode {
         records,
         routing: new Routing(phases, record),
         arrears: new Arrears(),
+        drains: new SharedDrains(),
         health: new RedisHealth(systemClock, observed),
         ids: new IdSource(id),
         clock: systemClock,

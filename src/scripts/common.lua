@@ -278,8 +278,11 @@ local function become_dirty(data, side, mark, nonce, sid, item)
     store(item, server .. kept_in(item), expiry == -1 and '' or expiry)
   end
   if destroyed or not is_dirty(mark) or (SERVERS > 0 and not score_of(sid)) then
-    local time = redis.call('TIME')
-    local score = time[1] * 1000 + math.floor(time[2] / 1000)
-    redis.call('ZADD', KEYS[2], 'LT', destroyed and score - DESTROYS_FIRST or score, sid)
+    local since = tonumber(score_of(sid) or '')
+    if not since or since < 0 then
+      local time = redis.call('TIME')
+      since = time[1] * 1000 + math.floor(time[2] / 1000)
+    end
+    redis.call('ZADD', KEYS[2], 'LT', destroyed and since - DESTROYS_FIRST or since, sid)
   end
 end

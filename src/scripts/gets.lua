@@ -5,7 +5,7 @@
 -- and absence is knowledge.
 --
 -- ARGV: mode, lease offered, known '1' | '0', fresh token, usual flags, mark of the server or ''.
--- Answers {'L'} | {'B'} | {'V', value, expiry, kept} | {'D'} | {'T', lease}.
+-- Answers {'L'} | {'B'} | {'V', value, expiry, kept, 1 where it is dirty} | {'D'} | {'T', lease}.
 
 local data, side, item = keys_of(1)
 local mode, lease, known, fresh, usual, server = unpack(ARGV, 2)
@@ -32,4 +32,4 @@ local value = string_in(data)
 if not value then
   return { 'D' }
 end
-return { 'V', value, expiry_of(data), with_token(data, item, fresh, usual) }
+return { 'V', value, expiry_of(data), with_token(data, item, fresh, usual), is_dirty(mark) and 1 or nil }

@@ -4,7 +4,7 @@
 -- is no lease.
 --
 -- ARGV[1 + i]: the lease offered for session i, and right behind it the mark of the server, if any; ARGV[2 + n]: 'values', or 'states' where a hit's value is not wanted.
--- Answers for each session {'L'} | {'V', value, expiry} | {'D'} | {'T', lease}.
+-- Answers for each session {'L'} | {'V', value, expiry, kept, 1 where it is dirty} | {'D'} | {'T', lease}.
 
 local n = #ARGV - 2
 local values = ARGV[n + 2] == 'values'
@@ -17,7 +17,8 @@ for i = 1, n do
   if has_intents(mark) then
     answers[i] = { 'L' }
   elseif is_there(data) and not is_hidden(data, mark, item, server) then
-    answers[i] = values and { 'V', redis.call('GET', data), expiry_of(data), kept_in(item) } or { 'V' }
+    answers[i] = values and { 'V', redis.call('GET', data), expiry_of(data), kept_in(item), is_dirty(mark) and 1 or nil }
+      or { 'V' }
   elseif is_dirty(mark) then
     answers[i] = { is_there(data) and 'L' or 'D' }
   elseif mark then

@@ -88,8 +88,7 @@ export class MemoryRedis {
   setDirty(sid: Sid, nonce: string | null): void {
     const { v, place } = this.#live(sid);
     const destroyed = v === null || (place?.destroyed ?? false);
-    const stays = place !== null && place.destroyed === destroyed;
-    const taken = stays ? place : { since: this.#clock.now(), destroyed };
+    const taken = { since: place?.since ?? this.#clock.now(), destroyed };
     this.#change(sid, { d: nonce, place: nonce === null ? null : taken });
   }
 
@@ -113,9 +112,9 @@ export class MemoryRedis {
   }
 
   dirtyState(): { count: number; oldestAge: number } {
-    const places = this.dirtyIndex().map((sid) => this.placeOf(sid)!);
-    const oldest = places.find(({ destroyed }) => !destroyed);
-    return { count: places.length, oldestAge: oldest === undefined ? 0 : this.#clock.now() - oldest.since };
+    const now = this.#clock.now();
+    const ages = this.dirtyIndex().map((sid) => now - this.placeOf(sid)!.since);
+    return { count: ages.length, oldestAge: Math.max(0, ...ages) };
   }
 
   /** Every sid with a value, a mark or a place in the index. */

@@ -7,10 +7,12 @@ import {
   type ConditionalAnswer,
   type ConditionalVerb,
   type DirtyRecord,
+  type DropOptions,
   type GetsAnswer,
   type LeaseAnswer,
   type Mode,
   type Outcome,
+  predates,
   type ReadAnswer,
   type RecordView,
   type RedisFacts,
@@ -96,8 +98,8 @@ export class MemoryRedisRecords implements RedisRecords {
     this.#checkSeal();
     const record = this.redis.record(sid);
     if (record.intents.length > 0) return { from: "L", lease: null };
-    if (record.v !== null) return { from: "R", session: record.v };
-    if (record.d !== null) return { from: "R", session: null };
+    const ahead = record.d !== null;
+    if (record.v !== null || ahead) return { from: "R", session: record.v, ahead };
     const standing = record.lease ?? lease;
     this.redis.lease(sid, standing);
     return { from: "L", lease: standing };
@@ -165,10 +167,10 @@ export class MemoryRedisRecords implements RedisRecords {
         return { from: "L", lease: answer.from === "L" ? answer.lease : null };
       }
     }
-    if (v === null) return { from: "R", item: null };
+    if (v === null) return { from: "R", item: null, ahead: true };
     const given = standing === 0n ? token : standing;
     this.redis.setValue(sid, v, given);
-    return { from: "R", item: { ...v, token: given } };
+    return { from: "R", item: { ...v, token: given }, ahead: d !== null };
   }
 
   async close(sid: Sid, intent: string, outcome: Outcome): Promise<void> {
@@ -327,10 +329,17 @@ export class MemoryRedisRecords implements RedisRecords {
     }
   }
 
-  async drop(buckets: BucketRange, { spareDirty = false }: { spareDirty?: boolean } = {}): Promise<number> {
+  async dropIntents(): Promise<number> {
+    const open = this.redis.sids().filter((sid) => this.redis.record(sid).intents.length > 0);
+    for (const sid of open) this.redis.forget(sid);
+    return open.length;
+  }
+
+  async drop(buckets: BucketRange, { spareDirty = false, since }: DropOptions = {}): Promise<number> {
+    const isSpared = spareDirty && (since === undefined || !predates(this.redis.seal?.stamp, since));
     let dropped = 0;
     for (const sid of this.redis.sids()) {
-      if (!inRange(bucketOf(sid), buckets) || (spareDirty && this.redis.placeOf(sid) !== null)) continue;
+      if (!inRange(bucketOf(sid), buckets) || (isSpared && this.redis.placeOf(sid) !== null)) continue;
       if (this.redis.record(sid).v !== null) dropped++;
       this.redis.forget(sid);
     }

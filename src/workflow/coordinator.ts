@@ -166,8 +166,7 @@ export class Coordinator {
       if (!(await this.#barrier(record, pending))) continue;
       const works = worksOf(this.phases, pending);
       // What R is ahead with dates from the stamp that was given first; a later one would make it look older than it is.
-      // On the way down all that it was ahead with has been drained (`drain-older`), and L has the say from here on.
-      const stamp = pending.direction === "down" ? stampOf(record) : (pending.stamp ?? stampOf(record));
+      const stamp = pending.stamp ?? stampOf(record);
       try {
         if (!(await this.#work(record, pending, works, stamp))) continue;
       } catch (error) {

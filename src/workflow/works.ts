@@ -1,4 +1,4 @@
-import { type BucketRange, bucketOf, inRange } from "../core/cohort.js";
+import { ALL_BUCKETS, type BucketRange, bucketOf, inRange } from "../core/cohort.js";
 import { nodeOf } from "../core/ids.js";
 import type { WorkName } from "../core/phase.js";
 import { isStillThere } from "../core/runs.js";
@@ -53,13 +53,14 @@ const STANDING = 2_000;
 
 /** The work between rungs (rule 8). All of it may be repeated from the start, by another coordinator too. */
 export const WORKS: Readonly<Record<WorkName, Work>> = {
-  // The first buckets to leave legacy find an R that nobody uses: it is sealed for the generation of the record, which
-  // may be new (R was left behind meanwhile), and for its present run. The seal comes last, when R is clean.
+  // The first buckets to leave legacy find an R that nobody uses: all of it goes, since what was left behind there meanwhile
+  // (intents of dead nodes, too) is nobody's, and it is sealed for the generation of the record, which may be new, and for
+  // its present run. The seal comes last, when R is clean.
   "drop-records": async ({ records, control }, { buckets, progress }) => {
     const isUnused = buckets[0] === 0;
     const { runId } = await records.facts();
     if (isUnused) await records.removeSeal();
-    progress("drop-records", await records.drop(buckets));
+    progress("drop-records", await records.drop(isUnused ? ALL_BUCKETS : buckets));
     // Should R have restarted meanwhile, with what it held before, it is not the one that was armed.
     if (isUnused) await records.arm((await control.read()).generation, "active", runId);
   },
@@ -88,10 +89,9 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
     );
   },
 
-  // The authority moves here, up or down. On the way up, an R that restarted with older data contradicts what L has
-  // acknowledged since; on the way down its dirty marks are as old, and L may have acknowledged more since they were
-  // drained. An R whose stamp is older is such a one. (One that was saved after the stamp, on the way down and before all
-  // was drained, is not told from what it was when it went.)
+  // Before R is written first: while it is away the fleet may still leave it by itself. And where the authority moves: an R
+  // that restarted with data from before contradicts what L has acknowledged since, and is known by its stamp, which is
+  // older.
   "redis-stands": ({ records }, { stamp }) => records.stamp(stamp),
 
   // Rule 6: "an intent that its living node does not have in flight is closed too". Such a one is left by an open that R
@@ -156,11 +156,15 @@ export const WORKS: Readonly<Record<WorkName, Work>> = {
     }
   },
 
-  // What Redis holds on disk as dirty from before a step down is in L when the step goes on, so that none of it counts any
-  // more. What users change meanwhile may wait: on a busy site the index is never empty.
+  // On the way down from redis-first. On its own rung it makes sure that L takes changes, before requests wait for that. On
+  // write-through nothing is answered any more that L has not got: once what was dirty before is drained, an R that is lost,
+  // or comes back with what it held before, takes nothing along that anybody was told. What users change meanwhile may
+  // wait: on a busy site the index is never empty.
   "drain-older": async (stores, request) => {
+    // Where nothing waits to be drained, nobody else asks whether L is there.
+    await stores.legacy.identity();
     const began = stores.clock.elapsed();
-    await drained("drain-older", stores, request, ({ oldestAge }) => oldestAge < stores.clock.elapsed() - began);
+    await drained("drain-older", stores, request, ({ oldestAge }, asked) => oldestAge < asked - began);
   },
 
   "drain-dirty": (stores, request) => drained("drain-dirty", stores, request, ({ count }) => count === 0),
@@ -177,13 +181,15 @@ async function drained(
   work: WorkName,
   stores: WorkStores,
   request: WorkRequest,
-  isDone: (dirty: { readonly count: number; readonly oldestAge: number }) => boolean,
+  isDone: (dirty: { readonly count: number; readonly oldestAge: number }, asked: number) => boolean,
 ): Promise<void> {
   const remaining = async () => {
     const window = await stores.records.dirtySids(PAGE);
     if (window.length > 0) await stores.copier.drain(window);
+    // By the time that the answer is there, what it tells of is older.
+    const asked = stores.clock.elapsed();
     const dirty = await stores.records.dirtyState();
-    return isDone(dirty) ? 0 : dirty.count;
+    return isDone(dirty, asked) ? 0 : dirty.count;
   };
   await waitUntil(stores, request, work, remaining, async () => {
     const { refused = [] } = (await notedDirty(stores.control)) ?? {};

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadConfig } from "../../src/config.js";
 import { openControl } from "../../src/control/index.js";
+import { PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
 import { FerryNode } from "../../src/runtime/node.js";
 import { openStage, run, runError, runJson, type Stage, seedSessions } from "./support.js";
 
@@ -216,7 +217,13 @@ describe("when something is in the way", () => {
   });
 
   const control = () => openControl(stage.legacyUrl, { migration: "second", node: "testtest" });
-  const registration = { role: "app", protocol: 1, host: "elsewhere", pid: 4711, version: "0.1.0" } as const;
+  const registration = {
+    role: "app",
+    protocol: PROTOCOL_NUMBER,
+    host: "elsewhere",
+    pid: 4711,
+    version: "0.1.0",
+  } as const;
   const report = { acknowledged: 0, gap: 0, redis: "up", operations: 0, errors: 0, p95: null, endpoints: [] } as const;
 
   it("leaves a step pending that a node does not acknowledge, tells so with 6, and finishes it later", async () => {

@@ -100,7 +100,7 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
       it("hits a value, with its expiry to the millisecond", async () => {
         const session = later("here");
         await store(session);
-        expect(await r.read(sid, ids.next())).toEqual({ from: "R", session });
+        expect(await r.read(sid, ids.next())).toEqual({ from: "R", session, ahead: false });
         expect((await look()).mark).toBe("none");
       });
 
@@ -111,13 +111,13 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
 
       it("hits absence while the record is dirty", async () => {
         await soil(null);
-        expect(await r.read(sid, ids.next())).toEqual({ from: "R", session: null });
+        expect(await r.read(sid, ids.next())).toEqual({ from: "R", session: null, ahead: true });
       });
 
       it("hits a dirty value", async () => {
         const session = later("ahead");
         await soil(session);
-        expect(await r.read(sid, ids.next())).toEqual({ from: "R", session });
+        expect(await r.read(sid, ids.next())).toEqual({ from: "R", session, ahead: true });
       });
 
       it("makes a lease where nothing is known, and shares the one that stands", async () => {
@@ -153,8 +153,8 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         const sids = [hit!, dirty!, busy!, leased!];
         const leases = sids.map(() => ids.next());
         expect(await r.readMany(sids, leases)).toEqual([
-          { from: "R", session },
-          { from: "R", session: null },
+          { from: "R", session, ahead: false },
+          { from: "R", session: null, ahead: true },
           { from: "L", lease: null },
           { from: "L", lease: leases[3] },
         ]);
@@ -574,19 +574,19 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         await write("gone", null);
         await write("second", null);
         await write("first", later("again"));
-        expect(await r.dirtySids(10)).toEqual(["gone", "second", "first", "third"]);
-        expect(await r.dirtySids(2)).toEqual(["gone", "second"]);
+        // Of the destroys, too, that which has waited longest: from its first change.
+        expect(await r.dirtySids(10)).toEqual(["second", "gone", "first", "third"]);
+        expect(await r.dirtySids(2)).toEqual(["second", "gone"]);
         // Written again before the destroy was drained: it stays where it was.
         await write("gone", later("back"));
-        expect(await r.dirtySids(2)).toEqual(["gone", "second"]);
+        expect(await r.dirtySids(2)).toEqual(["second", "gone"]);
       });
 
-      it("tells count and age, without the destroys", async () => {
+      it("tells count and age, of destroys too", async () => {
         expect(await r.dirtyState()).toEqual({ count: 0, oldestAge: 0 });
         await soil(null);
-        expect(await r.dirtyState()).toEqual({ count: 1, oldestAge: 0 });
-        await r.open(`${sid}-b`, ids.next(), "R", later("b"), ids.next());
         await new Promise((resolve) => setTimeout(resolve, 30));
+        await r.open(`${sid}-b`, ids.next(), "R", later("b"), ids.next());
         const { count, oldestAge } = await r.dirtyState();
         expect(count).toBe(2);
         expect(oldestAge).toBeGreaterThanOrEqual(25);
@@ -767,6 +767,17 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         await r.drop(ALL_BUCKETS);
         expect(await listed()).toEqual(new Set());
         expect(await r.dirtyState()).toEqual({ count: 0, oldestAge: 0 });
+      });
+
+      it("spares what is dirty, unless its seal's stamp is older than the one it is told", async () => {
+        await r.stamp("5");
+        await soil(later("dirty"));
+        await r.drop(ALL_BUCKETS, { spareDirty: true });
+        await r.drop(ALL_BUCKETS, { spareDirty: true, since: "5" });
+        expect(await look()).toMatchObject({ mark: "dirty" });
+        await r.drop(ALL_BUCKETS, { spareDirty: true, since: "6" });
+        expect(await look()).toMatchObject({ session: null, mark: "none" });
+        expect(await r.dirtySids(10)).toEqual([]);
       });
 
       it("clears marks and keeps values", async () => {

@@ -28,6 +28,9 @@ const UNSAFE: Record<string, (phases: Editable) => void> = {
   "a descent that does not drain": (phases) => {
     phases["redis-first"].ladder[1].leave = [];
   },
+  "L written first beside a Redis that is ahead": (phases) => {
+    phases["redis-first"].ladder.splice(2, 1);
+  },
   "a gap liberty while R is read": (phases) => {
     phases["read-through"].ladder[2].routes.liberty = "gap";
   },

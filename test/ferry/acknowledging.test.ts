@@ -7,6 +7,7 @@ import { Follower } from "../../src/ferry/follower.js";
 import { Membership } from "../../src/ferry/membership.js";
 import { RedisHealth } from "../../src/ferry/redis-health.js";
 import { Routing } from "../../src/ferry/routing.js";
+import { SharedDrains } from "../../src/ferry/shared-drains.js";
 import { loadPhases } from "../../src/phases.js";
 import { PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
 import { SILENT } from "../../src/ports/observer.js";
@@ -37,6 +38,7 @@ async function nodeWithAGap(
     records,
     routing: new Routing(loadPhases(), membership.joined),
     arrears: new Arrears(),
+    drains: new SharedDrains(),
     health: new RedisHealth(clock, SILENT),
     ids: new IdSource("node0001"),
     clock,

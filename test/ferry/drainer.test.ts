@@ -1,9 +1,9 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Position } from "../../src/core/phase.js";
 import { drainIndex } from "../../src/ferry/drainer.js";
-import type { ConditionalChange } from "../../src/ports/legacy-store.js";
+import { type ConditionalChange, OutcomeUnknown } from "../../src/ports/legacy-store.js";
 import { RedisLost, type RedisRecords } from "../../src/ports/redis-records.js";
-import { rigAt } from "../support/rig.js";
+import { rigAt, sessionOf } from "../support/rig.js";
 
 /** A Redis that nobody has sealed yet, or that is away. */
 const UNSEALED = new Proxy({} as RedisRecords, {
@@ -114,4 +114,21 @@ test("what the legacy store never takes keeps nobody else from it, be it the old
   }
   for (let i = 0; i < 400; i++) expect(legacy.peek(`sid-${i}`)).not.toBeNull();
   expect(legacy.peek("never-0")).toBeNull();
+});
+
+// Whoever puts a restarted Redis right waits for it, and drops the mark by which others would overwrite what comes late.
+test("a drain is under way as long as its write may take effect", async () => {
+  const { ferry, legacy, clock } = await rigAt({ phase: "redis-first", percent: 100 });
+  await ferry.set("one", sessionOf(1, clock.now() + 60_000));
+  let ends = () => {};
+  const settled = new Promise<void>((resolve) => {
+    ends = resolve;
+  });
+  vi.spyOn(legacy, "applyIf").mockRejectedValueOnce(new OutcomeUnknown("no reply", settled));
+  await expect(ferry.drain(["one"])).rejects.toThrow("no reply");
+  expect(ferry.ctx.routing.inFlight).toBe(1);
+  ends();
+  await settled;
+  await Promise.resolve();
+  expect(ferry.ctx.routing.inFlight).toBe(0);
 });

@@ -1,9 +1,10 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { MemoryControlStore } from "../../src/control/memory.js";
 import { evict } from "../../src/ferry/eviction.js";
 import { loadPhases } from "../../src/phases.js";
 import type { Clock } from "../../src/ports/clock.js";
 import { PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
+import { LegacyUnreachable } from "../../src/ports/legacy-store.js";
 import { SILENT } from "../../src/ports/observer.js";
 import { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
 import { MemoryRedisRecords } from "../../src/stores/records-memory.js";
@@ -78,4 +79,37 @@ test("an evictor that was held up since it saw a node silent leaves it alone whe
   now += 6_001;
   expect(await evict(stores, DEAD, SELF, { overdueAfter: 6_000 })).toBe(true);
   expect(await control.nodes()).toEqual([]);
+});
+
+test("while the legacy store is away an eviction takes the operator's word, and is not broken off", async () => {
+  const control = await controlWithTheDead();
+  const records = new MemoryRedisRecords({ clock, migration: "m" });
+  records.generation = "new";
+  await records.arm("new", "active");
+  const legacy = new MemoryLegacyStore({ clock });
+  const asked = vi.spyOn(legacy, "disconnectNode").mockRejectedValue(new LegacyUnreachable("away"));
+  const stores = { control, legacy, records, phases: loadPhases(), observer: SILENT };
+  expect(await evict(stores, DEAD, SELF)).toBe(false);
+  expect(asked).toHaveBeenCalledOnce();
+  expect(await control.nodes()).toMatchObject([{ id: DEAD, state: "evicted" }]);
+  expect(await evict(stores, DEAD, SELF, { word: true })).toBe(true);
+  expect(await control.nodes()).toEqual([]);
+});
+
+test("the connections that are ended are those that the node had when its renewals were refused", async () => {
+  const control = await controlWithTheDead();
+  const records = new MemoryRedisRecords({ clock, migration: "m" });
+  records.generation = "new";
+  await records.arm("new", "active");
+  const legacy = new MemoryLegacyStore({ clock });
+  const asked = vi.spyOn(legacy, "disconnectNode");
+  const [node] = await control.nodes();
+  const refuse = control.evict.bind(control);
+  vi.spyOn(control, "evict").mockImplementation(async (...args) => {
+    await control.renew(DEAD, { ...node!.report, endpoints: ["10.0.0.1:4711"] }, { overdueAfter: 6_000 });
+    return refuse(...args);
+  });
+  const stores = { control, legacy, records, phases: loadPhases(), observer: SILENT };
+  expect(await evict(stores, DEAD, SELF)).toBe(true);
+  expect(asked).toHaveBeenCalledWith(DEAD, ["10.0.0.1:4711"]);
 });

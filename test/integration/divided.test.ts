@@ -3,8 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { bucketOf } from "../../src/core/cohort.js";
-import type { PhaseName, Position } from "../../src/core/phase.js";
+import { type PhaseName, type Position, publishedRung } from "../../src/core/phase.js";
 import type { Session, Sid } from "../../src/core/session.js";
+import { loadPhases } from "../../src/phases.js";
+import type { Observer } from "../../src/ports/observer.js";
 import { until } from "../support/processes.js";
 import { Site } from "./site.js";
 
@@ -152,4 +154,53 @@ test("a logout that Redis forgets before the legacy store has heard of it is not
   expect(textOf(await ferry.get("one"))).toBe("one");
   await ferry.destroy("one");
   expect(await ferry.get("one")).toBeNull();
+}, 60_000);
+
+/** The legacy store has the say of it by then: what Redis held when the session was to be drained is no change any more. */
+test("what was to be drained on the way down is not drained again by a Redis that comes back older", async () => {
+  folder = mkdtempSync(join(tmpdir(), "sessionferry-divided-"));
+  site = await Site.open({ legacy: "postgres", control: "legacy", redisFolder: folder });
+  const [kept, saved] = [join(folder, "appendonlydir"), join(folder, "saved")];
+  let isSaving = false;
+  const { ferry: first } = await site.join({
+    event() {},
+    at: async (point) => {
+      if (point === "drain:token" && isSaving) cpSync(kept, saved, { recursive: true });
+    },
+  });
+  const { ferry: second } = await site.join();
+  for (const position of [at("dual-write"), at("read-through"), at("redis-first", 10)]) await site.moveTo(position);
+  const sid = sidIn("below", "drained");
+  const followed = async () => {
+    const { revision } = await site.record();
+    for (const { ctx } of [first, second]) {
+      await until("it follows", async () => ctx.routing.record.revision === revision);
+    }
+  };
+  const observer: Observer = {
+    event() {},
+    at: async (point) => {
+      if (point !== "transition:published") return;
+      const { name } = publishedRung(loadPhases(), (await site.record()).pending!);
+      if (name === "no-fallback") throw new Error("the command dies");
+      if (name !== "write-through") return;
+      await followed();
+      isSaving = true;
+      await first.set(sid, session("old"));
+      isSaving = false;
+    },
+  };
+  const down = site.command((coordinator) => coordinator.moveTo(at("read-through"), "test"), observer);
+  await expect(down).rejects.toThrow("the command dies");
+  await followed();
+  await second.set(sid, session("new"));
+
+  await comeBackOlder(kept, saved);
+  for (const ferry of [first, second]) expect(textOf(await ferry.get(sid))).toBe("new");
+  await until("it is trusted again", async () => (await rearmed()) === 1);
+  await site.breakLock();
+  await site.command((coordinator) => coordinator.finish());
+  expect(await site.record()).toMatchObject({ position: at("read-through"), pending: null });
+  for (const ferry of [first, second]) expect(textOf(await ferry.get(sid))).toBe("new");
+  expect(await site.differences([sid])).toEqual([]);
 }, 60_000);

@@ -44,6 +44,18 @@ async function loseMarks(...sids: string[]): Promise<void> {
 }
 const held = (sid: string) => site.look(({ legacy }) => legacy.get(sid));
 
+// A node died while Redis was away, so that nobody could sweep what it had left there; then all went back to legacy.
+test("the first step out of legacy clears Redis of what was left there, whosever sessions move", async () => {
+  await open("legacy");
+  const sid = Array.from({ length: 100 }, (_, i) => `left-${i}`).find((name) => bucketOf(name) >= 1_000)!;
+  const ids = new IdSource(newNodeId());
+  const left = () => site.look(({ records }) => records.view([sid]));
+  await site.look(({ records }) => records.open(sid, ids.next(), "L", null, ids.next()));
+  expect(await left()).toMatchObject([{ mark: "intents" }]);
+  await site.moveTo(at("dual-write", 10));
+  expect(await left()).toMatchObject([{ mark: "none", session: null }]);
+});
+
 test("a step down does not wait for what lost its mark, and carries it over", async () => {
   await open("full-redis");
   const { ferry, legacy, ctx } = node;

@@ -22,6 +22,7 @@ const options = (over: Partial<BackfillOptions> = {}): BackfillOptions => ({
 const copierOf = (rig: Rig, before: (sids: readonly string[]) => Promise<void> | void): Copier => ({
   placement: (sid) => rig.ferry.placement(sid),
   drain: (sids) => rig.ferry.drain(sids),
+  push: (sids) => rig.ferry.push(sids),
   copy: async (sids, how) => {
     await before(sids);
     return rig.ferry.copy(sids, how);

@@ -11,6 +11,7 @@ import { giveBackMany } from "../../src/ferry/give-back.js";
 import { FerryItems, type LegacyItems } from "../../src/ferry/items.js";
 import { RedisHealth } from "../../src/ferry/redis-health.js";
 import { Routing } from "../../src/ferry/routing.js";
+import { SharedDrains } from "../../src/ferry/shared-drains.js";
 import type { Clock } from "../../src/ports/clock.js";
 import type { ControlRecord } from "../../src/ports/control-store.js";
 import type { Item, ItemResult, ItemVerb, ItemWishes } from "../../src/ports/items.js";
@@ -104,6 +105,7 @@ export class ItemsWorld {
       records: this.#wired(records, "redis"),
       routing: new Routing(this.options.phases, this.#record()),
       arrears: new Arrears(),
+      drains: new SharedDrains(),
       health: new RedisHealth(this.clock, SILENT),
       ids: new IdSource(id),
       clock: this.clock,

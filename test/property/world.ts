@@ -4,7 +4,7 @@ import { bucketOf, inRange } from "../../src/core/cohort.js";
 import { IdSource } from "../../src/core/ids.js";
 import { type Phases, type Position, placementOf } from "../../src/core/phase.js";
 import type { Session, Sid } from "../../src/core/session.js";
-import { someBucket } from "../../src/core/transition.js";
+import { mayBeBehind, someBucket } from "../../src/core/transition.js";
 import { Arrears } from "../../src/ferry/arrears.js";
 import { type FerryContext, flushArrears } from "../../src/ferry/context.js";
 import { type EvictionStores, evict } from "../../src/ferry/eviction.js";
@@ -16,6 +16,7 @@ import { read } from "../../src/ferry/read.js";
 import { resume } from "../../src/ferry/recovery.js";
 import { RedisHealth } from "../../src/ferry/redis-health.js";
 import { Routing } from "../../src/ferry/routing.js";
+import { SharedDrains } from "../../src/ferry/shared-drains.js";
 import { touch } from "../../src/ferry/touch.js";
 import { lastVoiding } from "../../src/ferry/void.js";
 import { write } from "../../src/ferry/write.js";
@@ -80,6 +81,9 @@ interface Line {
   readonly cut: Set<"legacy" | "redis" | "control">;
 }
 
+/** What a command may end with, to be repeated. */
+const PASSING = ["FerryError", "RedisUnreachable", "RedisLost", "OutcomeUnknown"];
+
 const NEVER_ANSWERED = new Promise<never>(() => {});
 
 /** Everything of a small migration in memory, where a scheduler decides in which order commands and replies pass. */
@@ -100,10 +104,6 @@ export class World {
   /** What L has forgotten: it need not have it any more. */
   readonly #forgotten = new Set<Sid>();
   #snapshot: ReadonlyMap<Sid, unknown> = new Map();
-  #savedAt = 0;
-  /** When the walk that is pending was begun downwards, or turned round to go there. */
-  #descendingSince = Number.NEGATIVE_INFINITY;
-  #isDescending = false;
   #repairedAt = -1;
   #changes = 0;
   #waiting: { count: number; resolve: () => void }[] = [];
@@ -185,6 +185,7 @@ export class World {
       records,
       routing,
       arrears: new Arrears(),
+      drains: new SharedDrains(),
       health: new RedisHealth(this.clock, SILENT),
       ids: new IdSource(id),
       clock: this.clock,
@@ -324,28 +325,25 @@ export class World {
   async saveRedis(): Promise<void> {
     await this.step("redis saves");
     this.#snapshot = this.records.save();
-    this.#savedAt = this.#now;
   }
 
   /**
-   * R restarts. It comes back with what it held where it is the authority, or may be (then what it loses is lost, and
-   * proves nothing), and with what it last saved wherever L is: on the way down also before everything was drained, if it
-   * so happens that nothing is dirty, and what it saved dates from before that way.
+   * R restarts. It comes back with what it held where L may be behind it (then what it loses is lost, and proves nothing),
+   * and with what it last saved everywhere else.
    */
   async restartRedis(): Promise<void> {
     await this.step("redis restarts");
     if (this.isOver) return;
     const record = await this.control.read();
     const { pending } = record;
-    const isLevel = this.options.sids.every((sid) => this.records.snapshot(sid).d === null);
-    const isLater = pending?.direction !== "down" || this.#savedAt >= this.#descendingSince;
-    const mayBeDirty = pending?.ladder === "redis-first" && (pending.ahead ?? true) && (isLater || !isLevel);
+    const moving = pending?.ladder === "redis-first" ? pending : null;
+    const isBehind = moving !== null && mayBeBehind(moving);
     const isLegacys = (sid: Sid): boolean => {
+      if (moving !== null && inRange(bucketOf(sid), moving.buckets)) return !isBehind;
       const { routes } = placementOf(this.options.phases, record, bucketOf(sid));
-      const changes = pending !== null && inRange(bucketOf(sid), pending.buckets);
-      return (routes.write === "L" || routes.write === "legacy") && !(changes && mayBeDirty);
+      return routes.write === "L" || routes.write === "legacy";
     };
-    this.records.restart(this.#snapshot, this.options.sids.filter(isLegacys), !mayBeDirty);
+    this.records.restart(this.#snapshot, this.options.sids.filter(isLegacys), !isBehind);
   }
 
   /** L forgets a session, or a placeholder, wherever R is to make up for it. */
@@ -481,10 +479,11 @@ export class World {
     try {
       return await perform(coordinator);
     } catch (error) {
-      if (error instanceof Error && ["FerryError", "RedisUnreachable", "RedisLost"].includes(error.name)) return null;
+      if (error instanceof Error && PASSING.includes(error.name)) return null;
       throw error;
     } finally {
       if (!job.line.crashed) {
+        while (job.ctx.routing.inFlight > 0) await this.step("the last write ends");
         await this.control.leave(job.id);
         this.nodes.splice(this.nodes.indexOf(job), 1);
       }
@@ -531,15 +530,10 @@ export class World {
       await this.step(`${name}.${method}`);
       if (line.cut.has(name)) return NEVER_ANSWERED;
       if (isAway()) throw new RedisUnreachable("down", this.#lostReplies++ % 2 === 0);
-      const vague = name === "legacy" && this.legacyVague && ["set", "touch", "destroy"].includes(method);
+      const vague = name === "legacy" && this.legacyVague && ["set", "touch", "destroy", "applyIf"].includes(method);
       if (vague) return this.#vaguely(line, perform);
       const result = await perform();
-      if (method === "compareAndSet" && result !== null) {
-        const descends = (result as ControlRecord).pending?.direction === "down";
-        if (descends && !this.#isDescending) this.#descendingSince = this.#now;
-        this.#isDescending = descends;
-        this.changed();
-      }
+      if (method === "compareAndSet" && result !== null) this.changed();
       if (name !== "control") await this.step(`${name}.${method} answers`);
       await line.frozen;
       if (line.crashed) return NEVER_ANSWERED;

@@ -246,6 +246,20 @@ describe("a Redis Cluster", () => {
     expect(await records.seals()).toEqual({ generations: [generation], stamp: "9" });
   });
 
+  it("drops what is dirty where one master came back older, and spares what is dirty elsewhere", async () => {
+    await records.stamp("9");
+    const [older, newer] = [await sidAt(second(), 700), await sidAt(first(), 700)];
+    for (const sid of [older, newer]) await records.open(sid, ids.next(), "R", later("dirty"), ids.next());
+    const key = names.seal(names.slotOf(older));
+    const whole = (await second().client.get(key))!;
+    await second().client.set(key, whole.replace('"stamp":"9"', '"stamp":"8"'));
+    await records.drop(ALL_BUCKETS, { spareDirty: true, since: "9" });
+    await second().client.set(key, whole);
+    expect((await records.view([older, newer])).map(({ mark }) => mark)).toEqual(["none", "dirty"]);
+    expect(await records.dirtySids(10)).toEqual([newer]);
+    await records.drop(ALL_BUCKETS);
+  });
+
   it("takes a master that joined empty for what it is, unless an armed one is missing", async () => {
     const sid = await sidAt(first());
     await store(records, sid, "kept");

@@ -151,7 +151,7 @@ describe("a Redis that is away", () => {
     await records.open("one", ids.next(), "R", session, ids.next());
     await server.kill();
     await server.restart();
-    expect(await records.read("one", ids.next(), PATIENT)).toEqual({ from: "R", session });
+    expect(await records.read("one", ids.next(), PATIENT)).toMatchObject({ from: "R", session });
     expect(await records.dirtySids(9)).toEqual(["one"]);
     records.trustRestarts = false;
     await server.kill();

@@ -7,6 +7,7 @@ import { Arrears } from "../../src/ferry/arrears.js";
 import { Ferry } from "../../src/ferry/ferry.js";
 import { RedisHealth } from "../../src/ferry/redis-health.js";
 import { Routing } from "../../src/ferry/routing.js";
+import { SharedDrains } from "../../src/ferry/shared-drains.js";
 import { loadPhases } from "../../src/phases.js";
 import type { Clock } from "../../src/ports/clock.js";
 import type { ControlStore } from "../../src/ports/control-store.js";
@@ -35,6 +36,7 @@ export async function ferryOver(stores: {
     clock,
     routing: new Routing(phases, await control.read()),
     arrears: new Arrears(),
+    drains: new SharedDrains(),
     health: new RedisHealth(clock, SILENT),
     ids: new IdSource(newNodeId()),
     observer: SILENT,

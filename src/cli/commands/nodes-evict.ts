@@ -5,6 +5,7 @@ import { trust } from "../../ferry/follower.js";
 import { intentsLeft, sweepUnregistered } from "../../ferry/sweep.js";
 import { loadPhases } from "../../phases.js";
 import { SILENT } from "../../ports/observer.js";
+import { RedisLost } from "../../ports/redis-records.js";
 import { systemClock } from "../../runtime/clock.js";
 import { openVisitor } from "../../runtime/visitor.js";
 import { defineCommand } from "../command.js";
@@ -54,10 +55,10 @@ export const command = defineCommand({
 
       const stores = { control, legacy, records, phases: loadPhases(), observer: SILENT };
       const by = `${context.by} (${self})`;
-      for (const ends = systemClock.now() + PATIENCE; ; await systemClock.sleep(200, context.signal)) {
+      for (const ends = systemClock.elapsed() + PATIENCE; ; await systemClock.sleep(200, context.signal)) {
         if (context.signal.aborted) throw interrupted();
         if (await evict(stores, id, by)) return { json: document(true), text: `${name} was evicted.` };
-        if (systemClock.now() >= ends) break;
+        if (systemClock.elapsed() >= ends) break;
       }
       await context.confirm({
         text: "A store cannot tell that its connections are gone. Is that process dead for certain?",
@@ -67,11 +68,17 @@ export const command = defineCommand({
         return { json: document(true), text: `${name} was evicted, on your word.` };
       }
       await records.ping().catch((cause) => {
-        throw new FerryError("REDIS_UNREACHABLE", `What ${name} left in Redis cannot be closed while Redis is away.`, {
-          changed: "its renewals are refused, and its connections to the legacy store were ended",
-          remedy: "Bring Redis back; then the processes end it by themselves, or repeat the command.",
-          cause,
-        });
+        const isLost = cause instanceof RedisLost;
+        const why = isLost ? "it is not the Redis that was armed" : "Redis is away";
+        throw new FerryError(
+          isLost ? "REDIS_LOST" : "REDIS_UNREACHABLE",
+          `What ${name} left in Redis cannot be closed while ${why}.`,
+          {
+            changed: "its renewals are refused, and its connections to the legacy store were ended",
+            remedy: "Bring Redis back; then the processes end it by themselves, or repeat the command.",
+            cause,
+          },
+        );
       });
       throw new FerryError("HELD", `Somebody else is evicting ${name}.`);
     } finally {

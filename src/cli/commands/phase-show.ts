@@ -85,6 +85,7 @@ const LIBERTIES: Readonly<Record<Rung["routes"]["liberty"], string>> = {
   none: "waits for Redis up to the deadline, then fails the request",
   gap: "goes on with the legacy store and catches up later",
   fallback: "reads go on with the legacy store, writes wait",
+  "write-behind": "waits for Redis up to the deadline, then fails the request",
 };
 
 function textOf(json: PhaseShow, phase: Phase): string {

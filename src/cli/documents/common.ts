@@ -12,7 +12,7 @@ export const routes = z.strictObject({
   write: z.enum(["legacy", "L", "R", "alone"]),
   close: z.enum(["none", "value"]),
   read: z.enum(["L", "through", "R"]),
-  liberty: z.enum(["none", "gap", "fallback"]),
+  liberty: z.enum(["none", "gap", "fallback", "write-behind"]),
 });
 export const ramp = z.array(z.int().min(1).max(100));
 

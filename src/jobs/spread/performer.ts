@@ -1,6 +1,5 @@
 import { NO_COUNTS } from "../../core/backfill-state.js";
 import { expiryTolerance } from "../../core/compare.js";
-import type { IdSource } from "../../core/ids.js";
 import type { Sid } from "../../core/session.js";
 import { isSynthetic } from "../../core/synthetic.js";
 import { FerryError } from "../../errors.js";
@@ -23,7 +22,6 @@ export interface PerformerDeps {
   readonly records: RedisRecords;
   readonly copier: Copier;
   readonly clock: Clock;
-  readonly ids: IdSource;
   readonly secrets: Secrets;
   /** The revision whose routes this node has taken. */
   readonly revision: () => number;
@@ -103,13 +101,13 @@ export class Performer {
   }
 
   async #examine(sids: readonly Sid[], piece: Extract<Piece, { kind: "examine" }>): Promise<Examined> {
-    const { legacy, records, copier, clock, ids, secrets } = this.deps;
+    const { legacy, records, copier, clock, secrets } = this.deps;
     const { side, readOnly, ttlTolerance } = piece;
     const patience = this.#patience();
     const tally = new PieceTally(secrets);
     const planted: Finding[] = [];
     const planting = { owns: isSynthetic, observe: (finding: Finding) => void planted.push(finding) };
-    const findings = new Findings({ legacy, records, copier, clock, ids }, planting, tally, patience, {
+    const findings = new Findings({ legacy, records, copier, clock }, planting, tally, patience, {
       ...{ repair: null, readOnly, redisEvicts: false },
     });
     const tolerance = expiryTolerance(ttlTolerance, legacy.expiryGranularity);

@@ -306,10 +306,10 @@ export class MemcachedLegacyStore implements LegacyStore {
   async disconnectNode(_node: string, endpoints: readonly string[]): Promise<boolean> {
     if (endpoints.some(isHidden)) return false;
     if (endpoints.length === 0) return true;
-    for (const ends = Date.now() + this.options.deadline; ; await delay(LOOK_AGAIN)) {
+    for (const ends = performance.now() + this.options.deadline; ; await delay(LOOK_AGAIN)) {
       const looks = await Promise.all(this.#places.links.map(({ server }) => look(server, this.options.deadline)));
       if (!looks.some((seen) => endpoints.some((endpoint) => seen.endpoints.has(endpoint)))) return true;
-      if (Date.now() >= ends) return false;
+      if (performance.now() >= ends) return false;
     }
   }
 

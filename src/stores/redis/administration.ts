@@ -2,7 +2,14 @@ import { ALL_BUCKETS, type BucketRange, bucketOf, inRange } from "../../core/coh
 import { restOf } from "../../core/place.js";
 import type { Sid } from "../../core/session.js";
 import { connectionName } from "../../ports/fence.js";
-import type { CallLimits, RedisFacts, SealState, Seals } from "../../ports/redis-records.js";
+import {
+  type CallLimits,
+  type DropOptions,
+  predates,
+  type RedisFacts,
+  type SealState,
+  type Seals,
+} from "../../ports/redis-records.js";
 import { placesBy } from "./by-slot.js";
 import type { Argument, Conversation } from "./connection.js";
 import { combined, factsOf } from "./facts.js";
@@ -54,17 +61,33 @@ export class RedisAdministration {
     }
   }
 
-  async drop(buckets: BucketRange, { spareDirty = false }: { spareDirty?: boolean } = {}): Promise<number> {
-    const spared = spareDirty ? await this.#dirtyIn(buckets) : new Set<Sid>();
+  async dropIntents(): Promise<number> {
+    let dropped = 0;
+    for await (const page of this.listIntents({ pageSize: PAGE })) {
+      await Promise.all(
+        page.map(({ sid }) => {
+          const data = this.names.data(sid);
+          const keys = [data, this.names.sideOf(data), ...(this.names.items ? [this.names.itemOf(data)] : [])];
+          return this.#send(this.names.slotOf(sid), "UNLINK", ...keys);
+        }),
+      );
+      dropped += page.length;
+    }
+    return dropped;
+  }
+
+  async drop(buckets: BucketRange, { spareDirty = false, since }: DropOptions = {}): Promise<number> {
+    const seals = spareDirty && since !== undefined ? await this.#sealOfEach() : null;
+    const isSpared = (slot: number) => spareDirty && (seals === null || !predates(seals[slot]?.stamp, since!));
+    const spared = spareDirty ? await this.#dirtyIn(buckets, isSpared) : new Set<Sid>();
     const isMeant = (sid: Sid | null): boolean => sid !== null && inRange(bucketOf(sid), buckets) && !spared.has(sid);
     const dropped = await this.#unlink(this.names.dataPattern, (key) => isMeant(this.names.sidOfData(key)));
     await this.#unlink(this.names.sidePattern, (key) => isMeant(this.names.sidOfSide(key)));
     if (this.names.items) await this.#unlink(this.names.itemPattern, (key) => isMeant(this.names.sidOfItem(key)));
-    if (spareDirty) return dropped;
-    if (buckets[0] <= ALL_BUCKETS[0] && buckets[1] >= ALL_BUCKETS[1]) await this.#unlinkIndexes();
+    if (!spareDirty && buckets[0] <= ALL_BUCKETS[0] && buckets[1] >= ALL_BUCKETS[1]) await this.#unlinkIndexes();
     else
       for await (const { slot, sids } of this.#dirtyPages(buckets)) {
-        await this.#send(slot, "ZREM", this.names.dirtyIndex(slot), ...sids);
+        if (!isSpared(slot)) await this.#send(slot, "ZREM", this.names.dirtyIndex(slot), ...sids);
       }
     return dropped;
   }
@@ -203,9 +226,10 @@ export class RedisAdministration {
     await this.#eachSlot((connection, slot) => connection.send("UNLINK", this.names.dirtyIndex(slot)));
   }
 
-  async #dirtyIn(buckets: BucketRange): Promise<Set<Sid>> {
+  async #dirtyIn(buckets: BucketRange, isMeant: (slot: number) => boolean): Promise<Set<Sid>> {
     const dirty = new Set<Sid>();
-    for await (const { sids } of this.#dirtyPages(buckets)) {
+    for await (const { slot, sids } of this.#dirtyPages(buckets)) {
+      if (!isMeant(slot)) continue;
       for (const sid of sids) dirty.add(this.names.servers === 0 ? sid : restOf(sid));
     }
     return dirty;

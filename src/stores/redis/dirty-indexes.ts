@@ -11,6 +11,8 @@ const SWEEP = 10_000;
 /** Indexes that are asked for their first at one time, and so many more of each than its share. */
 const ASKED = 1_000;
 const SPARE = 8;
+/** So much lies between the scores of a destroy and of another change of the same moment (common.lua). */
+const DESTROYS_FIRST = 1e15;
 
 /**
  * What R is ahead of L with. A Redis Cluster has an index for each of its 16,384 slots, and to ask each costs a tenth of a
@@ -60,14 +62,15 @@ export class DirtyIndexes {
   async state(roughly: boolean): Promise<{ count: number; oldestAge: number }> {
     await this.#sweepUnless(roughly && performance.now() - this.#sweptAt < SWEEP);
     const states = await this.#ask([...this.#slots], async (connection, index) => {
-      const [count, oldest, time] = await Promise.all([
+      const [count, first, oldest, time] = await Promise.all([
         connection.send("ZCARD", index),
-        // Destroys have scores below zero.
+        connection.send("ZRANGE", index, 0, 0, "WITHSCORES"),
+        // Behind the destroys.
         connection.send("ZRANGEBYSCORE", index, 0, "+inf", "WITHSCORES", "LIMIT", 0, 1),
         connection.send("TIME"),
       ]);
-      const since = bytesOrNull(listOf(oldest)[1]);
-      const age = since === null ? 0 : Math.max(0, millisecondsOf(time) - wholeOf(Number(since)));
+      const now = millisecondsOf(time);
+      const age = Math.max(...[first, oldest].map((entry) => ageOf(bytesOrNull(listOf(entry)[1]), now)));
       return { count: wholeOf(count), told: { count: wholeOf(count), age } };
     });
     return states.reduce(
@@ -118,4 +121,11 @@ export class DirtyIndexes {
     });
     this.#sweptAt = began;
   }
+}
+
+/** Milliseconds since an entry with this score became dirty; 0 where there is none. */
+function ageOf(score: Buffer | null, now: number): number {
+  if (score === null) return 0;
+  const since = Number(score);
+  return Math.max(0, now - wholeOf(since < 0 ? since + DESTROYS_FIRST : since));
 }

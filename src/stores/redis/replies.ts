@@ -97,19 +97,19 @@ export function sessionOf(value: unknown, expiry: unknown, flags: number): Sessi
 export function readAnswerOf(reply: unknown, items: ItemKeys): ReadAnswer {
   const answer = getsAnswerOf(reply, items);
   if (answer.from === "dirty") throw new NoAnswer();
-  if (answer.from === "L" || answer.item === null) return answer.from === "L" ? answer : { from: "R", session: null };
-  const { value, flags, expiresAt } = answer.item;
-  return { from: "R", session: { value, flags, expiresAt } };
+  if (answer.from === "L") return answer;
+  const { item, ahead } = answer;
+  return { from: "R", session: item && { value: item.value, flags: item.flags, expiresAt: item.expiresAt }, ahead };
 }
 
 /** As the gets script answers: also that R is ahead. */
 export function getsAnswerOf(reply: unknown, items: ItemKeys): GetsAnswer {
-  const [tag, first, expiry, kept] = listOf(reply);
+  const [tag, first, expiry, kept, ahead] = listOf(reply);
   switch (wordOf(tag, ["V", "D", "T", "L", "B"])) {
     case "V":
-      return { from: "R", item: itemOf(first, expiry, kept, items) };
+      return { from: "R", item: itemOf(first, expiry, kept, items), ahead: ahead === 1 };
     case "D":
-      return { from: "R", item: null };
+      return { from: "R", item: null, ahead: true };
     case "T":
       return { from: "L", lease: bytesOf(first).toString() };
     case "L":

@@ -129,13 +129,14 @@ export class Requests {
       const kept = names.items ? bytesOrNull(found[stride * (i + 1) - 1]) : null;
       const flags = this.items.flagsIn(kept);
       const session = expiry ? sessionOf(value, expiries[i], flags) : valueAlone(value, flags);
-      if (lease === null) return { from: "R", session };
+      if (lease === null) return { from: "R", session, ahead: false };
       const mark = bytesOrNull(found[stride * i + 1]);
       if (mark !== null && !isWhole(mark)) return null;
       const tag = mark?.[0];
       if (tag === TAG.I || tag === TAG.J) return { from: "L", lease: null };
       if (this.items.at(wanted[i]!.sid).isElsewhere(kept)) return null;
-      return session !== null || (tag === TAG.D && value === null) ? { from: "R", session } : null;
+      const ahead = tag === TAG.D;
+      return session !== null || (ahead && value === null) ? { from: "R", session, ahead } : null;
     });
   }
 
