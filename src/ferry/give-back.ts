@@ -36,8 +36,8 @@ export function forgets({ legacy }: FerryContext, routes: Routes): boolean {
 export async function missingInLegacy(ctx: FerryContext, sids: readonly Sid[]): Promise<Sid[]> {
   const doubtful = sids.filter((sid) => forgets(ctx, ctx.routing.placement(sid).routes));
   if (doubtful.length === 0) return [];
-  const held = await ctx.legacy.getMany(doubtful);
-  return doubtful.filter((_, i) => held[i] === null);
+  const held = await ctx.legacy.holds(doubtful);
+  return doubtful.filter((_, i) => !held[i]);
 }
 
 /** Milliseconds at most between two looks whether it is our turn. */

@@ -63,7 +63,7 @@ export class Copying {
     const { pace, force } = options;
     const pageSize = pageSizeOf(pace);
     const pages = patiently(
-      (after) => legacy.list(after === undefined ? { pageSize } : { pageSize, after }),
+      (after) => legacy.list({ pageSize, unverified: true, ...(after !== undefined && { after }) }),
       options.after,
       patience,
     );

@@ -15,6 +15,7 @@ import type { LegacyStore } from "../ports/legacy-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import { cut } from "./batches.js";
 import type { Patience } from "./patience.js";
+import type { Looked } from "./survey.js";
 
 /** A sid that was marked or changed at every one of so many looks is `busy`. */
 const MAX_LOOKS = 7;
@@ -67,17 +68,15 @@ export class Examiner {
     readonly found: (findings: Finding[]) => Promise<void>,
   ) {}
 
-  /** First looks. Sids whose bucket is not compared yet are given back. */
-  async submit(sids: readonly Sid[]): Promise<Sid[]> {
-    const notYet: Sid[] = [];
+  /** First looks, at sids whose bucket is compared. */
+  async submit(sids: readonly Sid[]): Promise<Looked> {
     const fresh: Suspect[] = [];
     for (const sid of sids) {
-      if (authorityOf(this.deps.copier.placement(sid)) === null) notYet.push(sid);
-      else fresh.push({ sid, looks: 0, differences: 0 });
+      if (authorityOf(this.deps.copier.placement(sid)) !== null) fresh.push({ sid, looks: 0, differences: 0 });
     }
-    await this.#look(fresh);
+    const absent = await this.#look(fresh);
     while (this.#waiting.length > MAX_WAITING) await this.#again(PAUSE);
-    return notYet;
+    return { notYet: sids.length - fresh.length, absent };
   }
 
   /** Further looks until nothing is left to find out. */
@@ -100,8 +99,9 @@ export class Examiner {
     return this.#round;
   }
 
-  async #look(suspects: readonly Suspect[]): Promise<void> {
-    if (suspects.length === 0) return;
+  /** @returns how many of them L does not hold. */
+  async #look(suspects: readonly Suspect[]): Promise<number> {
+    if (suspects.length === 0) return 0;
     const sids = suspects.map(({ sid }) => sid);
     const sights = await this.deps.patience.attempt(() => this.#see(sids));
     const findings: Finding[] = [];
@@ -111,6 +111,7 @@ export class Examiner {
       else findings.push(finding);
     });
     if (findings.length > 0) await this.found(findings);
+    return sights.filter(({ isInLegacy }) => !isInLegacy).length;
   }
 
   #judge(suspect: Suspect, { sight, authority }: Seen): Finding | null {
@@ -134,7 +135,7 @@ export class Examiner {
     const seen = sids.map((sid, i): Seen & { look: Look } => {
       const look: Look = { legacy: sessions[i] ?? null, before: before[i]!, now: clock.now() };
       const authority = authorityOf(copier.placement(sid)) ?? "L";
-      return { look, authority, sight: this.#classify(look, authority, false) };
+      return { look, authority, isInLegacy: look.legacy !== null, sight: this.#classify(look, authority, false) };
     });
     const unproven = sids.flatMap((_, i) => (seen[i]!.sight.kind === "unproven" ? [i] : []));
     if (unproven.length === 0) return seen;
@@ -144,7 +145,7 @@ export class Examiner {
     unproven.forEach((i, n) => {
       const { look, authority } = seen[i]!;
       const whole = { ...look, after: after[n]! as RecordFace };
-      seen[i] = { look: whole, authority, sight: this.#classify(whole, authority, destroyed[n]!) };
+      seen[i] = { ...seen[i]!, look: whole, sight: this.#classify(whole, authority, destroyed[n]!) };
     });
     return seen;
   }
@@ -167,14 +168,15 @@ export class Examiner {
 interface Seen {
   readonly sight: Sight;
   readonly authority: Authority;
+  readonly isInLegacy: boolean;
 }
 
 /** Of a batch that R listed, the sessions that L does not hold. */
 export async function onlyInRedis(
   sids: readonly Sid[],
-  legacy: Pick<LegacyStore, "getMany">,
+  legacy: Pick<LegacyStore, "holds">,
   patience: Patience,
 ): Promise<Sid[]> {
-  const held = await patience.attempt(() => legacy.getMany(sids));
-  return sids.filter((_, i) => held[i] === null);
+  const held = await patience.attempt(() => legacy.holds(sids));
+  return sids.filter((_, i) => !held[i]);
 }

@@ -5,6 +5,14 @@ import { inBatches, type Pace, pageSizeOf, patiently } from "./batches.js";
 import type { Patience } from "./patience.js";
 import { Reservoir } from "./reservoir.js";
 
+/** What came of a look at a batch that L has listed. */
+export interface Looked {
+  /** Those whose buckets are not compared yet. */
+  readonly notYet: number;
+  /** Those that L does not hold, or not any more. */
+  readonly absent: number;
+}
+
 /** Which sessions a check looks at, and in which order; what it sees in them is the business of `look`. */
 export interface Survey {
   readonly legacy: LegacyStore;
@@ -15,8 +23,8 @@ export interface Survey {
   readonly chosen: (sid: Sid) => boolean;
   /** Neither looked at nor counted. */
   readonly ignored: (sid: Sid) => boolean;
-  /** Looks at what L has listed; how many of them are in buckets that are not compared yet, or null if broken off. */
-  readonly look: (sids: Sid[]) => Promise<number | null>;
+  /** Looks at what L has listed; null if broken off. */
+  readonly look: (sids: Sid[]) => Promise<Looked | null>;
   /** Of what R has listed, looks at what L does not hold. False if broken off. */
   readonly lookBeyond: (sids: Sid[]) => Promise<boolean>;
   readonly goOn: () => Promise<boolean>;
@@ -40,15 +48,16 @@ export async function compareAll(survey: Survey): Promise<Surveyed> {
   const { pace, look, lookBeyond, goOn, progress } = survey;
   let listed = 0;
   let notYet = 0;
-  const fromLegacy = await inBatches(legacyPages(survey), pace, {
+  // The look at a session tells as well whether it is there.
+  const fromLegacy = await inBatches(legacyPages(survey, { unverified: true }), pace, {
     goOn,
     run: async (batch) => {
-      listed += batch.filter((sid) => !survey.chosen(sid)).length;
-      // Not `notYet += await ...`: that would read it before the other batches have added theirs.
-      const more = await look(batch);
-      notYet += more ?? 0;
+      const looked = await look(batch);
       progress(batch.length);
-      return more !== null;
+      if (looked === null) return false;
+      listed += batch.filter((sid) => !survey.chosen(sid)).length - looked.absent;
+      notYet += looked.notYet;
+      return true;
     },
   });
   if (!fromLegacy) return { listed, notYet, whole: false };
@@ -66,7 +75,7 @@ export async function compareAll(survey: Survey): Promise<Surveyed> {
 /** `size` random sessions of each side. Both listings are read whole, so the sample is uniform and the count honest. */
 export async function compareSample(survey: Survey, size: number): Promise<Surveyed> {
   const { pace, look, goOn } = survey;
-  const legacy = await draw(legacyPages(survey), survey, size);
+  const legacy = await draw(legacyPages(survey, { unverified: false }), survey, size);
   const redis = legacy.whole ? await draw(redisPages(survey), survey, size) : legacy;
   if (!redis.whole) return { listed: legacy.listed, notYet: 0, whole: false };
   let notYet = 0;
@@ -75,9 +84,10 @@ export async function compareSample(survey: Survey, size: number): Promise<Surve
   const whole = await inBatches(once(sids), pace, {
     goOn,
     run: async (batch) => {
-      const more = await look(batch);
-      notYet += more ?? 0;
-      return more !== null;
+      // Not `notYet += await ...`: that would read it before the other batches have added theirs.
+      const looked = await look(batch);
+      notYet += looked?.notYet ?? 0;
+      return looked !== null;
     },
   });
   return { listed: legacy.listed, notYet, whole };
@@ -105,10 +115,10 @@ async function draw(
   return { sids: [...new Set([...chosen, ...sample.items])], listed, whole: true };
 }
 
-function legacyPages(survey: Survey): AsyncIterable<Sid[]> {
+function legacyPages(survey: Survey, { unverified }: { unverified: boolean }): AsyncIterable<Sid[]> {
   const { legacy, patience, pace } = survey;
   const pageSize = pageSizeOf(pace);
-  const list = (after: Sid | undefined) => legacy.list(after === undefined ? { pageSize } : { pageSize, after });
+  const list = (after: Sid | undefined) => legacy.list({ pageSize, unverified, ...(after !== undefined && { after }) });
   return without(patiently(list, undefined, patience), survey.ignored);
 }
 

@@ -49,6 +49,17 @@ export class LegacyRefused extends Error {
   }
 }
 
+export interface ListOptions {
+  readonly after?: Sid;
+  readonly pageSize: number;
+  readonly signal?: AbortSignal;
+  /**
+   * Also names that may be no session any more, where to leave them out costs a look at each: for whoever reads what is
+   * listed, and finds out.
+   */
+  readonly unverified?: boolean;
+}
+
 /**
  * L. Every method is one round trip (a batch: one per server) and knows only live sessions: an expired row is absent.
  * Absolute expiries in milliseconds; the store rounds as its own format asks. Writes reject with `OutcomeUnknown`,
@@ -64,6 +75,8 @@ export interface LegacyStore {
 
   get(sid: Sid): Promise<Session | null>;
   getMany(sids: readonly Sid[]): Promise<(Session | null)[]>;
+  /** Which of them are there, without their values. */
+  holds(sids: readonly Sid[]): Promise<boolean[]>;
   set(sid: Sid, session: Session): Promise<void>;
   /** Moves the expiry; false when L has no live session of that id. */
   touch(sid: Sid, expiresAt: number): Promise<boolean>;
@@ -79,7 +92,7 @@ export interface LegacyStore {
    * Live sids in the store's own stable order, a page at a time, from just after the sid `after`. A listing that runs
    * under writes may miss sessions written meanwhile (they are mirrored anyway): it is never proof of completeness.
    */
-  list(options: { after?: Sid; pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]>;
+  list(options: ListOptions): AsyncIterable<Sid[]>;
   /** An independent count of what is there (a COUNT, or the server's own statistics). */
   count(): Promise<number>;
   /**

@@ -1,6 +1,6 @@
 import { isLive, type Session, type Sid } from "../core/session.js";
 import type { Clock } from "../ports/clock.js";
-import type { ConditionalChange, LegacyStore, Token } from "../ports/legacy-store.js";
+import type { ConditionalChange, LegacyStore, ListOptions, Token } from "../ports/legacy-store.js";
 
 /** Rows that expired longer ago than this may be pruned, in milliseconds; placeholders in use are always younger. */
 const PRUNE_AFTER = 3_600_000;
@@ -46,6 +46,10 @@ export class MemoryLegacyStore implements LegacyStore {
     return sids.map((sid) => this.peek(sid));
   }
 
+  async holds(sids: readonly Sid[]): Promise<boolean[]> {
+    return sids.map((sid) => this.peek(sid) !== null);
+  }
+
   async set(sid: Sid, session: Session): Promise<void> {
     this.#put(sid, session);
   }
@@ -84,7 +88,7 @@ export class MemoryLegacyStore implements LegacyStore {
     });
   }
 
-  async *list(options: { after?: Sid; pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
+  async *list(options: ListOptions): AsyncIterable<Sid[]> {
     let after = options.after;
     for (;;) {
       options.signal?.throwIfAborted();

@@ -167,6 +167,12 @@ export function statementsFor(names: TableNames, valueType: string | null, poole
       ),
     ),
 
+    holds: kept(
+      named("holds", `SELECT t.${sid}::text AS sid FROM ${table} t WHERE t.${sid} = ANY($1::text[]) AND ${live}`, {
+        sid: "string",
+      }),
+    ),
+
     ...(pooled ? timedChanges() : plainChanges()),
 
     // A row's token is the id of the transaction that wrote it, on this run of the server. Only what is not there is put

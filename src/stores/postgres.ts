@@ -8,6 +8,7 @@ import {
   type ConditionalChange,
   type LegacyStore,
   LegacyUnreachable,
+  type ListOptions,
   OutcomeUnknown,
   type Token,
 } from "../ports/legacy-store.js";
@@ -122,6 +123,13 @@ export class PostgresLegacyStore implements LegacyStore {
     return sids.map((sid) => found.get(sid) ?? null);
   }
 
+  async holds(sids: readonly Sid[]): Promise<boolean[]> {
+    if (sids.length === 0) return [];
+    const rows = await this.#link.read<{ sid: string }>((s) => s.holds, [sids.filter(canBeThere)]);
+    const found = new Set(rows.map((row) => row.sid));
+    return sids.map((sid) => found.has(sid));
+  }
+
   async set(sid: Sid, session: Session): Promise<void> {
     const values = [sid, textOf(session), session.expiresAt];
     const { count } = await this.#link.write((s) => s.set, values);
@@ -162,7 +170,7 @@ export class PostgresLegacyStore implements LegacyStore {
     return changes.map((change) => first.get(change.token.sid) === change && applied.has(change.token.sid));
   }
 
-  async *list(options: { after?: Sid; pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
+  async *list(options: ListOptions): AsyncIterable<Sid[]> {
     const { pageSize, signal } = options;
     for (let after = options.after; ; ) {
       signal?.throwIfAborted();

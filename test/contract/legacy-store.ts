@@ -168,6 +168,7 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
           expect(await store.destroy(sid)).toBe(false);
         }
         expect(await store.getMany([dead, dying, touchedDead])).toEqual([null, null, null]);
+        expect(await store.holds([dead, dying, touchedDead])).toEqual([false, false, false]);
         expect((await listed()).filter((sid) => [dead, dying, touchedDead].includes(sid))).toEqual([]);
       });
     });
@@ -214,6 +215,7 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
         await token(store, sid);
         expect(await other.get(sid)).toBeNull();
         expect(await other.getMany([sid])).toEqual([null]);
+        expect(await other.holds([sid])).toEqual([false]);
         expect(await other.touch(sid, (await store.now()) + HOUR)).toBe(false);
         expect(await other.get(sid)).toBeNull();
         expect(await listed()).not.toContain(sid);
@@ -314,9 +316,9 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
       });
     });
 
-    async function listed(pageSize = 1_000, after?: Sid): Promise<Sid[]> {
+    async function listed(pageSize = 1_000, after?: Sid, unverified = false): Promise<Sid[]> {
       const sids: Sid[] = [];
-      for await (const page of store.list(after === undefined ? { pageSize } : { pageSize, after })) {
+      for await (const page of store.list({ pageSize, unverified, ...(after !== undefined && { after }) })) {
         expect(page.length).toBeGreaterThan(0);
         expect(page.length).toBeLessThanOrEqual(pageSize);
         sids.push(...page);
@@ -332,6 +334,8 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
         expect(new Set(whole).size).toBe(whole.length);
         for (const sid of sids) expect(whole).toContain(sid);
         expect(await listed(1_000)).toEqual(whole);
+        expect(await store.holds(whole)).toEqual(whole.map(() => true));
+        expect(await listed(1_000, undefined, true)).toEqual(expect.arrayContaining(whole));
         for (const cut of [0, 17, whole.length - 1]) {
           expect(await listed(7, whole[cut])).toEqual(whole.slice(cut + 1));
         }

@@ -88,6 +88,23 @@ describe("what a check cannot see makes it worthless", () => {
     expect(result.whyNot.join()).toMatch(/saw 2\d\d of the 400/);
   });
 
+  test("names that the legacy store lists and does not hold count for nothing", async () => {
+    const { rig } = await filledRig(DUAL, 400);
+    const gone = (sid: string) => `${sid}-gone`;
+    const half = withChanges<LegacyStore>(rig.legacy, {
+      async *list(how) {
+        let n = 0;
+        for await (const page of rig.legacy.list(how)) {
+          const live = page.filter((sid) => isSynthetic(sid) || n++ % 2 === 0);
+          yield how.unverified ? [...live, ...live.map(gone)] : live;
+        }
+      },
+    });
+    const result = await runCheck({ ...rig, legacy: half }, options());
+    expect(result.evidence).toBe(false);
+    expect(result.whyNot.join()).toMatch(/saw 2\d\d of the 400/);
+  });
+
   test("plain clients that see something else are believed", async () => {
     const { rig } = await filledRig(DUAL, 30);
     const witnesses = { ...rig.witnesses, redis: { get: async () => Buffer.from("{}") } };

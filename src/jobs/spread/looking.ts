@@ -2,6 +2,7 @@ import type { DifferenceClass } from "../../core/compare.js";
 import type { Sid } from "../../core/session.js";
 import type { Finding } from "../examiner.js";
 import type { Planting } from "../plant.js";
+import type { Looked } from "../survey.js";
 import type { Tally } from "../tally.js";
 import type { Dispatcher } from "./dispatcher.js";
 import { unsealSids } from "./pieces.js";
@@ -27,7 +28,7 @@ export class SpreadLooking {
     return this.#strange;
   }
 
-  look(sids: readonly Sid[]): Promise<number | null> {
+  look(sids: readonly Sid[]): Promise<Looked | null> {
     return this.#examine(sids, "legacy");
   }
 
@@ -38,8 +39,8 @@ export class SpreadLooking {
   /** A worker answers only when it has nothing more to find out about its batch. */
   async finish(): Promise<void> {}
 
-  async #examine(sids: readonly Sid[], side: "legacy" | "redis"): Promise<number | null> {
-    if (sids.length === 0) return 0;
+  async #examine(sids: readonly Sid[], side: "legacy" | "redis"): Promise<Looked | null> {
+    if (sids.length === 0) return { notYet: 0, absent: 0 };
     try {
       const { secrets } = this.dispatcher;
       const examined = await this.dispatcher.examine(sids, { side, ...this.how });
@@ -52,7 +53,7 @@ export class SpreadLooking {
         };
         this.planting.observe(finding);
       }
-      return examined.notYet;
+      return examined;
     } catch (error) {
       if (this.signal?.aborted) return null;
       throw error;

@@ -117,13 +117,14 @@ export class Performer {
       (found) => findings.take(found),
     );
     const meant = side === "legacy" ? sids : await onlyInRedis(sids, legacy, patience);
-    const notYet = await examiner.submit(meant);
+    const { notYet, absent } = await examiner.submit(meant);
     await examiner.finish();
     if (this.signal.aborted) throw brokenOff();
     const { counts, authority, examples } = tally.snapshot();
     return {
       generation: records.generation,
-      notYet: notYet.length,
+      notYet,
+      absent,
       counts,
       authority,
       examples: examples as Examined["examples"],

@@ -55,6 +55,8 @@ export const examinedSchema = z.object({
   /** R's generation as the worker knew it when it had looked at the last one. */
   generation: z.string(),
   notYet: count,
+  /** As in `Looked`. */
+  absent: count,
   counts: classes,
   authority: z.object({ L: count, R: count }),
   examples: z.record(z.string(), z.array(example)),

@@ -93,8 +93,9 @@ function refusal(code: string, words: readonly string[]): LegacyRefused | Legacy
 
 /** `key=a%20b exp=1700000000 la=... cas=4 fetch=yes cls=1 size=64`, with the date of death or -1. */
 function liveKey(line: string, seconds: number): string | null {
-  const [head = "", ...fields] = line.split(" ");
-  const exp = Number(fields.find((field) => field.startsWith("exp="))?.slice("exp=".length));
+  const ends = line.indexOf(" ");
+  const at = line.indexOf(" exp=", ends);
+  const exp = at === -1 ? Number.NaN : Number.parseInt(line.slice(at + " exp=".length), 10);
   if (exp !== -1 && exp <= seconds) return null;
-  return decodeDumpedKey(head.slice("key=".length));
+  return decodeDumpedKey(line.slice("key=".length, ends === -1 ? undefined : ends));
 }

@@ -35,6 +35,7 @@ function encodeBytes(key: Buffer): Key | null {
 
 /** The key of a `metadump` line, which is URI-encoded byte by byte; null where its bytes are no UTF-8. */
 export function decodeDumpedKey(encoded: string): string | null {
+  if (!encoded.includes("%")) return encoded;
   try {
     return decodeURIComponent(encoded);
   } catch {

@@ -3,7 +3,13 @@ import type { ConnectionOptions } from "node:tls";
 import type { Session, Sid } from "../../core/session.js";
 import type { FerryError } from "../../errors.js";
 import { type Fence, NO_FENCE } from "../../ports/fence.js";
-import { type ConditionalChange, type LegacyStore, OutcomeUnknown, type Token } from "../../ports/legacy-store.js";
+import {
+  type ConditionalChange,
+  type LegacyStore,
+  type ListOptions,
+  OutcomeUnknown,
+  type Token,
+} from "../../ports/legacy-store.js";
 import type { LegacyPreset } from "../../ports/preset.js";
 import type { RelayConnection } from "../../ports/relay.js";
 import type { Connection } from "./connection.js";
@@ -147,6 +153,15 @@ export class MemcachedLegacyStore implements LegacyStore {
     });
   }
 
+  async holds(sids: readonly Sid[]): Promise<boolean[]> {
+    return this.#places.each<boolean>(
+      await this.locate(sids),
+      () => false,
+      async (link, keys) =>
+        (await link.read(keys.map(items.lookCommand))).map((reply) => items.metSession(reply, this.#kind)),
+    );
+  }
+
   async set(sid: Sid, session: Session): Promise<void> {
     const place = await this.#placeOf(sid);
     if (place === null) throw keyTooLong();
@@ -237,8 +252,7 @@ export class MemcachedLegacyStore implements LegacyStore {
    * they lie (left behind by another list of servers), empty ones, ignored keys and keys that are no text are left out,
    * and of a pool the old copies of a session.
    */
-  async *list(options: { after?: Sid; pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
-    const { after, pageSize, signal } = options;
+  async *list({ after, pageSize, signal, unverified = false }: ListOptions): AsyncIterable<Sid[]> {
     const { deadline, fence = NO_FENCE } = this.options;
     const isAhead = (sid: Sid) => after === undefined || sid > after;
     const sids: Sid[] = this.#pool === null ? [] : (await this.#pool.list(signal)).filter(isAhead);
@@ -252,13 +266,8 @@ export class MemcachedLegacyStore implements LegacyStore {
     for (let at = 0; at < sids.length; at += pageSize) {
       signal?.throwIfAborted();
       const page = sids.slice(at, at + pageSize);
-      const live = await this.#places.each<boolean>(
-        page,
-        () => false,
-        async (link, keys) =>
-          (await link.read(keys.map(items.lookCommand))).map((reply) => items.metSession(reply, this.#kind)),
-      );
-      const kept = page.filter((_, n) => live[n]);
+      const live = unverified ? null : await this.holds(page);
+      const kept = live === null ? page : page.filter((_, n) => live[n]);
       if (kept.length > 0) yield kept;
     }
   }
