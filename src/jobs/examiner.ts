@@ -19,7 +19,7 @@ import type { Looked } from "./survey.js";
 
 /** A sid that was marked or changed at every one of so many looks is `busy`. */
 const MAX_LOOKS = 7;
-/** Looks at one sid lie at least this far apart, in milliseconds; the last ones further. */
+/** Between the first two looks at one sid, in milliseconds; twice as long before each further one. */
 const PAUSE = 200;
 const LONGEST_PAUSE = 1_600;
 /** When so many sids wait for another look, they get it before anything new is looked at. */
@@ -46,6 +46,8 @@ export interface Finding {
 interface Suspect {
   readonly sid: Sid;
   looks: number;
+  /** When it may be looked at again, by the monotonic clock. */
+  due: number;
   /** Looks at two stores that stood still and differed, since they were last seen equal. */
   differences: number;
 }
@@ -68,30 +70,30 @@ export class Examiner {
     readonly found: (findings: Finding[]) => Promise<void>,
   ) {}
 
-  /** First looks, at sids whose bucket is compared. */
+  /** First looks, at sids whose bucket is compared; those that wait for another one go with them when it is due. */
   async submit(sids: readonly Sid[]): Promise<Looked> {
     const fresh: Suspect[] = [];
     for (const sid of sids) {
-      if (authorityOf(this.deps.copier.placement(sid)) !== null) fresh.push({ sid, looks: 0, differences: 0 });
+      if (authorityOf(this.deps.copier.placement(sid)) !== null) fresh.push({ sid, looks: 0, differences: 0, due: 0 });
     }
-    const absent = await this.#look(fresh);
-    while (this.#waiting.length > MAX_WAITING) await this.#again(PAUSE);
+    const seen = await this.#look([...fresh, ...this.#takeDue(this.options.batch)]);
+    while (this.#waiting.length > MAX_WAITING) await this.#again();
+    const absent = seen.slice(0, fresh.length).filter(({ isInLegacy }) => !isInLegacy).length;
     return { notYet: sids.length - fresh.length, absent };
   }
 
   /** Further looks until nothing is left to find out. */
   async finish(): Promise<void> {
-    for (let pause = PAUSE; this.#waiting.length > 0; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-      await this.#again(pause);
-    }
+    while (this.#waiting.length > 0) await this.#again();
   }
 
-  /** One more look at all that wait; callers that come together share it. */
-  #again(pause: number): Promise<void> {
+  /** Waits until somebody may be looked at again, and does; callers that come together share it. */
+  #again(): Promise<void> {
     this.#round ??= (async () => {
-      await this.deps.clock.sleep(pause);
-      const suspects = this.#waiting;
-      this.#waiting = [];
+      const { clock } = this.deps;
+      const next = this.#waiting.reduce((least, { due }) => Math.min(least, due), Number.POSITIVE_INFINITY);
+      await clock.sleep(Math.max(0, next - clock.elapsed()));
+      const suspects = this.#takeDue(Number.POSITIVE_INFINITY);
       for (const part of cut(suspects, () => this.options.batch)) await this.#look(part);
     })().finally(() => {
       this.#round = null;
@@ -99,19 +101,33 @@ export class Examiner {
     return this.#round;
   }
 
-  /** @returns how many of them L does not hold. */
-  async #look(suspects: readonly Suspect[]): Promise<number> {
-    if (suspects.length === 0) return 0;
+  /** So many at most of those that wait no longer. */
+  #takeDue(most: number): Suspect[] {
+    const now = this.deps.clock.elapsed();
+    const due = this.#waiting.filter((suspect) => suspect.due <= now).slice(0, most);
+    const taken = new Set(due);
+    if (due.length > 0) this.#waiting = this.#waiting.filter((suspect) => !taken.has(suspect));
+    return due;
+  }
+
+  async #look(suspects: readonly Suspect[]): Promise<readonly Seen[]> {
+    if (suspects.length === 0) return [];
     const sids = suspects.map(({ sid }) => sid);
     const sights = await this.deps.patience.attempt(() => this.#see(sids));
     const findings: Finding[] = [];
     suspects.forEach((suspect, i) => {
       const finding = this.#judge(suspect, sights[i]!);
-      if (finding === null) this.#waiting.push(suspect);
+      if (finding === null) this.#wait(suspect);
       else findings.push(finding);
     });
     if (findings.length > 0) await this.found(findings);
-    return sights.filter(({ isInLegacy }) => !isInLegacy).length;
+    return sights;
+  }
+
+  #wait(suspect: Suspect): void {
+    const pause = Math.min(PAUSE * 2 ** (suspect.looks - 1), LONGEST_PAUSE);
+    suspect.due = this.deps.clock.elapsed() + pause;
+    this.#waiting.push(suspect);
   }
 
   #judge(suspect: Suspect, { sight, authority }: Seen): Finding | null {
