@@ -5,7 +5,7 @@ import type { Drained } from "./shared-drains.js";
 
 /**
  * Rule 4. L's token is taken *before* R is read, so that a change of L that R does not know of makes the conditional
- * write refuse; `undirty` compares the nonce, so that a change of R that L does not hold keeps the mark. A sid without
+ * write refuse; `undirty` compares the nonce, so that a change of R that L does not hold keeps the mark (and tells since when). A sid without
  * a mark is left alone, unless the dirty index names it all the same: then its mark was lost, and the two are made to
  * agree, or whoever waits for the index would wait for ever. Any number of drainers may run.
  *
@@ -19,6 +19,7 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<Dr
   try {
     const tokens = await ctx.legacy.tokens(sids);
     await passing(ctx, "drain:token", null);
+    const asked = ctx.clock.elapsed();
     const records = await ctx.records.dirtyRecords(sids);
     await passing(ctx, "drain:read", null);
 
@@ -42,7 +43,7 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<Dr
     const applied = await ctx.legacy.applyIf(changes);
     await passing(ctx, "drain:applied", null);
     const carried = marks.filter((_, i) => applied[i]);
-    const removed = carried.length === 0 ? [] : await ctx.records.undirty(carried);
+    const removed = carried.length === 0 ? [] : await ctx.records.undirty(carried, ctx.clock.elapsed() - asked);
     carried.forEach(({ at }, i) => {
       outcomes[at] = removed[i] ? "carried" : "outrun";
     });

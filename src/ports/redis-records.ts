@@ -191,7 +191,12 @@ export interface RedisRecords {
 
   /** `v` and `d` together (step two of rule 4); the session is null, too, where there is no `d`. */
   dirtyRecords(sids: readonly Sid[]): Promise<DirtyRecord[]>;
-  undirty(records: readonly { sid: Sid; nonce: string }[]): Promise<boolean[]>;
+  /**
+   * Last step of rule 4, for what L has taken. Where another nonce stands, the first change that L lacks came after that.
+   *
+   * @param age milliseconds since they were read, at least; where it is not known nothing follows from it
+   */
+  undirty(records: readonly { sid: Sid; nonce: string }[], age?: number): Promise<boolean[]>;
   /**
    * For sids without a dirty mark that a drainer was told of: where the dirty index still names one, its mark was lost,
    * and it is dirty again under this nonce, or is named no more. Whether neither mark nor name is left.

@@ -97,6 +97,12 @@ local function names_of(rest)
   return names
 end
 
+-- Milliseconds since the epoch.
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
 -- The score in the dirty index, without a change; false where it is not there.
 local function score_of(sid)
   return redis.call('ZADD', KEYS[2], 'XX', 'INCR', 0, sid)
@@ -229,7 +235,7 @@ local function mended(data, side, item, broken)
     redis.call('SET', side, mark)
     if not named then
       local server = item and server_of(string_in(item) or '') or ''
-      redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000), server .. sid)
+      redis.call('ZADD', KEYS[2], now(), server .. sid)
     end
     return mark
   end
@@ -280,8 +286,7 @@ local function become_dirty(data, side, mark, nonce, sid, item)
   if destroyed or not is_dirty(mark) or (SERVERS > 0 and not score_of(sid)) then
     local since = tonumber(score_of(sid) or '')
     if not since or since < 0 then
-      local time = redis.call('TIME')
-      since = time[1] * 1000 + math.floor(time[2] / 1000)
+      since = now()
     end
     redis.call('ZADD', KEYS[2], 'LT', destroyed and since - DESTROYS_FIRST or since, sid)
   end

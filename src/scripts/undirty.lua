@@ -1,8 +1,11 @@
 -- Rule 4, last step, for any number of sessions: L holds what R held when the nonce was read. Only if the nonce still
--- stands, for otherwise R has moved on: drop the mark and take the session out of the index. While the index names it
--- for another server of a pool, too, that one is behind, and the mark stays.
+-- stands: drop the mark and take the session out of the index. While the index names it for another server of a pool,
+-- too, that one is behind, and the mark stays. Otherwise R has moved on; but the first change that L lacks is then no older
+-- than that reading, and the session's place in the index becomes that moment's. Else a session that is written all the
+-- time would seem to be behind since its first write, and others would never have their turn.
 --
--- ARGV, two for each session: nonce, sid. Answers 1 or 0 for each.
+-- ARGV, two for each session: nonce, sid; then how many milliseconds ago the nonces were read, at most. Answers 1 or 0 for
+-- each.
 
 local function is_named_elsewhere(sid)
   if SERVERS == 0 then
@@ -16,17 +19,34 @@ local function is_named_elsewhere(sid)
   return false
 end
 
+local function come_closer(sid, read_at)
+  local score = tonumber(score_of(sid) or '')
+  if not score then
+    return
+  end
+  local first = score < 0 and -DESTROYS_FIRST or 0
+  if first + read_at > score then
+    redis.call('ZADD', KEYS[2], 'XX', first + read_at, sid)
+  end
+end
+
+local read_at
 local cleaned = {}
 for i = 1, SESSIONS do
   local _, side = keys_of(i)
   local sid = ARGV[2 * i + 1]
-  if string_in(side) == 'D' .. ARGV[2 * i] then
+  local mark = string_in(side)
+  if mark == 'D' .. ARGV[2 * i] then
     if not is_named_elsewhere(sid) then
       redis.call('DEL', side)
     end
     redis.call('ZREM', KEYS[2], sid)
     cleaned[i] = 1
   else
+    if is_dirty(mark) then
+      read_at = read_at or now() - ARGV[#ARGV]
+      come_closer(sid, read_at)
+    end
     cleaned[i] = 0
   end
 end

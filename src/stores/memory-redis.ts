@@ -92,6 +92,13 @@ export class MemoryRedis {
     this.#change(sid, { d: nonce, place: nonce === null ? null : taken });
   }
 
+  /** L had what R held so many milliseconds ago: the place is that moment's, where it is older. */
+  comeCloser(sid: Sid, age: number): void {
+    const { place } = this.#live(sid);
+    const since = this.#clock.now() - age;
+    if (place !== null && since > place.since) this.#change(sid, { place: { ...place, since } });
+  }
+
   placeOf(sid: Sid): Place | null {
     return this.#live(sid).place;
   }

@@ -223,10 +223,13 @@ export class MemoryRedisRecords implements RedisRecords {
     });
   }
 
-  async undirty(records: readonly { sid: Sid; nonce: string }[]): Promise<boolean[]> {
+  async undirty(records: readonly { sid: Sid; nonce: string }[], age = Number.MAX_SAFE_INTEGER): Promise<boolean[]> {
     this.#checkSeal();
     return records.map(({ sid, nonce }) => {
-      if (!this.dirtyStands(sid, nonce)) return false;
+      if (!this.dirtyStands(sid, nonce)) {
+        if (this.redis.record(sid).d !== null) this.redis.comeCloser(sid, Math.ceil(age));
+        return false;
+      }
       this.redis.setDirty(sid, null);
       return true;
     });

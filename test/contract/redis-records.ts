@@ -562,6 +562,37 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         expect(await r.undirty([])).toEqual([]);
       });
 
+      it("counts the age of what was outrun from when it was read", async () => {
+        const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+        const nonce = await soil(later("first"));
+        await r.open(`${sid}-other`, ids.next(), "R", later("other"), ids.next());
+        await pause(60);
+        const read = performance.now();
+        await soil(later("second"));
+        await pause(10);
+        expect(await r.undirty([{ sid, nonce }], performance.now() - read)).toEqual([false]);
+        // It waits behind the other one now.
+        expect(await r.dirtySids(10)).toEqual([`${sid}-other`, sid]);
+        const [other] = await r.dirtyRecords([`${sid}-other`]);
+        expect(await r.undirty([{ sid: `${sid}-other`, nonce: other!.nonce! }])).toEqual([true]);
+        const { oldestAge } = await r.dirtyState();
+        expect(oldestAge).toBeGreaterThanOrEqual(10);
+        expect(oldestAge).toBeLessThan(50 + performance.now() - read);
+        // Who read it long ago says nothing new, and who does not know when says nothing.
+        await r.undirty([{ sid, nonce }], 10_000);
+        await r.undirty([{ sid, nonce }]);
+        expect((await r.dirtyState()).oldestAge).toBeLessThan(50 + performance.now() - read);
+      });
+
+      it("keeps a destroy in front that was outrun", async () => {
+        const nonce = await soil(null);
+        await r.open(`${sid}-other`, ids.next(), "R", later("other"), ids.next());
+        await soil(later("back"));
+        expect(await r.undirty([{ sid, nonce }], 0)).toEqual([false]);
+        expect(await r.dirtySids(10)).toEqual([sid, `${sid}-other`]);
+        expect((await r.dirtyState()).oldestAge).toBeLessThan(5_000);
+      });
+
       it("lists destroys first, then the oldest", async () => {
         const pause = () => new Promise((resolve) => setTimeout(resolve, 3));
         const write = async (name: string, session: Session | null) => {

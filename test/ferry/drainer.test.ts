@@ -1,5 +1,6 @@
 import { expect, test, vi } from "vitest";
 import type { Position } from "../../src/core/phase.js";
+import { drain } from "../../src/ferry/drain.js";
 import { drainIndex } from "../../src/ferry/drainer.js";
 import { type ConditionalChange, OutcomeUnknown } from "../../src/ports/legacy-store.js";
 import { RedisLost, type RedisRecords } from "../../src/ports/redis-records.js";
@@ -117,6 +118,28 @@ test("what the legacy store never takes keeps nobody else from it, be it the old
 });
 
 // Whoever puts a restarted Redis right waits for it, and drops the mark by which others would overwrite what comes late.
+test("a session that is written during each drain of it is never behind for longer than since the last one", async () => {
+  const { ferry, records, clock, legacy } = await rigAt({ phase: "redis-first", percent: 100 });
+  const session = (text: string) => ({ value: Buffer.from(text), flags: 0, expiresAt: clock.now() + 1_000_000 });
+  await ferry.set("hot", session("0"));
+  const writing = new Proxy(legacy, {
+    get(_, name) {
+      if (name !== "applyIf") return Reflect.get(legacy, name).bind(legacy);
+      return async (changes: readonly ConditionalChange[]) => {
+        await ferry.set("hot", session(`${changes[0]!.session!.value}1`));
+        return legacy.applyIf(changes);
+      };
+    },
+  });
+  for (let round = 0; round < 5; round++) {
+    await clock.sleep(1_000);
+    const outcomes = await drain({ ...ferry.ctx, legacy: writing }, ["hot"]);
+    expect(outcomes).toEqual(["outrun"]);
+    expect(await records.dirtyState()).toEqual({ count: 1, oldestAge: 0 });
+  }
+  expect(await drain(ferry.ctx, ["hot"])).toEqual(["carried"]);
+});
+
 test("a drain is under way as long as its write may take effect", async () => {
   const { ferry, legacy, clock } = await rigAt({ phase: "redis-first", percent: 100 });
   await ferry.set("one", sessionOf(1, clock.now() + 60_000));

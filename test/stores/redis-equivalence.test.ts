@@ -202,7 +202,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   fc.tuple(sid, ago).map(([s, back]) => async (p: Pair) => {
     await p.same((r) => r.dirtyRecords(SIDS));
     const nonce = p.recent.at(-1 - back) ?? p.next();
-    await p.same((r) => r.undirty([{ sid: s, nonce }]));
+    await p.same((r) => r.undirty([{ sid: s, nonce }], back));
   }),
   fc.uniqueArray(sid).map((sids) => (p: Pair) => {
     const records = sids.map((s) => ({ sid: s, dirty: p.next() }));

@@ -215,8 +215,9 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     });
   }
 
-  async undirty(records: readonly { sid: Sid; nonce: string }[]): Promise<boolean[]> {
-    return this.#batch("undirty", sidsOf(records), flagOf, (i) => [records[i]!.nonce, records[i]!.sid]);
+  async undirty(records: readonly { sid: Sid; nonce: string }[], age = Number.MAX_SAFE_INTEGER): Promise<boolean[]> {
+    const marks = (i: number) => [records[i]!.nonce, records[i]!.sid];
+    return this.#batch("undirty", sidsOf(records), flagOf, marks, [Math.ceil(age)]);
   }
 
   async reconcile(records: readonly { sid: Sid; dirty: string }[]): Promise<boolean[]> {
