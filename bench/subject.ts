@@ -134,15 +134,17 @@ function performing(
   operation: Operation,
   { sessions, bytes }: { readonly sessions: number; readonly bytes: number },
 ): (done: (error?: unknown) => void) => void {
-  const sids = Array.from({ length: sessions }, (_, n) => sidOf(n));
+  const below = (count: number) => Math.floor(Math.random() * count);
+  // Made anew each time: a million of them at hand would be most of the memory that is measured.
+  const anySid = () => sidOf(below(sessions));
   const payloads: Payload[] = Array.from({ length: Math.min(sessions, 200) }, (_, n) => payloadOf(bytes, n));
-  const any = <T>(of: readonly T[]): T => of[Math.floor(Math.random() * of.length)]!;
+  const anyPayload = () => payloads[below(payloads.length)]!;
   if (operation === "get") {
     return (done) =>
-      store.get(any(sids), (error, found) => done(error ?? (found ? undefined : new Error("a session is not there"))));
+      store.get(anySid(), (error, found) => done(error ?? (found ? undefined : new Error("a session is not there"))));
   }
-  if (operation === "set") return (done) => store.set(any(sids), any(payloads), done);
-  return (done) => store.touch!(any(sids), any(payloads), done);
+  if (operation === "set") return (done) => store.set(anySid(), anyPayload(), done);
+  return (done) => store.touch!(anySid(), anyPayload(), done);
 }
 
 function sliceOf(

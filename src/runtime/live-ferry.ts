@@ -23,6 +23,7 @@ export class LiveFerry implements Sessions {
   readonly defaults: SessionDefaults;
   #current: { ferry: Ferry; close(): Promise<void> };
   readonly #closing = new AbortController();
+  #rejoining: Promise<unknown> = Promise.resolve();
   #joined = true;
 
   private constructor(
@@ -39,7 +40,10 @@ export class LiveFerry implements Sessions {
   static async open(config: Config, observer: Observer, role: NodeRole = "app"): Promise<LiveFerry> {
     let live: LiveFerry | null = null;
     const metrics = new Metrics();
-    const current = await openCurrent(config, { role, observer, metrics, onEvicted: () => void live?.rejoin() });
+    const onEvicted = () => {
+      if (live !== null) live.#rejoin();
+    };
+    const current = await openCurrent(config, { role, observer, metrics, onEvicted });
     live = new LiveFerry(config, observer, role, metrics, current);
     return live;
   }
@@ -92,23 +96,23 @@ export class LiveFerry implements Sessions {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
-    await this.#current.close();
+    await Promise.all([this.#current.close(), this.#rejoining]);
   }
 
-  private async rejoin(): Promise<void> {
+  #rejoin(): void {
     const old = this.#current;
     this.#joined = false;
     old.ferry.refuse(evicted());
     const notBelow = old instanceof FerryNode ? old.ctx.routing.record.revision : 0;
-    if (old instanceof FerryNode) void old.abandon();
+    const abandoned = old instanceof FerryNode ? old.abandon() : null;
     const { observer, role, counted: metrics } = this;
-    const onEvicted = () => void this.rejoin();
+    const onEvicted = () => this.#rejoin();
     const join = async () => {
       this.#current = await openCurrent(this.config, { role, observer, metrics, notBelow, onEvicted });
       this.#joined = true;
       return this.#current;
     };
-    await rejoin(join, observer, this.#closing.signal);
+    this.#rejoining = Promise.all([abandoned, rejoin(join, observer, this.#closing.signal)]);
   }
 }
 

@@ -45,6 +45,7 @@ interface Joined {
 export class WorkerProcess {
   #current: Joined | null = null;
   readonly #closing = new AbortController();
+  #rejoining: Promise<unknown> = Promise.resolve();
   #takers: WorkTaker[] = [];
   #batches = 0;
 
@@ -86,7 +87,7 @@ export class WorkerProcess {
     await Promise.allSettled(this.#takers.map((taker) => taker.close()));
     const current = this.#current;
     this.#current = null;
-    await current?.close();
+    await Promise.all([current?.close(), this.#rejoining]);
   }
 
   async #perform(piece: unknown): Promise<object> {
@@ -105,11 +106,14 @@ export class WorkerProcess {
       observer: this.observer,
       onEvicted: () => {
         gone.abort();
-        if (this.#current?.node === node) void this.#rejoin();
+        if (this.#current?.node === node) this.#rejoin();
       },
     });
     const { legacy, records, control, ferry, ctx } = node;
-    const secrets = await loadSecrets(control, systemClock);
+    const secrets = await loadSecrets(control, systemClock).catch(async (error: unknown) => {
+      await node.close();
+      throw error;
+    });
     if (gone.signal.aborted) {
       void node.abandon();
       throw new FerryError("NODE_EVICTED", "This worker was fenced off while it joined.");
@@ -136,13 +140,11 @@ export class WorkerProcess {
     return this.#current;
   }
 
-  async #rejoin(): Promise<void> {
+  #rejoin(): void {
     const old = this.#current;
     this.#current = null;
-    if (old !== null) {
-      void old.drain.stop();
-      void old.node.abandon();
-    }
-    await rejoin(() => this.#join(), this.observer, this.#closing.signal);
+    const abandoned = [old?.drain.stop(), old?.node.abandon()];
+    const joined = rejoin(() => this.#join(), this.observer, this.#closing.signal);
+    this.#rejoining = Promise.all([...abandoned, joined]);
   }
 }

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { noteDirty, notedDirty } from "../../src/ferry/drainer.js";
 import { Metrics } from "../../src/observe/index.js";
+import { SILENT } from "../../src/ports/observer.js";
+import { LiveFerry } from "../../src/runtime/live-ferry.js";
 import { FerryNode } from "../../src/runtime/node.js";
 import { Site } from "../integration/site.js";
 
@@ -31,6 +33,21 @@ describe("a node", () => {
     await node.close();
     expect(metrics.render()).toContain('sessionferry_phase{phase="legacy"} 1');
     expect(metrics.render()).toMatch(/^sessionferry_acknowledged_revision \d+$/m);
+  });
+
+  it("that was fenced off, and joins again while its process closes, leaves nothing behind", async () => {
+    const live = await LiveFerry.open(site.config, SILENT);
+    const watch = await FerryNode.open(site.config, { role: "job" });
+    try {
+      await watch.control.evict(live.node!.id);
+      while (live.joined) await new Promise((resolve) => setTimeout(resolve, 1));
+      await live.close();
+      const left = (await watch.control.nodes()).filter(({ id, state }) => state === "live" && id !== watch.id);
+      expect(left).toEqual([]);
+    } finally {
+      await watch.close();
+      await live.close();
+    }
   });
 
   it("leaves the count of what is dirty where it outlives Redis", async () => {
