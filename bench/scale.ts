@@ -54,7 +54,7 @@ export const SCALES: Readonly<Record<Scale["name"], Scale>> = {
     backfill: { sessions: 300_000, rounds: 3, legacies: BOTH },
     transition: { rounds: 10, rate: 1_000 },
     growth: { sessions: [10_000, 100_000, 1_000_000] },
-    plan: { memory: 10_000, slice: 1_000, phases: PHASE_NAMES, sizes: sized(50_000), sessions: 300_000 },
+    plan: { memory: 10_000, slice: 1_000, phases: PHASE_NAMES, sizes: sized(150_000), sessions: 300_000 },
   },
   quick: {
     name: "quick",

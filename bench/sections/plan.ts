@@ -4,7 +4,7 @@ import { CONSTANTS, JOB_TIMES, OPERATION_COSTS } from "../../src/workflow/plan-c
 import { payloadOf, sidOf } from "../payload.js";
 import { type JobRun, runJobs } from "../plan/jobs.js";
 import { measureMemory } from "../plan/memory.js";
-import { type CostRow, measureOperations } from "../plan/operations.js";
+import { type CostRow, type Line, measureOperations } from "../plan/operations.js";
 import { figure, type SectionResult, type Table } from "../report.js";
 import type { LegacyName, Scale } from "../scale.js";
 import { onStage, type Stage } from "../stage.js";
@@ -89,15 +89,14 @@ function row(name: string, foretold: number, measured: number): string[] {
 function costsTable(rows: readonly CostRow[]): Table {
   return {
     title: "one request: as measured now, and in brackets as plans take it",
-    columns: ["door, phase, request", "scripts", "Redis µs at 1 KB", "process µs at 1 KB", "bytes in", "bytes out"],
+    columns: ["door, phase, request", "scripts", "Redis µs, each KB", "process µs, each KB", "bytes in", "bytes out"],
     rows: rows.map((seen) => {
       const known = OPERATION_COSTS.find(
         ({ door, phase, operation }) => door === seen.door && phase === seen.phase && operation === seen.operation,
       );
-      const cell = (now: number, then: number | undefined) =>
-        `${figure(Math.round(now * 10) / 10)} (${figure(then ?? Number.NaN)})`;
-      const at = (of: "redis" | "process") =>
-        cell(seen[of].base + seen[of].slope, known && known[of].base + known[of].slope);
+      const cell = (now: number, then: number | undefined) => `${figure(rounded(now))} (${figure(then ?? Number.NaN)})`;
+      const text = ({ base, slope }: Line) => `${figure(rounded(base))} + ${figure(rounded(slope))}`;
+      const at = (of: "redis" | "process") => `${text(seen[of])} (${known ? text(known[of]) : "?"})`;
       return [
         `${seen.door}, ${seen.phase}, ${seen.operation}`,
         cell(seen.scripts, known?.scripts),
@@ -108,6 +107,10 @@ function costsTable(rows: readonly CostRow[]): Table {
       ];
     }),
   };
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 10) / 10;
 }
 
 function jobsTable(legacy: LegacyName, runs: readonly JobRun[]): Table {
