@@ -159,8 +159,9 @@ export function objectionsTo(
   if (witness === null) objections.push("No plain clients were there to read a sample a second time.");
   else if (witness.disagreed > 0) {
     objections.push(`The plain clients disagree about ${witness.disagreed} of ${witness.read} sessions.`);
-  } else if (witness.agreed === 0 && counts.equal > 0) {
-    objections.push("The plain clients could not confirm a single session.");
+  } else if (witness.agreed === 0 && compared > 0) {
+    const why = counts.equal === 0 ? ": none was equal before this run copied it. Check again" : "";
+    objections.push(`The plain clients could not confirm a single session${why}.`);
   }
   if (result.generation.before !== result.generation.after) objections.push("Redis was armed anew during the run.");
   if (result.legacyIdentity.before !== result.legacyIdentity.after) {

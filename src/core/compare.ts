@@ -69,6 +69,8 @@ export interface CompareRules {
   readonly lossy: boolean;
   /** Milliseconds by which two expiries may differ; see `expiryTolerance`. */
   readonly tolerance: number;
+  /** Whether both stores keep flags, without which memcached's own clients cannot read a value. */
+  readonly flags: boolean;
   /** True where the journal of destroys remembers that this session was logged out. */
   readonly destroyed: boolean;
 }
@@ -88,6 +90,9 @@ export interface Difference {
  * at again.
  */
 export type Sight = { readonly kind: "equal" | "gone" | "unsettled" | "unproven" } | Difference;
+
+/** Where two values are the same, and their flags are not. */
+const FLAGS = "(flags)";
 
 /** Expiries may differ by the configured tolerance, and by what the coarser store cannot express. */
 export function expiryTolerance(configured: number, granularity: number): number {
@@ -127,6 +132,7 @@ function compare(legacy: Session | null, redis: Session | null, now: number, rul
   }
   const values = compareValues(legacy.value, redis.value);
   if (!values.equal) return { ...difference("mismatched"), paths: values.paths };
+  if (rules.flags && legacy.flags !== redis.flags) return { ...difference("mismatched"), paths: [FLAGS] };
   if (legacy.expiresAt === redis.expiresAt) return { kind: "equal" };
   const later = redis.expiresAt - legacy.expiresAt;
   return Math.abs(later) <= rules.tolerance ? { kind: "equal" } : { ...difference("expiry"), later };
@@ -155,5 +161,5 @@ export function stood(before: RecordFace, after: RecordFace): boolean {
   const [a, b] = [before.session, after.session];
   if (a === null || b === null) return a === b;
   const sameExpiry = a.expiresAt === b.expiresAt || Math.abs(a.expiresAt - b.expiresAt) <= EXPIRY_JITTER;
-  return sameExpiry && a.value.equals(b.value);
+  return sameExpiry && a.flags === b.flags && a.value.equals(b.value);
 }

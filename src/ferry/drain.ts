@@ -19,20 +19,19 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<Dr
   try {
     const tokens = await ctx.legacy.tokens(sids);
     await passing(ctx, "drain:token", null);
-    const asked = ctx.clock.elapsed();
     const records = await ctx.records.dirtyRecords(sids);
     await passing(ctx, "drain:read", null);
 
     const outcomes = records.map((): Drained => "left");
     const unmarked: { at: number; sid: Sid; dirty: string }[] = [];
     const changes: ConditionalChange[] = [];
-    const marks: { at: number; sid: Sid; nonce: string }[] = [];
-    records.forEach(({ sid, nonce, session }, at) => {
+    const marks: { at: number; sid: Sid; nonce: string; seen: number }[] = [];
+    records.forEach(({ sid, nonce, session, seen }, at) => {
       const token = tokens[at];
       if (nonce === null) unmarked.push({ at, sid, dirty: ctx.ids.next() });
       else if (token) {
         changes.push({ token, session });
-        marks.push({ at, sid, nonce });
+        marks.push({ at, sid, nonce, seen });
       }
     });
     const agreed = unmarked.length === 0 ? [] : await ctx.records.reconcile(unmarked);
@@ -43,7 +42,7 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<Dr
     const applied = await ctx.legacy.applyIf(changes);
     await passing(ctx, "drain:applied", null);
     const carried = marks.filter((_, i) => applied[i]);
-    const removed = carried.length === 0 ? [] : await ctx.records.undirty(carried, ctx.clock.elapsed() - asked);
+    const removed = carried.length === 0 ? [] : await ctx.records.undirty(carried);
     carried.forEach(({ at }, i) => {
       outcomes[at] = removed[i] ? "carried" : "outrun";
     });

@@ -167,8 +167,9 @@ export class Examiner {
   }
 
   #classify(look: Look, authority: Authority, destroyed: boolean): Sight {
-    const { lossy } = this.deps.legacy;
-    return classify(look, { authority, lossy, tolerance: this.options.tolerance, destroyed });
+    const { legacy, records } = this.deps;
+    const rules = { lossy: legacy.lossy, flags: records.keepsFlags, tolerance: this.options.tolerance };
+    return classify(look, { ...rules, authority, destroyed });
   }
 
   /** The journal is asked only where its answer matters: L, which loses sessions by itself, has none. */

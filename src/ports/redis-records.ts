@@ -88,6 +88,8 @@ export interface DirtyRecord {
   /** The nonce `d`; null when it is not dirty (any more). */
   readonly nonce: string | null;
   readonly session: Session | null;
+  /** When it was dirty like this, by R's own clock; for `undirty`. 0 where it is not dirty. */
+  readonly seen: number;
 }
 
 /** Thrown when R did not answer. `sent` false: the command certainly never reached R. */
@@ -144,6 +146,8 @@ export interface RedisRecords {
    */
   trustRestarts: boolean;
 
+  /** Whether sessions have flags here: where memcached's own clients are served. */
+  readonly keepsFlags: boolean;
   /**
    * The run of the server that has this session: another one after a restart or a failover, and where the session was
    * moved. Null where there is no connection.
@@ -191,12 +195,8 @@ export interface RedisRecords {
 
   /** `v` and `d` together (step two of rule 4); the session is null, too, where there is no `d`. */
   dirtyRecords(sids: readonly Sid[]): Promise<DirtyRecord[]>;
-  /**
-   * Last step of rule 4, for what L has taken. Where another nonce stands, the first change that L lacks came after that.
-   *
-   * @param age milliseconds since they were read, at least; where it is not known nothing follows from it
-   */
-  undirty(records: readonly { sid: Sid; nonce: string }[], age?: number): Promise<boolean[]>;
+  /** Last step of rule 4, for what L has taken. Where another nonce stands, what L lacks came after the record was seen. */
+  undirty(records: readonly { sid: Sid; nonce: string; seen: number }[]): Promise<boolean[]>;
   /**
    * For sids without a dirty mark that a drainer was told of: where the dirty index still names one, its mark was lost,
    * and it is dirty again under this nonce, or is named no more. Whether neither mark nor name is left.

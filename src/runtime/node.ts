@@ -264,7 +264,9 @@ export class FerryNode {
       "prune",
       () => PRUNE_EVERY * (0.5 + Math.random()),
       async () => {
-        if (this.ctx.routing.record.position.phase !== "complete") await this.legacy.prune();
+        // A table that was never pruned takes minutes, which a node that leaves does not have.
+        const goOn = () => !this.refused && this.ctx.routing.record.position.phase !== "complete";
+        if (goOn()) await this.legacy.prune(goOn);
       },
     );
   }

@@ -4,8 +4,7 @@
 -- than that reading, and the session's place in the index becomes that moment's. Else a session that is written all the
 -- time would seem to be behind since its first write, and others would never have their turn.
 --
--- ARGV, two for each session: nonce, sid; then how many milliseconds ago the nonces were read, at most. Answers 1 or 0 for
--- each.
+-- ARGV, three for each session: nonce, sid, when the nonce was read by R's own clock (see view.lua). Answers 1 or 0 for each.
 
 local function is_named_elsewhere(sid)
   if SERVERS == 0 then
@@ -19,24 +18,23 @@ local function is_named_elsewhere(sid)
   return false
 end
 
-local function come_closer(sid, read_at)
+local function come_closer(sid, seen)
   local score = tonumber(score_of(sid) or '')
   if not score then
     return
   end
-  local first = score < 0 and -DESTROYS_FIRST or 0
-  if first + read_at > score then
-    redis.call('ZADD', KEYS[2], 'XX', first + read_at, sid)
+  local place = (score < 0 and -DESTROYS_FIRST or 0) + seen
+  if place > score then
+    redis.call('ZADD', KEYS[2], 'XX', place, sid)
   end
 end
 
-local read_at
 local cleaned = {}
 for i = 1, SESSIONS do
   local _, side = keys_of(i)
-  local sid = ARGV[2 * i + 1]
+  local nonce, sid, seen = unpack(ARGV, 3 * i - 1, 3 * i + 1)
   local mark = string_in(side)
-  if mark == 'D' .. ARGV[2 * i] then
+  if mark == 'D' .. nonce then
     if not is_named_elsewhere(sid) then
       redis.call('DEL', side)
     end
@@ -44,8 +42,7 @@ for i = 1, SESSIONS do
     cleaned[i] = 1
   else
     if is_dirty(mark) then
-      read_at = read_at or now() - ARGV[#ARGV]
-      come_closer(sid, read_at)
+      come_closer(sid, seen)
     end
     cleaned[i] = 0
   end

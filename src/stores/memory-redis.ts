@@ -54,6 +54,10 @@ export class MemoryRedis {
     this.#clock = clock;
   }
 
+  now(): number {
+    return this.#clock.now();
+  }
+
   record(sid: Sid): RecordSnapshot {
     const { v, token, intents, cont, d, lease } = this.#live(sid);
     return { v, token: v === null ? 0n : token, intents, cont, d, lease: lease?.nonce ?? null };
@@ -92,10 +96,9 @@ export class MemoryRedis {
     this.#change(sid, { d: nonce, place: nonce === null ? null : taken });
   }
 
-  /** L had what R held so many milliseconds ago: the place is that moment's, where it is older. */
-  comeCloser(sid: Sid, age: number): void {
+  /** L has what R held at that time: the place is that moment's, where it is older. */
+  comeCloser(sid: Sid, since: number): void {
     const { place } = this.#live(sid);
-    const since = this.#clock.now() - age;
     if (place !== null && since > place.since) this.#change(sid, { place: { ...place, since } });
   }
 

@@ -190,9 +190,9 @@ export class PostgresLegacyStore implements LegacyStore {
     return row!.count;
   }
 
-  async prune(): Promise<number> {
+  async prune(goOn: () => boolean = () => true): Promise<number> {
     let pruned = 0;
-    for (let batch = 0; batch < PRUNE_BATCHES; batch++) {
+    for (let batch = 0; batch < PRUNE_BATCHES && goOn(); batch++) {
       const { count } = await this.#link.write((s) => s.prune, [PRUNE_BATCH], this.#slow);
       pruned += count;
       if (count < PRUNE_BATCH) break;

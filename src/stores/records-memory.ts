@@ -48,6 +48,10 @@ export class MemoryRedisRecords implements RedisRecords {
     protected readonly redis: MemoryRedis = new MemoryRedis(options.clock, options.items),
   ) {}
 
+  get keepsFlags(): boolean {
+    return this.options.items ?? false;
+  }
+
   /** Another node's view of the same R, with a trusted generation of its own. */
   another(): this {
     type Self = new (options: MemoryRecordsOptions, redis: MemoryRedis) => this;
@@ -219,19 +223,18 @@ export class MemoryRedisRecords implements RedisRecords {
     this.#checkSeal();
     return sids.map((sid) => {
       const { v, d } = this.redis.record(sid);
-      return { sid, nonce: d, session: d === null ? null : v };
+      const seen = d === null ? 0 : this.redis.now();
+      return { sid, nonce: d, session: d === null ? null : v, seen };
     });
   }
 
-  async undirty(records: readonly { sid: Sid; nonce: string }[], age = Number.MAX_SAFE_INTEGER): Promise<boolean[]> {
+  async undirty(records: readonly { sid: Sid; nonce: string; seen: number }[]): Promise<boolean[]> {
     this.#checkSeal();
-    return records.map(({ sid, nonce }) => {
-      if (!this.dirtyStands(sid, nonce)) {
-        if (this.redis.record(sid).d !== null) this.redis.comeCloser(sid, Math.ceil(age));
-        return false;
-      }
-      this.redis.setDirty(sid, null);
-      return true;
+    return records.map(({ sid, nonce, seen }) => {
+      const stands = this.dirtyStands(sid, nonce);
+      if (stands) this.redis.setDirty(sid, null);
+      else if (this.redis.record(sid).d !== null) this.redis.comeCloser(sid, seen);
+      return stands;
     });
   }
 

@@ -1,7 +1,9 @@
 import type { ConnectionOptions } from "node:tls";
 import type { Client } from "memjs";
 import { FerryError } from "../errors.js";
+import { LegacyUnreachable } from "../ports/legacy-store.js";
 import type { LegacyWitness } from "../ports/witness.js";
+import { LATE, within } from "./deadline.js";
 import { openTlsTunnel, type TlsTunnel } from "./tls-tunnel.js";
 
 export interface MemcachedWitnessOptions {
@@ -18,6 +20,8 @@ export interface MemcachedWitnessOptions {
   readonly empties?: boolean;
 }
 
+/** So many of its own timeouts a client has, which tries twice. */
+const PATIENCE = 3;
 /** The flags of what a drain stores for ten seconds where there is nothing: 0xfe441e55, as memjs gives them. */
 const PLACEHOLDER = Buffer.from("fe441e55", "hex");
 
@@ -47,7 +51,10 @@ export async function openMemcachedWitness(options: MemcachedWitnessOptions): Pr
   }
   return {
     async get(sid) {
-      const answers = await Promise.all(clients.map((client) => client.get(options.prefix + sid)));
+      const asked = Promise.all(clients.map((client) => client.get(options.prefix + sid)));
+      // A client that loses its connection without a word never answers.
+      const answers = await within(asked, PATIENCE * options.timeout);
+      if (answers === LATE) throw new LegacyUnreachable("memjs did not answer.");
       // An empty item is no session to the stores of Node that use these clients.
       const counts = (flags: Buffer | null) => options.empties === true && flags?.equals(PLACEHOLDER) === false;
       return answers.find(({ value, flags }) => value !== null && (value.length > 0 || counts(flags)))?.value ?? null;

@@ -537,11 +537,12 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         await r.open(busy, ids.next(), "L", null, ids.next());
         const destroyed = ids.next();
         await r.open(gone, ids.next(), "R", null, destroyed);
+        const seen = expect.any(Number);
         expect(await r.dirtyRecords([sid, clean, busy, gone])).toEqual([
-          { sid, nonce, session },
-          { sid: clean, nonce: null, session: null },
-          { sid: busy, nonce: null, session: null },
-          { sid: gone, nonce: destroyed, session: null },
+          { sid, nonce, session, seen },
+          { sid: clean, nonce: null, session: null, seen: 0 },
+          { sid: busy, nonce: null, session: null, seen: 0 },
+          { sid: gone, nonce: destroyed, session: null, seen },
         ]);
       });
 
@@ -549,12 +550,12 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         const session = later("ahead");
         const first = await soil(session);
         const second = await soil(session);
-        expect(await r.undirty([{ sid, nonce: first }])).toEqual([false]);
+        expect(await r.undirty([{ sid, nonce: first, seen: 0 }])).toEqual([false]);
         expect(await r.dirtySids(10)).toEqual([sid]);
         expect(
           await r.undirty([
-            { sid, nonce: second },
-            { sid: `${sid}-unknown`, nonce: second },
+            { sid, nonce: second, seen: 0 },
+            { sid: `${sid}-unknown`, nonce: second, seen: 0 },
           ]),
         ).toEqual([true, false]);
         expect(await look()).toEqual({ session, mark: "none", intents: [], state: "" });
@@ -564,31 +565,33 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
 
       it("counts the age of what was outrun from when it was read", async () => {
         const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-        const nonce = await soil(later("first"));
-        await r.open(`${sid}-other`, ids.next(), "R", later("other"), ids.next());
+        const other = `${sid}-other`;
+        await soil(later("first"));
+        await r.open(other, ids.next(), "R", later("other"), ids.next());
         await pause(60);
-        const read = performance.now();
+        const before = performance.now();
+        const [record, beside] = await r.dirtyRecords([sid, other]);
+        const { seen } = record!;
         await soil(later("second"));
         await pause(10);
-        expect(await r.undirty([{ sid, nonce }], performance.now() - read)).toEqual([false]);
+        expect(await r.undirty([{ sid, nonce: record!.nonce!, seen }])).toEqual([false]);
         // It waits behind the other one now.
-        expect(await r.dirtySids(10)).toEqual([`${sid}-other`, sid]);
-        const [other] = await r.dirtyRecords([`${sid}-other`]);
-        expect(await r.undirty([{ sid: `${sid}-other`, nonce: other!.nonce! }])).toEqual([true]);
+        expect(await r.dirtySids(10)).toEqual([other, sid]);
+        expect(await r.undirty([{ sid: other, nonce: beside!.nonce!, seen }])).toEqual([true]);
         const { oldestAge } = await r.dirtyState();
         expect(oldestAge).toBeGreaterThanOrEqual(10);
-        expect(oldestAge).toBeLessThan(50 + performance.now() - read);
+        expect(oldestAge).toBeLessThan(50 + performance.now() - before);
         // Who read it long ago says nothing new, and who does not know when says nothing.
-        await r.undirty([{ sid, nonce }], 10_000);
-        await r.undirty([{ sid, nonce }]);
-        expect((await r.dirtyState()).oldestAge).toBeLessThan(50 + performance.now() - read);
+        for (const long of [seen - 10_000, 0]) await r.undirty([{ sid, nonce: record!.nonce!, seen: long }]);
+        expect((await r.dirtyState()).oldestAge).toBeLessThan(50 + performance.now() - before);
       });
 
       it("keeps a destroy in front that was outrun", async () => {
-        const nonce = await soil(null);
+        await soil(null);
         await r.open(`${sid}-other`, ids.next(), "R", later("other"), ids.next());
+        const [record] = await r.dirtyRecords([sid]);
         await soil(later("back"));
-        expect(await r.undirty([{ sid, nonce }], 0)).toEqual([false]);
+        expect(await r.undirty([{ sid, nonce: record!.nonce!, seen: record!.seen }])).toEqual([false]);
         expect(await r.dirtySids(10)).toEqual([sid, `${sid}-other`]);
         expect((await r.dirtyState()).oldestAge).toBeLessThan(5_000);
       });
@@ -676,7 +679,7 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         expect(clean).toBe(false);
         expect(await look()).toEqual({ session, mark: "dirty", intents: [], state: `D${dirty}` });
         expect((await r.dirtyState()).oldestAge).toBeGreaterThanOrEqual(before);
-        expect(await r.undirty([{ sid, nonce: dirty }])).toEqual([true]);
+        expect(await r.undirty([{ sid, nonce: dirty, seen: 0 }])).toEqual([true]);
         expect(await r.dirtyState()).toEqual({ count: 0, oldestAge: 0 });
       });
 
@@ -845,7 +848,7 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         fillMany: () => r.fillMany([{ sid, lease: ids.next(), session: null }]),
         mark: () => r.mark([sid]),
         dirtyRecords: () => r.dirtyRecords([sid]),
-        undirty: () => r.undirty([{ sid, nonce: ids.next() }]),
+        undirty: () => r.undirty([{ sid, nonce: ids.next(), seen: 0 }]),
         reconcile: () => r.reconcile([{ sid, dirty: ids.next() }]),
         dirtySids: () => r.dirtySids(1),
         dirtyState: () => r.dirtyState(),

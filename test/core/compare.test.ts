@@ -8,6 +8,7 @@ const rules = (over: Partial<CompareRules> = {}): CompareRules => ({
   authority: "L",
   lossy: false,
   tolerance: 1000,
+  flags: false,
   destroyed: false,
   ...over,
 });
@@ -44,6 +45,9 @@ describe("the table of classes", () => {
     ["resurrected", null, a, { lossy: true, destroyed: true }],
     ["mismatched", a, b, {}],
     ["expiry", a, session('{"a":1}', NOW + 62_000), {}],
+    ["mismatched", a, { ...a, flags: 2 }, { flags: true }],
+    ["equal", a, { ...a, flags: 2 }, {}],
+    ["equal", a, a, { flags: true }],
     ["equal", a, a, {}],
     ["gone", null, null, {}],
     ["behind", null, a, R],
@@ -117,6 +121,7 @@ describe("no false alarms", () => {
     authority: fc.constantFrom("L" as const, "R" as const),
     lossy: fc.boolean(),
     tolerance: fc.constantFrom(0, 1000, 2000),
+    flags: fc.boolean(),
     destroyed: fc.boolean(),
   });
 

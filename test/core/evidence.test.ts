@@ -52,6 +52,14 @@ describe("what a run says", () => {
       "disagree about 1 of 9",
     ],
     ["a witness who saw nothing", { witness: { read: 9, agreed: 0, disagreed: 0, unsettled: 9 } }, "could not confirm"],
+    [
+      "nothing but copies, which nobody has read",
+      {
+        counts: { ...emptyCounts(), copied: 100 },
+        witness: { read: 0, agreed: 0, disagreed: 0, unsettled: 0 },
+      },
+      "could not confirm",
+    ],
     ["R armed anew", { generation: { before: "g1", after: "g2" } }, "armed anew"],
     ["L replaced", { legacyIdentity: { before: "l1", after: "l2" } }, "replaced or restarted"],
     ["R restarted", { redisRun: { before: "r1", after: "r2" } }, "Redis restarted"],

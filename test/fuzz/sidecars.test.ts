@@ -83,8 +83,8 @@ const OTHERS: Record<string, Verb> = {
   mark: (records) => records.mark([OTHER, SID]),
   push: (records) => records.push([{ sid: SID, dirty: ids.next() }]),
   drain: async (records) => {
-    const dirty = (await records.dirtyRecords([SID, OTHER])).flatMap(({ sid, nonce }) =>
-      nonce ? [{ sid, nonce }] : [],
+    const dirty = (await records.dirtyRecords([SID, OTHER])).flatMap(({ sid, nonce, seen }) =>
+      nonce ? [{ sid, nonce, seen }] : [],
     );
     return records.undirty(dirty);
   },
@@ -205,7 +205,7 @@ describe("what R holds for a session, broken by somebody else", () => {
     // A dirty record is drained for good.
     if (mark?.[0] !== "D") return;
     const [record] = await records.dirtyRecords([SID]);
-    expect(await records.undirty([{ sid: SID, nonce: record!.nonce! }])).toEqual([true]);
+    expect(await records.undirty([{ sid: SID, nonce: record!.nonce!, seen: record!.seen }])).toEqual([true]);
     expect(await plain.zscore(INDEX, SID)).toBeNull();
   }
 
@@ -290,7 +290,7 @@ describe("what R holds for a session, broken by somebody else", () => {
     expect(await records.read(SID, id())).toMatchObject({ from: "R", session: { value: stale.text } });
     expect(await records.dirtySids(10)).toEqual([SID]);
     const [record] = await records.dirtyRecords([SID]);
-    expect(await records.undirty([{ sid: SID, nonce: record!.nonce! }])).toEqual([true]);
+    expect(await records.undirty([{ sid: SID, nonce: record!.nonce!, seen: record!.seen }])).toEqual([true]);
     expect(await plain.exists(INDEX, KEYS.side)).toBe(0);
   });
 

@@ -144,6 +144,24 @@ describe("memcached that fails", () => {
       expect(store.endpoints).toEqual([asked[2]]);
     });
 
+    it("that end while the fence is asked are nobody's", async () => {
+      const asked: [string, (store: MemcachedLegacyStore) => Promise<unknown>][] = [
+        ["a session", (store) => store.get("a")],
+        ["a relay", (store) => store.relay()!],
+        ["a dump", (store) => store.list({ pageSize: 10 })[Symbol.asyncIterator]().next()],
+      ];
+      for (const [what, ask] of asked) {
+        const dying = await startMemcached();
+        const fence = async () => {
+          await dying.stop();
+          // Its end is heard of before the fence lets it through.
+          await delay(50);
+        };
+        const outcome = await Promise.race([rejection(ask(open({ url: dying.url, fence }))), delay(3_000, "hangs")]);
+        expect(outcome, what).toBeInstanceOf(LegacyUnreachable);
+      }
+    });
+
     it("of a node are watched until they are gone", async () => {
       const evicted = open();
       await evicted.get("a");

@@ -134,7 +134,7 @@ describe("a Redis Cluster", () => {
     for (let left = SIDS.length; left > 0; ) {
       const some = await records.dirtySids(100);
       const told = await records.dirtyRecords(some);
-      const marks = told.flatMap(({ sid, nonce }) => (nonce === null ? [] : [{ sid, nonce }]));
+      const marks = told.flatMap(({ sid, nonce, seen }) => (nonce === null ? [] : [{ sid, nonce, seen }]));
       left -= (await records.undirty(marks)).filter(Boolean).length;
     }
     expect(await records.dirtyState()).toEqual({ count: 0, oldestAge: 0 });

@@ -5,7 +5,7 @@ import { bucketOf } from "../../src/core/cohort.js";
 import { IdSource, newGeneration, newNodeId } from "../../src/core/ids.js";
 import { isLive, NEVER, type Session, type Sid } from "../../src/core/session.js";
 import type { CasToken, ItemVerb } from "../../src/ports/items.js";
-import type { ConditionalVerb, Mode, Outcome, RedisRecords } from "../../src/ports/redis-records.js";
+import type { ConditionalVerb, DirtyRecord, Mode, Outcome, RedisRecords } from "../../src/ports/redis-records.js";
 import { type RunningServer, startRedis } from "../../src/servers/index.js";
 import { LEASE_LIFETIME } from "../../src/stores/memory-redis.js";
 import { MemoryRedisRecords } from "../../src/stores/records-memory.js";
@@ -25,6 +25,11 @@ const clock = {
   elapsed: () => performance.now(),
   sleep: async () => {},
 };
+
+/** The two have clocks of their own. */
+async function timeless(records: Promise<DirtyRecord[]>): Promise<(Omit<DirtyRecord, "seen"> & { seen: boolean })[]> {
+  return (await records).map((record) => ({ ...record, seen: record.seen > 0 }));
+}
 
 /** The same calls to the reference in memory and to a real Redis: whatever is asked, both must answer alike. */
 class Pair {
@@ -200,9 +205,9 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   }),
   fc.uniqueArray(sid).map((sids) => (p: Pair) => p.same((r) => r.mark(sids))),
   fc.tuple(sid, ago).map(([s, back]) => async (p: Pair) => {
-    await p.same((r) => r.dirtyRecords(SIDS));
+    await p.same((r) => timeless(r.dirtyRecords(SIDS)));
     const nonce = p.recent.at(-1 - back) ?? p.next();
-    await p.same((r) => r.undirty([{ sid: s, nonce }], back));
+    await p.same((r) => r.undirty([{ sid: s, nonce, seen: Date.now() - back }]));
   }),
   fc.uniqueArray(sid).map((sids) => (p: Pair) => {
     const records = sids.map((s) => ({ sid: s, dirty: p.next() }));
@@ -422,7 +427,7 @@ class Walk {
         const { version } = this.#held(sid);
         return {
           step: async () => {
-            const [record] = await this.pair.same((r) => r.dirtyRecords([sid]));
+            const [record] = await this.pair.same((r) => timeless(r.dirtyRecords([sid])));
             const { nonce, session: ahead } = record!;
             if (nonce === null) return null;
             return {
@@ -431,7 +436,7 @@ class Walk {
                 this.#put(sid, ahead);
                 return {
                   step: async () => {
-                    await this.pair.same((r) => r.undirty([{ sid, nonce }]));
+                    await this.pair.same((r) => r.undirty([{ sid, nonce, seen: Date.now() }]));
                     return null;
                   },
                 };

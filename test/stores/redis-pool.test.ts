@@ -141,10 +141,10 @@ it("is dirty until every server is level with R", async () => {
   expect(await indexed()).toEqual([here, there].sort());
   const [old, living] = await r.dirtyRecords([here!, there!]);
   expect([old, living].map((record) => record!.session?.value.toString())).toEqual(["second", "second"]);
-  expect(await r.undirty([{ sid: here!, nonce: old!.nonce! }])).toEqual([true]);
+  expect(await r.undirty([{ sid: here!, nonce: old!.nonce!, seen: old!.seen }])).toEqual([true]);
   expect(await indexed()).toEqual([there]);
   expect((await r.view([there!]))[0]).toMatchObject({ mark: "dirty" });
-  expect(await r.undirty([{ sid: there!, nonce: living!.nonce! }])).toEqual([true]);
+  expect(await r.undirty([{ sid: there!, nonce: living!.nonce!, seen: living!.seen }])).toEqual([true]);
   expect(await indexed()).toEqual([]);
   expect((await r.view([there!]))[0]).toMatchObject({ mark: "none" });
 });
@@ -154,7 +154,7 @@ it("does not forget which servers are behind after a destroy", async () => {
   await r.open(here!, ids.next(), "R", null, ids.next());
   expect(await indexed()).toEqual([here, third].sort());
   const [destroyed] = await r.dirtyRecords([here!]);
-  expect(await r.undirty([{ sid: here!, nonce: destroyed!.nonce! }])).toEqual([true]);
+  expect(await r.undirty([{ sid: here!, nonce: destroyed!.nonce!, seen: destroyed!.seen }])).toEqual([true]);
   // The other server still holds the session: nobody may read it there.
   expect(await hit(third!)).toBeNull();
   expect((await r.dirtySids(10)).map(serverOf)).toEqual([SERVERS - 1]);

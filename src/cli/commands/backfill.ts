@@ -90,10 +90,11 @@ function noteOf({ refused, failed, state }: BackfillProgress): string {
 }
 
 function textOf(result: BackfillResult): string {
-  const { state, resumed, copied, hit, dirty, skipped, notYet, failed, milliseconds } = result;
+  const { state, resumed, copied, hit, dirty, absent, skipped, notYet, failed, milliseconds } = result;
   const figures = [
     `${copied} copied`,
     `${hit + dirty} in Redis already`,
+    absent > 0 ? `${absent} gone when they were read` : "",
     skipped > 0 ? `${skipped} that cannot move` : "",
     notYet > 0 ? `${notYet} in legacy still` : "",
     failed > 0 ? `${failed} failed` : "",

@@ -103,7 +103,8 @@ export class Connection {
   static async open(server: Server, fence: Fence, deadline: number): Promise<Connection> {
     const connection = new Connection(server, await openSocket(server, deadline));
     const ready = await within(connection.#greet(fence), deadline).catch((error: unknown) => error);
-    if (ready === undefined) return connection;
+    // It may have ended while the fence was asked, and then it never will again: who waits for that would wait for ever.
+    if (ready === undefined && connection.usable) return connection;
     connection.destroy();
     if (ready instanceof FerryError || ready instanceof LegacyUnreachable) throw ready;
     if (ready === LATE) throw new LegacyUnreachable(`memcached at ${server.address} does not answer.`);

@@ -48,6 +48,8 @@ async function attempt(server: Server, options: DumpOptions, take: (key: string)
   try {
     // It only reads, and is gone when it has: nobody need wait for its end when this node is evicted.
     await fence({ store: "legacy", endpoint: null });
+    if (socket.destroyed)
+      throw new LegacyUnreachable(`memcached at ${server.address} ended the connection for a dump.`);
     return await new Promise<"done" | "busy">((resolve, reject) => {
       const broken = (why: string) =>
         reject(new LegacyUnreachable(`memcached at ${server.address} broke its dump off: ${why}.`));

@@ -34,10 +34,13 @@ export class Places {
   readonly #byServer: ReadonlyMap<Server, MemcachedLink>;
   readonly #serverOf: Distribution;
   readonly prefix: string;
+  /** By which a server is chosen; one alone needs none. */
+  readonly rule: string;
 
   constructor(private readonly options: PlacesOptions) {
     const named = parseServers(options.url, options.tls);
     const rule = options.distribution ?? options.preset.distribution;
+    this.rule = named.length > 1 ? String(rule) : "alone";
     this.isPool = rule === "client" && named.length > 1;
     const servers = this.isPool ? numbered(named) : named;
     this.prefix = options.prefix ?? options.preset.prefix;

@@ -299,10 +299,10 @@ export class MemcachedLegacyStore implements LegacyStore {
     return 0;
   }
 
-  /** Pid, start time and number of flushes of every server. */
+  /** Pid, start time and number of flushes of every server; and by which keys, on which of them, sessions are looked for. */
   async identity(): Promise<string> {
     const looks = await Promise.all(this.#places.links.map(({ server }) => look(server, this.options.deadline)));
-    return `memcached:${looks.map(({ incarnation }) => incarnation).join(",")}`;
+    return `memcached:${looks.map(({ incarnation }) => incarnation).join(",")}:${this.#places.rule}:${this.#places.prefix}`;
   }
 
   /** The first server's; it counts whole seconds, of which this is the middle. */

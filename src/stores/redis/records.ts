@@ -95,6 +95,10 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     this.trust.trustRestarts = trusted;
   }
 
+  get keepsFlags(): boolean {
+    return this.names.items;
+  }
+
   runOf(sid: Sid): string | null {
     return this.shards.runOf(this.names.slotOf(sid));
   }
@@ -209,15 +213,15 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
       (reply, i) => viewReplyOf(reply, this.#items.at(sids[i]!)),
       () => [],
     );
-    return views.map(({ mark, session }, i) => {
+    return views.map(({ mark, session, seen }, i) => {
       const nonce = dirtyNonceOf(mark);
-      return { sid: sids[i]!, nonce, session: nonce === null ? null : session };
+      return { sid: sids[i]!, nonce, session: nonce === null ? null : session, seen };
     });
   }
 
-  async undirty(records: readonly { sid: Sid; nonce: string }[], age = Number.MAX_SAFE_INTEGER): Promise<boolean[]> {
-    const marks = (i: number) => [records[i]!.nonce, records[i]!.sid];
-    return this.#batch("undirty", sidsOf(records), flagOf, marks, [Math.ceil(age)]);
+  async undirty(records: readonly { sid: Sid; nonce: string; seen: number }[]): Promise<boolean[]> {
+    const marks = (i: number) => [records[i]!.nonce, records[i]!.sid, records[i]!.seen];
+    return this.#batch("undirty", sidsOf(records), flagOf, marks);
   }
 
   async reconcile(records: readonly { sid: Sid; dirty: string }[]): Promise<boolean[]> {

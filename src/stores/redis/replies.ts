@@ -144,11 +144,11 @@ export function leaseAnswerOf(reply: unknown): LeaseAnswer {
 export function viewReplyOf(
   reply: unknown,
   items: ItemKeys,
-): { mark: Buffer; session: Session | null; elsewhere: boolean } {
-  const [mark, value, expiry, item] = listOf(reply, 4);
+): { mark: Buffer; session: Session | null; elsewhere: boolean; seen: number } {
+  const [mark, value, expiry, item, seen] = listOf(reply, 5);
   const kept = bytesOrNull(item);
   const session = sessionOf(value, expiry, items.flagsIn(kept));
-  return { mark: bytesOf(mark), session, elsewhere: items.isElsewhere(kept) };
+  return { mark: bytesOf(mark), session, elsewhere: items.isElsewhere(kept), seen: wholeOf(seen, 0) };
 }
 
 export function viewOf(reply: unknown, items: ItemKeys): RecordView {
