@@ -7,6 +7,7 @@
 #   --every SECONDS   how often to look (30)
 #   --sample N        sessions of each side that a look compares (1000)
 #   --strikes N       so many bad looks in a row at Redis or the nodes are an alarm (3); differences are one at once
+#                     (from redis-first on Redis is right: they are told, and a human repairs before going back)
 #   --floor PHASE     never go below this phase (dual-write: there nobody reads Redis, so nobody is hurt)
 #   --once            look once (a bad look is an alarm then) and end
 #   -- OPTION...      goes to every command, for instance --config /etc/shop/sessionferry.yaml
@@ -14,7 +15,7 @@
 # SESSIONFERRY names the command, "sessionferry" unless set.
 #
 # Ends with 0 when it was told to look once and all was well, or when there is nothing to watch (legacy, complete);
-# with 4 after an alarm, rolled back unless that would go below the floor; otherwise with the exit code of the command
+# with 4 after an alarm, rolled back unless that would go below the floor or the stores differ from redis-first on; otherwise with the exit code of the command
 # that failed.
 set -u
 
@@ -114,6 +115,13 @@ alarm() {
   roll_back "$why" --to "$goal" "$@"
 }
 
+# Where Redis is the authority, going back would bring what is wrong before the users.
+differ() {
+  if [ "$(rank "$phase")" -lt 3 ]; then alarm "$@"; return; fi
+  log "ALARM at $phase $percent %: $1; repair before going back: see RUNBOOK.md, The stores differ"
+  if [ $once = yes ]; then exit 4; fi
+}
+
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
@@ -141,7 +149,7 @@ while :; do
       code=$?
       case $code in
         0) ;;
-        4) alarm "the stores differ: $(json findings <"$answer")" "$@" ;;
+        4) differ "the stores differ: $(json findings <"$answer")" "$@" ;;
         5) bad="a store is away: $(json error.message <"$answer")" ;;
         130) exit 130 ;;
         *) log "check ended with $code: $(json error.message <"$answer")" ;;

@@ -88,6 +88,17 @@ describe("rollback-on-alarm", () => {
     expect({ code, log }).toEqual({ code: 4, log: expect.stringContaining("rolled back: it stands at dual-write") });
   });
 
+  it("only tells where Redis is right and the other store is not", async () => {
+    await runJson("check", ["check", "--repair", ...options]);
+    await advance("read-through");
+    await advance("redis-first");
+    await stage.keys.set(`sess:${sid}`, '{"cookie":{},"cart":"newer"}', "KEEPTTL");
+    const { code, log } = await watch();
+    expect({ code, log }).toEqual({ code: 4, log: expect.stringContaining("repair before going back") });
+    expect(log).toContain("ALARM at redis-first 100 %: the stores differ: 1 mismatched");
+    expect(await runJson("status", ["status", ...options])).toMatchObject({ phase: "redis-first" });
+  });
+
   it("ends with 5 when nothing can be steered", async () => {
     const broken = stage.configure("broken", { control: { url: "postgres://app@127.0.0.1:1/none" } });
     const before = options;
