@@ -52,6 +52,24 @@ describe("a Redis that is away", () => {
     expect(await open(records, BRIEF)).toBe("L");
   });
 
+  it.each([
+    ["a read that had more to ask", {}],
+    ["a write that was to wait for replicas", { wait: { open: 1, destroy: 1 } }],
+  ])("is asked again once it has answered, though too late for %s", async (_, options) => {
+    const server = await bench.start();
+    const records = await armed(server.url, options);
+    const client = bench.plain(server.url);
+    const ask = () =>
+      "wait" in options ? open(records, BRIEF) : records.read("one", ids.next(), BRIEF).then(({ from }) => from);
+    await ask().catch(() => {});
+    await client.call("CLIENT", "PAUSE", 300, "ALL");
+    expect(await rejection(ask())).toMatchObject({ name: "RedisUnreachable", sent: true });
+    await delay(400);
+    // Nobody replicates it, so that a write stays unknown; but it was sent.
+    if ("wait" in options) expect(await rejection(ask())).toMatchObject({ sent: true });
+    else expect(await ask()).toBe("L");
+  });
+
   it("never carries out what came too late, once its sender has connected anew", async () => {
     const server = await bench.start();
     const link = await FaultyLink.open(server);

@@ -123,15 +123,19 @@ export class Link {
         clearImmediate(immediate);
         if (!call.expired) act();
       };
-      // An answer that comes too late is swallowed, but it shows that R answers again.
+      // An answer that comes too late is swallowed, but it shows that R answers again; also where the call had more to ask
+      // and must not any more. (Or the connection broke, and the next one is asked.)
+      const answered = () => {
+        if (this.#connection === connection) this.#stalled = false;
+      };
       perform(call).then(
         (answer) => {
-          this.#stalled = false;
+          answered();
           settle(() => resolve(answer));
         },
         (failure: unknown) => {
           const error = settled(failure);
-          if (!(error instanceof RedisUnreachable)) this.#stalled = false;
+          answered();
           // Questions and answers are out of step.
           if (error instanceof NoAnswer) this.#leave(connection, error);
           // A master that became a replica stays one: the next attempt asks who the master is now.
