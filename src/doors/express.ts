@@ -148,22 +148,18 @@ export class ExpressStore extends EventEmitter {
 
   /** The ids of every live session, each once. */
   ids(callback: (error: AnyError, ids?: string[]) => void): void {
-    const collect = async (): Promise<string[]> => {
-      const ids = new Set<string>();
-      for await (const page of this.#ferry.list({ pageSize: LIST_PAGE })) for (const sid of page) ids.add(sid);
-      return [...ids];
-    };
-    answer(collect(), callback);
+    answer(
+      this.#ids().then((ids) => [...ids]),
+      callback,
+    );
   }
 
-  /** Counts page by page and keeps nothing; a session that the listing shows twice (Redis may) counts twice. */
+  /** Each counts once, so that all ids are in memory at once. */
   length(callback: (error: AnyError, length?: number) => void): void {
-    const count = async (): Promise<number> => {
-      let length = 0;
-      for await (const page of this.#ferry.list({ pageSize: LIST_PAGE })) length += page.length;
-      return length;
-    };
-    answer(count(), callback);
+    answer(
+      this.#ids().then(({ size }) => size),
+      callback,
+    );
   }
 
   /** Destroys every session that is live when the listing reaches it: everybody is logged out. */
@@ -243,6 +239,12 @@ export class ExpressStore extends EventEmitter {
     const expires = session?.cookie?.expires;
     const at = expires ? new Date(expires).getTime() : Number.NaN;
     return Math.ceil((Number.isNaN(at) ? Date.now() + this.#lifetime : at) / 1000) * 1000;
+  }
+
+  async #ids(): Promise<ReadonlySet<string>> {
+    const ids = new Set<string>();
+    for await (const page of this.#ferry.list({ pageSize: LIST_PAGE })) for (const sid of page) ids.add(sid);
+    return ids;
   }
 
   async #forEach(work: (sid: string) => Promise<unknown>): Promise<void> {

@@ -56,18 +56,25 @@ export class Ferry implements Sessions, Copier {
 
   async *list(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
     const { legacy, records, routing } = this.ctx;
-    const isLegacy = ({ write }: Routes) => write === "legacy" || write === "L";
-    const inLegacy = (sid: Sid) => isLegacy(this.placement(sid).routes);
-    if (someBucket(routing.record, routing.phases, isLegacy)) {
+    // Where both are read, each may hold what the other lacks: what a miss would find in L, and what L is still to get.
+    const readsLegacy = ({ read }: Routes) => read !== "R";
+    const isRedisAhead = ({ write }: Routes) => write === "R" || write === "alone";
+    const where = (is: (routes: Routes) => boolean) => (sid: Sid) => is(this.placement(sid).routes);
+    if (someBucket(routing.record, routing.phases, readsLegacy)) {
+      const inLegacy = where(readsLegacy);
       for await (const page of legacy.list(options)) yield page.filter((sid) => inLegacy(sid) && !isSynthetic(sid));
     }
-    const isForgotten = (routes: Routes) => isLegacy(routes) && forgets(this.ctx, routes);
-    if (!someBucket(routing.record, routing.phases, (routes) => !isLegacy(routes) || isForgotten(routes))) return;
+    const isInRedis = (routes: Routes) => isRedisAhead(routes) || forgets(this.ctx, routes);
+    if (!someBucket(routing.record, routing.phases, isInRedis)) return;
+    const inRedis = where(isRedisAhead);
     for await (const page of records.listRecords(options)) {
       const real = page.filter((sid) => !isSynthetic(sid));
       // What L alone would be asked for, and has lost, R still answers.
-      const lost = await missingInLegacy(this.ctx, real.filter(inLegacy));
-      yield [...real.filter((sid) => !inLegacy(sid)), ...lost];
+      const lost = await missingInLegacy(
+        this.ctx,
+        real.filter((sid) => !inRedis(sid)),
+      );
+      yield [...real.filter(inRedis), ...lost];
     }
   }
 

@@ -29,6 +29,7 @@ export function touch(ctx: FerryContext, sid: Sid, expiresAt: number): Promise<b
         learn: async () => ((await learn(ctx, sid, limits)).state === "absent" ? { value: false } : null),
       };
     },
+    ends: (had) => had && expiresAt <= ctx.clock.now(),
     outcome: (had) => (had ? { kind: "keep", expiresAt } : { kind: "none" }),
   });
 }

@@ -30,6 +30,6 @@ export interface Sessions {
   /** Moves the expiry; false when there is no live session of that id. */
   touch(sid: Sid, expiresAt: number): Promise<boolean>;
   destroy(sid: Sid): Promise<void>;
-  /** Every live sid, a page at a time, from the authority of its bucket; each at least once. */
+  /** Every live sid, a page at a time, from whichever store a read would find it in; each at least once. */
   list(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]>;
 }

@@ -29,6 +29,22 @@ test("is listed with the others, so that everybody can be logged out", async () 
   expect(listed.sort()).toEqual([...sids].sort());
 });
 
+test.each(["redis-first", "full-redis"] as const)(
+  "in %s every session is listed that a read would find",
+  async (phase) => {
+    const rig = await rigAt({ phase, percent: 100 });
+    const session = { value: Buffer.from("{}"), flags: 0, expiresAt: rig.clock.now() + 60_000 };
+    // As two writes that overlapped in read-through leave it: the legacy store alone has it, until somebody reads it.
+    await rig.legacy.set("in-legacy", session);
+    await rig.ferry.set("in-redis", session);
+    const listed: string[] = [];
+    for await (const page of rig.ferry.list({ pageSize: 2 })) listed.push(...page);
+    const found = await Promise.all(["in-legacy", "in-redis"].map((sid) => rig.ferry.get(sid)));
+    expect(new Set(listed)).toEqual(new Set(["in-legacy", "in-redis"].filter((_, i) => found[i] !== null)));
+    expect(listed.length).toBe(phase === "redis-first" ? 2 : 1);
+  },
+);
+
 test("a read that fails otherwise than by Redis leaves nothing under way", async () => {
   const rig = await rigAt(THROUGH);
   const failure = new FerryError("GUARD_REFUSED", "no such id");
