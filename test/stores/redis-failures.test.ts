@@ -61,7 +61,12 @@ describe("a Redis that is away", () => {
     const client = bench.plain(server.url);
     const ask = () =>
       "wait" in options ? open(records, BRIEF) : records.read("one", ids.next(), BRIEF).then(({ from }) => from);
-    await ask().catch(() => {});
+    const isSent = () =>
+      ask().then(
+        () => true,
+        ({ sent }) => sent === true,
+      );
+    await until("there is a connection", isSent);
     await client.call("CLIENT", "PAUSE", 300, "ALL");
     expect(await rejection(ask())).toMatchObject({ name: "RedisUnreachable", sent: true });
     await delay(400);
