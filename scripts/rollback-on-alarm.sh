@@ -15,8 +15,8 @@
 # SESSIONFERRY names the command, "sessionferry" unless set.
 #
 # Ends with 0 when it was told to look once and all was well, or when there is nothing to watch (legacy, complete);
-# with 4 after an alarm, rolled back unless that would go below the floor or the stores differ from redis-first on; otherwise with the exit code of the command
-# that failed.
+# with 4 after an alarm, rolled back unless that would go below the floor or the stores differ from redis-first on;
+# otherwise with the exit code of the command that failed.
 set -u
 
 every=30 sample=1000 allowed=3 floor=dual-write once=no

@@ -5,9 +5,9 @@ import type { Drained } from "./shared-drains.js";
 
 /**
  * Rule 4. L's token is taken *before* R is read, so that a change of L that R does not know of makes the conditional
- * write refuse; `undirty` compares the nonce, so that a change of R that L does not hold keeps the mark (and tells since when). A sid without
- * a mark is left alone, unless the dirty index names it all the same: then its mark was lost, and the two are made to
- * agree, or whoever waits for the index would wait for ever. Any number of drainers may run.
+ * write refuse; `undirty` compares the nonce, so that a change of R that L does not hold keeps the mark, and tells since
+ * when. A sid without a mark is left alone, unless the dirty index names it all the same: then its mark was lost, and the
+ * two are made to agree, or whoever waits for the index would wait for ever. Any number of drainers may run.
  *
  * Where L does not tell what became of the write, the drain is not over before it can no longer take effect: whoever waits
  * for it may drop the mark, which alone would make others carry over again what it overwrites.

@@ -102,7 +102,10 @@ export interface LegacyStore {
   locate?(sids: readonly Sid[]): Promise<readonly Sid[]>;
   /** Of a pool: old copies of sessions that another server has, as the last listing found them. */
   duplicates?(): Promise<readonly Sid[]>;
-  /** Removes rows that expired a while ago, as long as `goOn` says so; how many went. Nothing to do where the server does it itself. */
+  /**
+   * Removes rows that expired a while ago, as long as `goOn` says so; how many went. Nothing to do where the server does
+   * it itself.
+   */
   prune(goOn?: () => boolean): Promise<number>;
   /** Changes when L was replaced by another server or lost its memory: system id and timeline, or start time. */
   identity(): Promise<string>;

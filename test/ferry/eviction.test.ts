@@ -81,14 +81,19 @@ test("an evictor that was held up since it saw a node silent leaves it alone whe
   expect(await control.nodes()).toEqual([]);
 });
 
-test("while the legacy store is away an eviction takes the operator's word, and is not broken off", async () => {
-  const control = await controlWithTheDead();
+/** All that an eviction works on: an R that is armed, and an L, both empty. */
+async function armedBeside(control: MemoryControlStore) {
   const records = new MemoryRedisRecords({ clock, migration: "m" });
   records.generation = "new";
   await records.arm("new", "active");
   const legacy = new MemoryLegacyStore({ clock });
+  return { legacy, stores: { control, legacy, records, phases: loadPhases(), observer: SILENT } };
+}
+
+test("while the legacy store is away an eviction takes the operator's word, and is not broken off", async () => {
+  const control = await controlWithTheDead();
+  const { stores, legacy } = await armedBeside(control);
   const asked = vi.spyOn(legacy, "disconnectNode").mockRejectedValue(new LegacyUnreachable("away"));
-  const stores = { control, legacy, records, phases: loadPhases(), observer: SILENT };
   expect(await evict(stores, DEAD, SELF)).toBe(false);
   expect(asked).toHaveBeenCalledOnce();
   expect(await control.nodes()).toMatchObject([{ id: DEAD, state: "evicted" }]);
@@ -98,10 +103,7 @@ test("while the legacy store is away an eviction takes the operator's word, and 
 
 test("the connections that are ended are those that the node had when its renewals were refused", async () => {
   const control = await controlWithTheDead();
-  const records = new MemoryRedisRecords({ clock, migration: "m" });
-  records.generation = "new";
-  await records.arm("new", "active");
-  const legacy = new MemoryLegacyStore({ clock });
+  const { stores, legacy } = await armedBeside(control);
   const asked = vi.spyOn(legacy, "disconnectNode");
   const [node] = await control.nodes();
   const refuse = control.evict.bind(control);
@@ -109,7 +111,6 @@ test("the connections that are ended are those that the node had when its renewa
     await control.renew(DEAD, { ...node!.report, endpoints: ["10.0.0.1:4711"] }, { overdueAfter: 6_000 });
     return refuse(...args);
   });
-  const stores = { control, legacy, records, phases: loadPhases(), observer: SILENT };
   expect(await evict(stores, DEAD, SELF)).toBe(true);
   expect(asked).toHaveBeenCalledWith(DEAD, ["10.0.0.1:4711"]);
 });
