@@ -6,6 +6,7 @@ import type { Sid } from "../../src/core/session.js";
 import { phpMemcached } from "../../src/presets/php-memcached.js";
 import { type RunningServer, startMemcached } from "../../src/servers/index.js";
 import { type MemcachedLegacyStore, openMemcachedLegacy } from "../../src/stores/memcached/store.js";
+import { FaultyLink } from "../support/faulty-link.js";
 import { raw } from "./memcached-support.js";
 
 const PREFIX = phpMemcached.prefix;
@@ -106,6 +107,31 @@ it("leaves no copy of what was destroyed, whoever destroys it, and waits for no 
     expect(await store.destroy(located(1, "d"))).toBe(true);
   } finally {
     servers[0]!.resume();
+  }
+});
+
+it("removes nothing by a destroy that a client stored there after it", async () => {
+  const link = await FaultyLink.open(servers[0]!);
+  const far = `127.0.0.1:${link.port}`;
+  const addresses = [far, address(servers[1]!)].sort();
+  const pool = openMemcachedLegacy({
+    ...{ url: `memcached://${addresses.join(",")}`, preset: phpMemcached, distribution: "client" },
+    ...{ connections: 2, deadline: 5_000, items: true },
+  });
+  try {
+    const near = located(1 - addresses.indexOf(far), "e");
+    await put(0, "e", "old");
+    expect(await pool.destroy(near)).toBe(false);
+    expect(await holders("e")).toEqual([]);
+    await put(0, "e", "old");
+    link.delay(400);
+    await pool.destroy(near);
+    await put(0, "e", "new");
+    await delay(1_500);
+    expect(await holders("e")).toEqual([0]);
+  } finally {
+    await pool.close();
+    await link.close();
   }
 });
 

@@ -36,6 +36,11 @@ export function lookCommand(key: Key): Command {
   return metaGet(key, "sf", "u");
 }
 
+/** The item's CAS alone. */
+export function identifyCommand(key: Key): Command {
+  return metaGet(key, "c", "u");
+}
+
 /** Size, flags, seconds since a client used it, and remaining life. */
 export function ageCommand(key: Key): Command {
   return metaGet(key, "sflt", "u");
@@ -101,7 +106,7 @@ export function removePlaceholder(key: Key, reply: Reply): Command {
 
 /** Two commands that bring a token in one round trip: the item's CAS, or that of a placeholder. */
 export function tokenCommands(key: Key): Command[] {
-  return [metaGet(key, "c", "u"), metaSet(key, NOTHING, `ME T${PLACEHOLDER_SECONDS} F${PLACEHOLDER_FLAGS}`, "c")];
+  return [identifyCommand(key), metaSet(key, NOTHING, `ME T${PLACEHOLDER_SECONDS} F${PLACEHOLDER_FLAGS}`, "c")];
 }
 
 /** The CAS from their replies; null where the item came between the two. */

@@ -2,11 +2,12 @@ import { isLocated, located, restOf, serverOf } from "../../core/place.js";
 import type { Sid } from "../../core/session.js";
 import type { Fence } from "../../ports/fence.js";
 import type { ItemResult, ItemVerb, ItemWishes } from "../../ports/items.js";
-import { within } from "../deadline.js";
+import { LATE, within } from "../deadline.js";
 import { dumpKeys } from "./dump.js";
 import { MemcachedItems } from "./item-verbs.js";
-import { ageCommand, ageOf, deleteCommand } from "./items.js";
+import { ageCommand, ageOf, deleteCommand, hit, identifyCommand } from "./items.js";
 import type { Places } from "./places.js";
+import { flag } from "./protocol.js";
 
 export interface PoolOptions {
   readonly deadline: number;
@@ -82,13 +83,18 @@ export class Pool {
 
   /**
    * Removes other servers' copies of what was destroyed. A server that does not answer at once is let be: whether a
-   * logout succeeds must not depend on a server on which the session is not.
+   * logout succeeds must not depend on a server on which the session is not. Only the very copies that it told of in time
+   * are removed: what comes late may meet what the client has stored there since.
    */
   async removeElsewhere(sids: readonly Sid[]): Promise<void> {
     const removals = this.places.links.map(async (link, n) => {
       const concerned = sids.filter((sid) => serverOf(sid) !== n && !this.places.isIgnored(sid));
       const keys = concerned.flatMap((sid) => this.places.on(n, restOf(sid))?.key ?? []);
-      if (keys.length > 0) await link.write(keys.map((key) => deleteCommand(key)));
+      if (keys.length === 0) return;
+      const seen = await within(link.read(keys.map(identifyCommand)), ELSEWHERE);
+      if (seen === LATE) return;
+      const removals = keys.flatMap((key, i) => (hit(seen[i]!) ? [deleteCommand(key, flag(seen[i]!, "c")!)] : []));
+      if (removals.length > 0) await link.write(removals);
     });
     await within(Promise.allSettled(removals), ELSEWHERE);
   }
