@@ -74,7 +74,7 @@ export const command = defineCommand({
           isLost ? "REDIS_LOST" : "REDIS_UNREACHABLE",
           `What ${name} left in Redis cannot be closed while ${why}.`,
           {
-            changed: "its renewals are refused, and its connections to the legacy store were ended",
+            changed: "its renewals are refused, and its connections were ended as far as the stores could be asked to",
             remedy: "Bring Redis back; then the processes end it by themselves, or repeat the command.",
             cause,
           },

@@ -65,10 +65,12 @@ export class RedisAdministration {
     let dropped = 0;
     for await (const page of this.listIntents({ pageSize: PAGE })) {
       await Promise.all(
-        page.map(({ sid }) => {
+        page.map(async ({ sid }) => {
           const data = this.names.data(sid);
           const keys = [data, this.names.sideOf(data), ...(this.names.items ? [this.names.itemOf(data)] : [])];
-          return this.#send(this.names.slotOf(sid), "UNLINK", ...keys);
+          const slot = this.names.slotOf(sid);
+          await this.#send(slot, "UNLINK", ...keys);
+          await this.#send(slot, "ZREM", this.names.dirtyIndex(slot), ...this.names.inIndex(sid));
         }),
       );
       dropped += page.length;

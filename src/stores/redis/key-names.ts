@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { isLocated, restOf } from "../../core/place.js";
+import { isLocated, located, restOf } from "../../core/place.js";
 import type { Sid } from "../../core/session.js";
 import { FerryError } from "../../errors.js";
 import { SLOTS, slotOfKey, tagOf } from "./slots.js";
@@ -66,6 +66,12 @@ export class KeyNames {
 
   dirtyIndex(slot: number): string {
     return `${this.#base(slot)}dirty`;
+  }
+
+  /** All names under which the dirty index may have this session. */
+  inIndex(sid: Sid): Sid[] {
+    const rest = this.#restOf(sid);
+    return [rest, ...Array.from({ length: this.servers }, (_, n) => located(n, rest))];
   }
 
   data(sid: Sid): string {
