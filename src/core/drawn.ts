@@ -9,3 +9,9 @@ export function drawn<T>(from: Iterable<T>, most = Number.POSITIVE_INFINITY): T[
   items.length = count;
   return items;
 }
+
+/** Where a run of so many of these begins, drawn at random so that those at the ends are met as often as others. */
+export function someStart(of: number, run: number): number {
+  const begin = Math.floor(Math.random() * (of + run)) - run;
+  return Math.max(0, Math.min(begin, of - run));
+}

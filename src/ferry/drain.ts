@@ -1,6 +1,7 @@
 import type { Sid } from "../core/session.js";
 import { type ConditionalChange, OutcomeUnknown } from "../ports/legacy-store.js";
 import { type FerryContext, passing } from "./context.js";
+import { isLegacyFailure } from "./failures.js";
 import type { Drained } from "./shared-drains.js";
 
 /**
@@ -12,8 +13,7 @@ import type { Drained } from "./shared-drains.js";
  * Where L does not tell what became of the write, the drain is not over before it can no longer take effect: whoever waits
  * for it may drop the mark, which alone would make others carry over again what it overwrites.
  */
-export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<Drained[]> {
-  if (sids.length === 0) return [];
+async function drainTogether(ctx: FerryContext, sids: readonly Sid[]): Promise<Drained[]> {
   const end = ctx.routing.enter();
   let over: Promise<void> = Promise.resolve();
   try {
@@ -41,7 +41,10 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<Dr
     if (changes.length === 0) return outcomes;
     const applied = await ctx.legacy.applyIf(changes);
     await passing(ctx, "drain:applied", null);
-    const carried = marks.filter((_, i) => applied[i]);
+    marks.forEach(({ at }, i) => {
+      if (applied[i] === "refused") outcomes[at] = "refused";
+    });
+    const carried = marks.filter((_, i) => applied[i] === "applied");
     const removed = carried.length === 0 ? [] : await ctx.records.undirty(carried);
     carried.forEach(({ at }, i) => {
       outcomes[at] = removed[i] ? "carried" : "outrun";
@@ -56,11 +59,57 @@ export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<Dr
   }
 }
 
+/** What became of each, and of L's servers those that did not serve theirs, which were left: with the error. */
+export interface DrainedByServer {
+  readonly outcomes: readonly Drained[];
+  readonly failed: ReadonlyMap<object | null, unknown>;
+}
+
+/** Drains them by rule 4, each server of L for itself: one that is away, or hangs, takes nothing from the others. */
+export async function drainByServer(ctx: FerryContext, sids: readonly Sid[]): Promise<DrainedByServer> {
+  const placesOf = new Map<object | null, number[]>();
+  sids.forEach((sid, at) => {
+    const server = serverOf(ctx, sid);
+    const places = placesOf.get(server);
+    if (places === undefined) placesOf.set(server, [at]);
+    else places.push(at);
+  });
+  const outcomes = sids.map((): Drained => "left");
+  const failed = new Map<object | null, unknown>();
+  await Promise.all(
+    Array.from(placesOf, async ([server, places]) => {
+      const theirs = places.map((at) => sids[at]!);
+      const drained = await drainTogether(ctx, theirs).catch((error: unknown) => {
+        if (!isLegacyFailure(error)) throw error;
+        failed.set(server, error);
+        return null;
+      });
+      drained?.forEach((outcome, i) => {
+        outcomes[places[i]!] = outcome;
+      });
+    }),
+  );
+  return { outcomes, failed };
+}
+
+/** The same for who waits for these very sessions: rejects where one of their servers fails. */
+export async function drain(ctx: FerryContext, sids: readonly Sid[]): Promise<readonly Drained[]> {
+  const { outcomes, failed } = await drainByServer(ctx, sids);
+  for (const error of failed.values()) throw error;
+  return outcomes;
+}
+
+/** Of L's servers the one that has it; null where there is but one. */
+export function serverOf({ legacy }: FerryContext, sid: Sid): object | null {
+  return legacy.serverOf?.(sid) ?? null;
+}
+
 /** Together with what other requests wait for, as long as it is not too late for it (by the clock that never goes back). */
 export function drainOne(ctx: FerryContext, sid: Sid, until: number): Promise<Drained> {
   return ctx.drains.join(
     sid,
-    (sids) => drain(ctx, sids),
+    serverOf(ctx, sid),
+    (sids) => drainTogether(ctx, sids),
     () => ctx.clock.elapsed() >= until,
   );
 }

@@ -3,7 +3,7 @@ import { redisIsDrained } from "../core/transition.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import type { FerryContext } from "./context.js";
-import { cleanIn, drain } from "./drain.js";
+import { cleanIn, drainByServer, serverOf } from "./drain.js";
 import type { DrainRate } from "./drain-rate.js";
 import type { Refusal } from "./refused.js";
 
@@ -12,8 +12,11 @@ import type { Refusal } from "./refused.js";
  * process and by the stores: with 250 of them, a 95th percentile of 5 ms became one of 25 (`npm run bench -- door`).
  */
 const BATCH = 50;
-/** So many are asked of the dirty index at one time; and so many once a batch did not move, for its front may not. */
-const WINDOW = { usual: 200, wide: 1_000 };
+/**
+ * So many are asked of the dirty index at one time: from its front; and so many from somewhere in it once a batch did not
+ * move, for its front may never do: be it thousands of a server of L that is away, or what L does not take.
+ */
+const WINDOW = { front: 200, anywhere: 1_000 };
 /** After so many batches of which nothing moved a drain gives up for now. */
 const MOST_STUCK = 5;
 
@@ -23,6 +26,8 @@ const MOST_STUCK = 5;
  * they do take the same, rule 4 sorts it out.
  *
  * On a busy site the index is never empty: others fill it as fast as it is drained.
+ *
+ * Of several servers of L one that fails is left alone until the next time. Rejects where nothing was drained for that.
  *
  * @param rate how many it may take; all unless given.
  * @param goOn asked before each batch; false ends it.
@@ -37,21 +42,30 @@ export async function drainIndex(
   const isDrained = () => redisIsDrained(ctx.routing.record);
   if (!isDrained()) return 0;
   const limit = rate === undefined ? Number.POSITIVE_INFINITY : await rate.next();
+  const away = new Map<object | null, unknown>();
   let total = 0;
-  let stuck = 0;
-  while (total < limit && goOn()) {
-    const window = drawn(await ctx.records.dirtySids(stuck === 0 ? WINDOW.usual : WINDOW.wide));
-    if (window.length === 0) return total;
+  for (let stuck = 0; total < limit && stuck < MOST_STUCK && goOn(); ) {
+    const named = await ctx.records.dirtySids(stuck === 0 ? WINDOW.front : WINDOW.anywhere, { anywhere: stuck > 0 });
+    if (named.length === 0) break;
+    const window = drawn(named).filter((sid) => !away.has(serverOf(ctx, sid)));
+    if (window.length === 0) stuck++;
     for (let from = 0; from < window.length && total < limit && goOn(); from += BATCH) {
       // Where none follows, others rely on it that none was begun (rule 8; standstill.ts).
       if (!isDrained()) return total;
-      const outcomes = await drain(ctx, window.slice(from, from + Math.min(BATCH, limit - total)));
+      const batch = window.slice(from, from + Math.min(BATCH, limit - total));
+      const { outcomes, failed } = await drainByServer(ctx, batch);
+      for (const [server, error] of failed) away.set(server, error);
       const clean = cleanIn(outcomes);
       total += clean;
       stuck = clean === 0 ? stuck + 1 : 0;
-      if (stuck === MOST_STUCK) return total;
-      if (stuck > 0 || outcomes.includes("unmarked")) break;
+      if (stuck > 0 || failed.size > 0 || outcomes.includes("unmarked")) break;
     }
+    // There is no other.
+    if (away.has(null)) break;
+  }
+  for (const error of away.values()) {
+    if (total === 0) throw error;
+    ctx.observer.event({ type: "background-error", task: "drain", error });
   }
   return total;
 }

@@ -38,7 +38,8 @@ export async function gets(ctx: FerryContext, legacy: ItemStore, sid: Sid): Prom
       const run = ctx.records.runOf(sid);
       answer = await ctx.records.gets(sid, mode, ctx.ids.next(), routes.read === "R", newToken(), limits);
       ctx.health.succeeded();
-      if (answer.from === "R" && answer.ahead && isWriteThrough(routes) && !(await settle(ctx, sid, run))) {
+      const mustSettle = answer.from === "R" && answer.ahead && isWriteThrough(routes);
+      if (mustSettle && (await settle(ctx, sid, run)) === "unknown") {
         operation.end();
         continue;
       }

@@ -88,7 +88,7 @@ export async function giveBack(
     if (session === "unsure") return session;
     if (session === null) return "absent";
     const [given] = await legacy.applyIf([{ token, session }]);
-    return given ? "given" : "unsure";
+    return given === "applied" ? "given" : "unsure";
   } catch (error) {
     if (isRedisFailure(error) || isLegacyFailure(error)) return "unsure";
     throw error;
@@ -123,7 +123,7 @@ export async function giveBackMany(ctx: FerryContext, sids: readonly Sid[]): Pro
     });
     const given = changes.length === 0 ? [] : await legacy.applyIf(changes);
     changes.forEach(({ token }, i) => {
-      if (!given[i]) left.add(token.sid);
+      if (given[i] !== "applied") left.add(token.sid);
     });
     return [...left];
   } finally {

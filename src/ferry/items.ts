@@ -131,14 +131,13 @@ export class FerryItems implements Items {
       legacy: () => legacy.perform(sid, verb, wishes, this.#standstill.holds(ctx.routing.record)),
       alone: () => records.performAlone(sid, asked),
       ...(!creates && { lacks: ({ result }: ItemResult) => result === "absent" }),
-      open: async (intent, routes, alone): Promise<Opened<ItemResult>> => {
-        const mode = routes.write === "R" ? "R" : "L";
+      open: async (intent, mode, routes, alone): Promise<Opened<ItemResult>> => {
         const known = routes.read === "R";
         const limits = redisLimits(ctx, routes);
         const wanted = alone ? { ...asked, alone } : asked;
         const opened = await records.openIf(sid, intent, mode, wanted, lease, known, ids.next(), limits);
-        if (opened.answer === "L" || opened.answer === "busy") return { to: opened.answer };
         if (opened.answer === "R") return { to: "R", value: opened.result };
+        if (opened.answer !== "unknown") return { to: opened.answer };
         return {
           to: "unknown",
           learn: async () => {

@@ -1,14 +1,17 @@
 import type { Placement, Routes } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
+import { redisIsDrained } from "../core/transition.js";
 import { FerryError } from "../errors.js";
-import { OutcomeUnknown } from "../ports/legacy-store.js";
-import { type Outcome, RedisUnreachable } from "../ports/redis-records.js";
+import { LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
+import { type OpenMode, type Outcome, RedisUnreachable } from "../ports/redis-records.js";
 import { closeIntent, type FerryContext, passing, redisLimits } from "./context.js";
+import { drainOne } from "./drain.js";
 import { isRedisFailure } from "./failures.js";
 import { forgets, giveBack, Turn } from "./give-back.js";
 import { Hold, isRepeatable } from "./hold.js";
 import type { Operation } from "./routing.js";
 import { isWriteThrough, settle } from "./settle.js";
+import type { Drained } from "./shared-drains.js";
 
 /** What R's `open` or `openIf` said. */
 export type Opened<T> =
@@ -16,6 +19,8 @@ export type Opened<T> =
   | { readonly to: "R"; readonly value: T }
   /** It was to be opened alone, and others stand. */
   | { readonly to: "busy" }
+  /** It was to be opened clean, and R is ahead. */
+  | { readonly to: "dirty" }
   /** Rule 13 (3): R must learn L's state first; with a value it was the answer already. */
   | { readonly to: "unknown"; readonly learn: () => Promise<{ readonly value: T } | null> };
 
@@ -27,7 +32,7 @@ export interface Mutation<T> {
   /** On R without marks, in complete. */
   alone(): Promise<T>;
   /** @param alone the intent must not stand beside others (rule 9); asked of verbs with `lacks` only. */
-  open(intent: string, routes: Routes, alone: boolean): Promise<Opened<T>>;
+  open(intent: string, mode: OpenMode, routes: Routes, alone: boolean): Promise<Opened<T>>;
   /** Whether L refused the verb because it has no such session. Absent where the verb needs none. */
   lacks?(answered: T): boolean;
   /** What L holds once it has answered so. */
@@ -44,6 +49,10 @@ const TRIES = 16;
  * acknowledge, then close the intent with what L holds now; the close may run after the acknowledgement. If the value that L
  * holds is not known, close with none.
  *
+ * Whoever in mode L meets a session of which R is ahead drains it first: on the way down R is written no more then, so that
+ * what is dirty comes to an end, however often it is written. Only where that does not help (L refuses what R has, or
+ * others are faster all the time) R takes the change as well, and is as far ahead as before.
+ *
  * Rule 7, where R cannot be asked: with the gap liberty L is written anyway, after the sid and the intent were put
  * into the gap; without it L is not written, and the request is held. A lost reply is an error, never a retry.
  */
@@ -51,6 +60,7 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
   const hold = new Hold(ctx);
   const turn = new Turn(ctx);
   let unproven = 0;
+  let isStuck = false;
   for (let tries = 0; tries < TRIES; ) {
     const operation = ctx.routing.begin(sid);
     const { placement } = operation;
@@ -66,7 +76,9 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
     try {
       run = ctx.records.runOf(sid);
       const alone = mutation.lacks !== undefined && forgets(ctx, routes) && !turn.isOver;
-      opened = await mutation.open(intent, routes, alone);
+      const isDrained = !isStuck && !turn.isOver && redisIsDrained(ctx.routing.record);
+      const mode = routes.write === "R" ? "R" : isDrained ? "L-if-clean" : "L";
+      opened = await mutation.open(intent, mode, routes, alone);
       run ??= ctx.records.runOf(sid);
       ctx.health.succeeded();
     } catch (error) {
@@ -86,6 +98,18 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
     if (opened.to === "busy") {
       operation.end();
       await turn.pause();
+      continue;
+    }
+    if (opened.to === "dirty") {
+      operation.end();
+      try {
+        isStuck = (await drainFirst(ctx, sid)) === "refused";
+        await turn.pause();
+      } catch (error) {
+        if (!isRedisFailure(error)) throw error;
+        ctx.health.failed(error);
+        await hold.after(error, true);
+      }
       continue;
     }
     if (opened.to === "L") {
@@ -124,12 +148,27 @@ function mustSettle({ phase, routes }: Placement, ends: boolean): boolean {
   return isWriteThrough(routes) || (ends && phase !== "full-redis");
 }
 
+/** Nothing that the request asks for has been changed by then. */
+async function drainFirst(ctx: FerryContext, sid: Sid): Promise<Drained> {
+  try {
+    return await drainOne(ctx, sid, ctx.clock.elapsed() + ctx.limits.request);
+  } catch (error) {
+    throw error instanceof OutcomeUnknown ? new LegacyUnreachable(error.message) : error;
+  }
+}
+
+const UNSETTLED = {
+  unknown: "Redis restarted, or failed over, meanwhile.",
+  refused: "The legacy store does not take it.",
+};
+
 /** Whatever goes wrong now, R has been changed. */
 async function settleChange(ctx: FerryContext, sid: Sid, run: string | null): Promise<void> {
   let cause: unknown;
   try {
-    if (await settle(ctx, sid, run)) return;
-    cause = new Error("Redis restarted, or failed over, meanwhile.");
+    const settled = await settle(ctx, sid, run);
+    if (settled === "settled") return;
+    cause = new Error(UNSETTLED[settled]);
   } catch (error) {
     if (isRedisFailure(error)) ctx.health.failed(error);
     cause = error;

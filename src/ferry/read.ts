@@ -28,7 +28,8 @@ export async function read(ctx: FerryContext, sid: Sid, expiry = true): Promise<
     try {
       const run = ctx.records.runOf(sid);
       answer = await readRedis(ctx, routes, sid, expiry);
-      if (answer.from === "R" && answer.ahead && isWriteThrough(routes)) isStanding = await settle(ctx, sid, run);
+      const mustSettle = answer.from === "R" && answer.ahead && isWriteThrough(routes);
+      if (mustSettle) isStanding = (await settle(ctx, sid, run)) !== "unknown";
     } catch (error) {
       if (!isRedisFailure(error)) {
         operation.end();

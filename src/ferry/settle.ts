@@ -18,20 +18,28 @@ export function isWriteThrough({ write, liberty }: Routes): boolean {
 }
 
 /**
+ * L has `settled` what R had, or something later; `unknown`: R is another one meanwhile, so that nobody knows; `refused`: L
+ * never takes what R has.
+ */
+export type Settled = "settled" | "unknown" | "refused";
+
+/**
  * Rules 4 and 5: waits until L has what R had of this session when this was called, or something later.
+ *
+ * What L refuses comes from redis-first, where R alone acknowledged it, or nobody was told that it was written. While such
+ * a change stands the way down does not go on, and R is believed: so who reads is answered.
  *
  * @param run of R before it was asked for what is to be in L. That R is not ahead any more tells of a drain only while it
  *   is the one that was asked: one that restarted, or took over, may have forgotten it.
- * @returns false where R is another one meanwhile, so that nobody knows.
  * @throws FerryError OUTCOME_UNKNOWN where it takes longer than a request may.
  */
-export async function settle(ctx: FerryContext, sid: Sid, run: string | null): Promise<boolean> {
+export async function settle(ctx: FerryContext, sid: Sid, run: string | null): Promise<Settled> {
   const until = ctx.clock.elapsed() + ctx.limits.request;
   for (let pause = 1; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
     const outcome = await drainOne(ctx, sid, until);
     const now = ctx.records.runOf(sid);
-    if (run !== null && now !== null && now !== run) return false;
-    if (outcome !== "left") return true;
+    if (run !== null && now !== null && now !== run) return "unknown";
+    if (outcome !== "left") return outcome === "refused" ? outcome : "settled";
     if (ctx.clock.elapsed() >= until) {
       throw new FerryError("OUTCOME_UNKNOWN", "Redis has the change, the legacy store not yet.");
     }

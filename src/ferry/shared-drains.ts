@@ -2,9 +2,9 @@ import type { Sid } from "../core/session.js";
 
 /**
  * `carried` to L by this very drain; `outrun`: so was what R held, which is another thing already; `unmarked`: there was no
- * mark when it was looked at; `left` with its mark.
+ * mark when it was looked at; `left` with its mark, and so is what is `refused`: L never takes it.
  */
-export type Drained = "carried" | "outrun" | "unmarked" | "left";
+export type Drained = "carried" | "outrun" | "unmarked" | "left" | "refused";
 
 /** So many sessions are carried over in one batch of round trips, and so many batches are under way at once. */
 const BATCH = 50;
@@ -21,14 +21,32 @@ interface Wanted {
 }
 
 /**
- * Drains of single sessions for which requests wait: those that come while others are under way go together. What one of
- * them makes fail fails for that one alone.
+ * Drains of single sessions for which requests wait: those that come while others are under way go together, each server
+ * of L for itself, since one that hangs must hold up its own sessions only. What one of them makes fail fails for that one
+ * alone.
  */
 export class SharedDrains {
+  readonly #lanes = new Map<object | null, Lane>();
+
+  /**
+   * The outcome of a drain that begins after this call; `left` where it is late before its turn comes.
+   *
+   * @param server of L that has it; null where there is but one
+   */
+  join(sid: Sid, server: object | null, drain: Drain, isLate: () => boolean): Promise<Drained> {
+    let lane = this.#lanes.get(server);
+    if (lane === undefined) {
+      lane = new Lane();
+      this.#lanes.set(server, lane);
+    }
+    return lane.join(sid, drain, isLate);
+  }
+}
+
+class Lane {
   readonly #wanted = new Map<Sid, Wanted>();
   #running = 0;
 
-  /** The outcome of a drain that begins after this call; `left` where it is late before its turn comes. */
   join(sid: Sid, drain: Drain, isLate: () => boolean): Promise<Drained> {
     const shared = this.#wanted.get(sid);
     if (shared !== undefined) {

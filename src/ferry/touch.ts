@@ -16,14 +16,13 @@ export function touch(ctx: FerryContext, sid: Sid, expiresAt: number): Promise<b
     legacy: () => legacy.touch(sid, expiresAt),
     alone: () => records.touchAlone(sid, expiresAt),
     lacks: (had) => !had,
-    open: async (intent, routes, alone): Promise<Opened<boolean>> => {
-      const mode = routes.write === "R" ? "R" : "L";
+    open: async (intent, mode, routes, alone): Promise<Opened<boolean>> => {
       const known = routes.read === "R";
       const verb = { verb: "touch", expiresAt, alone } as const;
       const limits = redisLimits(ctx, routes);
       const opened = await records.openIf(sid, intent, mode, verb, null, known, ids.next(), limits);
-      if (opened.answer === "L" || opened.answer === "busy") return { to: opened.answer };
       if (opened.answer === "R") return { to: "R", value: opened.result.result === "done" };
+      if (opened.answer !== "unknown") return { to: opened.answer };
       return {
         to: "unknown",
         learn: async () => ((await learn(ctx, sid, limits)).state === "absent" ? { value: false } : null),

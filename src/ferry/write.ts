@@ -9,11 +9,10 @@ export async function write(ctx: FerryContext, sid: Sid, session: Session | null
     script: "open",
     legacy: () => (session === null ? legacy.destroy(sid) : legacy.set(sid, session)),
     alone: () => (session === null ? records.destroyAlone(sid) : records.setAlone(sid, session)),
-    open: async (intent, routes) => {
-      const mode = routes.write === "R" ? "R" : "L";
+    open: async (intent, mode, routes) => {
       const limits = redisLimits(ctx, routes);
       const answer = await records.open(sid, intent, mode, session, ids.next(), limits, routes.read === "R");
-      return answer === "L" ? { to: "L" } : { to: "R", value: undefined };
+      return answer === "R" ? { to: answer, value: undefined } : { to: answer };
     },
     outcome: () => (session === null ? { kind: "none" } : { kind: "value", session }),
     ends: () => session === null,

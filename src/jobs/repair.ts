@@ -98,7 +98,7 @@ export class Repairer {
     const views = await records.view(sids);
     const places = sids.flatMap((_, i) => (tokens[i] && isUnknown(views[i]!) ? [i] : []));
     const applied = await legacy.applyIf(places.map((i) => ({ token: tokens[i]!, session: null })));
-    const done = new Set(places.filter((_, n) => applied[n]));
+    const done = new Set(places.filter((_, n) => applied[n] === "applied"));
     return sids.map((_, i) => done.has(i));
   }
 

@@ -31,6 +31,12 @@ export class OutcomeUnknown extends Error {
   }
 }
 
+/**
+ * What became of a conditional change. `changed`: its token does not stand any more; `refused`: L never takes such a value,
+ * whoever tries it (too large for memcached, against a constraint of the table).
+ */
+export type Applied = "applied" | "changed" | "refused";
+
 /** Thrown when L could not be reached and the command certainly was not carried out. */
 export class LegacyUnreachable extends Error {
   override readonly name = "LegacyUnreachable";
@@ -86,7 +92,12 @@ export interface LegacyStore {
   /** Rule 4: takes a token for each sid; null where a concurrent change kept it from being taken. */
   tokens(sids: readonly Sid[]): Promise<(Token | null)[]>;
   /** Rule 4: writes or deletes each only if its token still stands, on the connection that gave the token. */
-  applyIf(changes: readonly ConditionalChange[]): Promise<boolean[]>;
+  applyIf(changes: readonly ConditionalChange[]): Promise<Applied[]>;
+  /**
+   * Of several servers the one that has this session, as something to compare: known without asking. What one of them holds
+   * up need not hold up the sessions of another.
+   */
+  serverOf?(sid: Sid): object | null;
 
   /**
    * Live sids in the store's own stable order, a page at a time, from just after the sid `after`. A listing that runs

@@ -4,6 +4,9 @@ import type { CasToken, Item, ItemResult, ItemVerb } from "./items.js";
 
 export type Mode = "L" | "R";
 
+/** `L-if-clean`: as L, but where R is ahead nothing changes, and "dirty" is the answer: the session is to be drained first. */
+export type OpenMode = Mode | "L-if-clean";
+
 export type ReadAnswer =
   /** `ahead`: L may not have it yet. */
   | { readonly from: "R"; readonly session: Session | null; readonly ahead: boolean }
@@ -45,7 +48,8 @@ export type ConditionalAnswer =
   | { readonly answer: "L" }
   | { readonly answer: "R"; readonly result: ItemResult }
   | { readonly answer: "unknown" }
-  | { readonly answer: "busy" };
+  | { readonly answer: "busy" }
+  | { readonly answer: "dirty" };
 
 /** What a read with a token met. */
 export type GetsAnswer =
@@ -166,17 +170,17 @@ export interface RedisRecords {
   open(
     sid: Sid,
     intent: string,
-    mode: Mode,
+    mode: OpenMode,
     session: Session | null,
     dirty: string,
     limits?: CallLimits,
     known?: boolean,
-  ): Promise<Mode>;
+  ): Promise<Mode | "dirty">;
   /** `lease`: the lease under which L was read as absent, or null. `known`: as above, and absence in R is knowledge. */
   openIf(
     sid: Sid,
     intent: string,
-    mode: Mode,
+    mode: OpenMode,
     verb: ConditionalVerb,
     lease: string | null,
     known: boolean,
@@ -202,8 +206,11 @@ export interface RedisRecords {
    * and it is dirty again under this nonce, or is named no more. Whether neither mark nor name is left.
    */
   reconcile(records: readonly { sid: Sid; dirty: string }[]): Promise<boolean[]>;
-  /** Destroys first, then the oldest; as `dirtyState`, roughly. */
-  dirtySids(limit: number): Promise<Sid[]>;
+  /**
+   * Destroys first, then the oldest; as `dirtyState`, roughly. `anywhere`: not the first of these, but a run of them that
+   * begins somewhere.
+   */
+  dirtySids(limit: number, options?: { anywhere?: boolean }): Promise<Sid[]>;
   /**
    * Count, and the age in milliseconds of the oldest entry (0 when none). `roughly`: what others
    * made dirty in the last seconds may be missing; for who asks often, where R is a Cluster of many indexes.
@@ -237,8 +244,8 @@ export interface RedisRecords {
    */
   drop(buckets: BucketRange, options?: DropOptions): Promise<number>;
   /**
-   * Removes record and sidecar of every session with open intents, as if all of them were withdrawn; how many sessions.
-   * Ignores the seal.
+   * Removes record and sidecar of every session with open intents, as if all of them were withdrawn, and its name from the
+   * dirty index, where one was left behind; how many sessions. Ignores the seal.
    */
   dropIntents(): Promise<number>;
   /** Removes every sidecar and the dirty index. */

@@ -1,6 +1,6 @@
 import { isLive, type Session, type Sid } from "../core/session.js";
 import type { Clock } from "../ports/clock.js";
-import type { ConditionalChange, LegacyStore, ListOptions, Token } from "../ports/legacy-store.js";
+import type { Applied, ConditionalChange, LegacyStore, ListOptions, Token } from "../ports/legacy-store.js";
 
 /** Rows that expired longer ago than this may be pruned, in milliseconds; placeholders in use are always younger. */
 const PRUNE_AFTER = 3_600_000;
@@ -79,12 +79,12 @@ export class MemoryLegacyStore implements LegacyStore {
     });
   }
 
-  async applyIf(changes: readonly ConditionalChange[]): Promise<boolean[]> {
+  async applyIf(changes: readonly ConditionalChange[]): Promise<Applied[]> {
     return changes.map(({ token, session }) => {
-      if (this.#rows.get(token.sid)?.version !== (token as MemoryToken).version) return false;
+      if (this.#rows.get(token.sid)?.version !== (token as MemoryToken).version) return "changed";
       if (session === null) this.#rows.delete(token.sid);
       else this.#put(token.sid, session);
-      return true;
+      return "applied";
     });
   }
 

@@ -193,15 +193,15 @@ export function statementsFor(names: TableNames, valueType: string | null, poole
       ),
     ),
 
-    // Where another transaction holds a row, PostgreSQL waits for it and looks at xmin again on the newer version. The
-    // rows are locked in the order of their sids, so that two such batches cannot block each other crosswise.
+    // A row that another transaction holds counts as changed: whoever holds it may take his time, which the others in the
+    // batch need not wait for; and two such batches cannot block each other crosswise.
     applyIf: timed(
       named(
         "applyIf",
         `WITH held AS (SELECT t.${sid} AS sid, i.token, i.value, i.expires_at FROM ${table} t ` +
           `JOIN unnest($1::text[], $2::text[], $3::text[], $4::float8[]) AS i(sid, token, value, expires_at) ` +
           `ON t.${sid} = i.sid AND ${token} = i.token WHERE now() <= ${at("$5")} ` +
-          `ORDER BY t.${sid} FOR UPDATE OF t), ` +
+          `FOR UPDATE OF t SKIP LOCKED), ` +
           `updated AS (UPDATE ${table} AS t SET ${value} = h.value::${type}, ${expiry} = ${at("h.expires_at")} FROM held h ` +
           `WHERE t.${sid} = h.sid AND ${token} = h.token AND h.value IS NOT NULL RETURNING t.${sid} AS sid), ` +
           `deleted AS (DELETE FROM ${table} AS t USING held h ` +

@@ -5,6 +5,7 @@ import type { Session, Sid } from "../core/session.js";
 import { FerryError } from "../errors.js";
 import { connectionName, type Fence } from "../ports/fence.js";
 import {
+  type Applied,
   type ConditionalChange,
   type LegacyStore,
   LegacyUnreachable,
@@ -158,16 +159,16 @@ export class PostgresLegacyStore implements LegacyStore {
   }
 
   /**
-   * A change whose value the table refuses counts as not made and is reported: in a batch it must not hold up the
-   * others, and no retry would help it.
+   * A change whose value the table refuses is reported, too; in a batch it does not hold up the others.
    */
-  async applyIf(changes: readonly ConditionalChange[]): Promise<boolean[]> {
+  async applyIf(changes: readonly ConditionalChange[]): Promise<Applied[]> {
     if (changes.length === 0) return [];
     // A second change of one sid cannot hold: the first one makes an end of its token.
     const first = new Map<Sid, ConditionalChange>();
     for (const change of changes) if (!first.has(change.token.sid)) first.set(change.token.sid, change);
-    const applied = await this.#applyAll([...first.values()]);
-    return changes.map((change) => first.get(change.token.sid) === change && applied.has(change.token.sid));
+    const outcomes = await this.#applyAll([...first.values()]);
+    const outcomeOf = ({ token }: ConditionalChange) => outcomes.get(token.sid) ?? "changed";
+    return changes.map((change) => (first.get(change.token.sid) === change ? outcomeOf(change) : "changed"));
   }
 
   async *list(options: ListOptions): AsyncIterable<Sid[]> {
@@ -251,7 +252,8 @@ export class PostgresLegacyStore implements LegacyStore {
     return row === undefined ? count > 0 : row.done;
   }
 
-  async #applyAll(changes: readonly ConditionalChange[]): Promise<Set<Sid>> {
+  /** By sid; those are not named whose token does not stand any more. */
+  async #applyAll(changes: readonly ConditionalChange[]): Promise<Map<Sid, Applied>> {
     try {
       const { rows } = await this.#link.write<{ sid: string }>(
         (s) => s.applyIf,
@@ -262,16 +264,18 @@ export class PostgresLegacyStore implements LegacyStore {
           changes.map(({ session }) => session?.expiresAt ?? 0),
         ],
       );
-      return new Set(rows.map((row) => row.sid));
+      return new Map(rows.map((row) => [row.sid, "applied"]));
     } catch (error) {
       if (!(error instanceof FerryError) || !UNFIT.has(error.code)) throw error;
       if (changes.length === 1) {
         this.options.report?.(error, changes[0]!.token.sid);
-        return new Set();
+        return new Map([[changes[0]!.token.sid, "refused"]]);
       }
-      const applied = new Set<Sid>();
-      for (const change of changes) for (const sid of await this.#applyAll([change])) applied.add(sid);
-      return applied;
+      const outcomes = new Map<Sid, Applied>();
+      for (const change of changes) {
+        for (const [sid, outcome] of await this.#applyAll([change])) outcomes.set(sid, outcome);
+      }
+      return outcomes;
     }
   }
 }

@@ -1,4 +1,5 @@
 import { type BucketRange, bucketOf, inRange } from "../core/cohort.js";
+import { someStart } from "../core/drawn.js";
 import type { Session, Sid } from "../core/session.js";
 import type { Clock } from "../ports/clock.js";
 import type { CasToken, ItemResult } from "../ports/items.js";
@@ -11,6 +12,7 @@ import {
   type GetsAnswer,
   type LeaseAnswer,
   type Mode,
+  type OpenMode,
   type Outcome,
   predates,
   type ReadAnswer,
@@ -124,17 +126,18 @@ export class MemoryRedisRecords implements RedisRecords {
   async open(
     sid: Sid,
     intent: string,
-    mode: Mode,
+    mode: OpenMode,
     session: Session | null,
     dirty: string,
     _limits?: CallLimits,
     known = false,
-  ): Promise<Mode> {
+  ): Promise<Mode | "dirty"> {
     this.#checkSeal();
     if (this.#goesToL(sid, mode, known)) {
       this.#intend(sid, intent);
       return "L";
     }
+    if (mode === "L-if-clean") return "dirty";
     this.#write(sid, session, dirty);
     return "R";
   }
@@ -142,7 +145,7 @@ export class MemoryRedisRecords implements RedisRecords {
   async openIf(
     sid: Sid,
     intent: string,
-    mode: Mode,
+    mode: OpenMode,
     verb: ConditionalVerb,
     lease: string | null,
     known: boolean,
@@ -155,6 +158,7 @@ export class MemoryRedisRecords implements RedisRecords {
       return { answer: "L" };
     }
     if (verb.verb !== "set" && !known && !this.knows(sid, lease)) return { answer: "unknown" };
+    if (mode === "L-if-clean") return { answer: "dirty" };
     const { result, next } = this.#apply(sid, verb);
     if (next !== undefined) this.#write(sid, next, dirty, next?.token);
     return { answer: "R", result };
@@ -252,9 +256,11 @@ export class MemoryRedisRecords implements RedisRecords {
     });
   }
 
-  async dirtySids(limit: number): Promise<Sid[]> {
+  async dirtySids(limit: number, { anywhere = false }: { anywhere?: boolean } = {}): Promise<Sid[]> {
     this.#checkSeal();
-    return this.redis.dirtyIndex().slice(0, limit);
+    const index = this.redis.dirtyIndex();
+    const from = anywhere ? someStart(index.length, limit) : 0;
+    return index.slice(from, from + limit);
   }
 
   async dirtyState(): Promise<{ count: number; oldestAge: number }> {
@@ -475,9 +481,9 @@ export class MemoryRedisRecords implements RedisRecords {
    * Whether a write must go to L: a mode L write unless R is ahead, a mode R write behind open intents, but not where R
    * alone is read.
    */
-  #goesToL(sid: Sid, mode: Mode, known: boolean): boolean {
+  #goesToL(sid: Sid, mode: OpenMode, known: boolean): boolean {
     const { d, intents } = this.redis.record(sid);
-    return mode === "L" ? d === null : !known && intents.length > 0;
+    return mode === "R" ? !known && intents.length > 0 : d === null;
   }
 
   #intend(sid: Sid, intent: string): void {

@@ -183,13 +183,13 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
       it("let a change through when nothing happened", async () => {
         const sid = newSid();
         const [first, second] = [await session({ n: 1 }), await session({ n: 2 }, 2 * HOUR)];
-        expect(await store.applyIf([{ token: await token(store, sid), session: first }])).toEqual([true]);
+        expect(await store.applyIf([{ token: await token(store, sid), session: first }])).toEqual(["applied"]);
         expectSame(await other.get(sid), first);
-        expect(await store.applyIf([{ token: await token(store, sid), session: second }])).toEqual([true]);
+        expect(await store.applyIf([{ token: await token(store, sid), session: second }])).toEqual(["applied"]);
         expectSame(await other.get(sid), second);
-        expect(await store.applyIf([{ token: await token(store, sid), session: null }])).toEqual([true]);
+        expect(await store.applyIf([{ token: await token(store, sid), session: null }])).toEqual(["applied"]);
         expect(await other.get(sid)).toBeNull();
-        expect(await store.applyIf([{ token: await token(store, sid), session: null }])).toEqual([true]);
+        expect(await store.applyIf([{ token: await token(store, sid), session: null }])).toEqual(["applied"]);
         expect(await other.get(sid)).toBeNull();
       });
 
@@ -197,8 +197,8 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
         const sid = newSid();
         const taken = await token(store, sid);
         const written = await session();
-        expect(await store.applyIf([{ token: taken, session: written }])).toEqual([true]);
-        expect(await store.applyIf([{ token: taken, session: null }])).toEqual([false]);
+        expect(await store.applyIf([{ token: taken, session: written }])).toEqual(["applied"]);
+        expect(await store.applyIf([{ token: taken, session: null }])).toEqual(["changed"]);
         expectSame(await store.get(sid), written);
         const next = await token(store, sid);
         expect(
@@ -206,7 +206,7 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
             { token: next, session: written },
             { token: next, session: null },
           ]),
-        ).toEqual([true, false]);
+        ).toEqual(["applied", "changed"]);
         expectSame(await store.get(sid), written);
       });
 
@@ -234,7 +234,7 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
           const taken = await token(store, sid);
           const between = await session({ n: "between" });
           await other.set(sid, between);
-          expect(await store.applyIf([{ token: taken, session: change }])).toEqual([false]);
+          expect(await store.applyIf([{ token: taken, session: change }])).toEqual(["changed"]);
           expectSame(await store.get(sid), between);
         }
       });
@@ -246,7 +246,7 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
           const taken = await token(store, sid);
           await other.set(sid, await session({ n: "between" }));
           await other.destroy(sid);
-          expect(await store.applyIf([{ token: taken, session: change }])).toEqual([false]);
+          expect(await store.applyIf([{ token: taken, session: change }])).toEqual(["changed"]);
           expect(await store.get(sid)).toBeNull();
         }
       });
@@ -258,7 +258,7 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
         const taken = await token(store, sid);
         await other.set(sid, await session({ n: "other" }));
         await other.set(sid, same);
-        expect(await store.applyIf([{ token: taken, session: null }])).toEqual([false]);
+        expect(await store.applyIf([{ token: taken, session: null }])).toEqual(["changed"]);
         expectSame(await store.get(sid), same);
       });
 
@@ -275,7 +275,7 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
         const outcomes = await store.applyIf(
           tokens.map((t, n) => ({ token: t!, session: deleted(n) ? null : drained })),
         );
-        expect(outcomes).toEqual(sids.map((sid) => !disturbed.has(sid)));
+        expect(outcomes).toEqual(sids.map((sid) => (disturbed.has(sid) ? "changed" : "applied")));
         for (const [n, found] of (await other.getMany(sids)).entries()) {
           if (disturbed.has(sids[n]!)) expectSame(found, between);
           else if (deleted(n)) expect(found).toBeNull();
@@ -295,8 +295,8 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
             store.applyIf([{ token: mine, session: a }]),
             other.applyIf([{ token: theirs, session: b }]),
           ]);
-          expect([won[0], lost[0]].filter(Boolean)).toHaveLength(1);
-          expectSame(await store.get(sid), won[0] ? a : b);
+          expect([won[0], lost[0]].sort()).toEqual(["applied", "changed"]);
+          expectSame(await store.get(sid), won[0] === "applied" ? a : b);
         }
       });
 
@@ -306,7 +306,7 @@ export function legacyStoreContract(title: string, start: () => Promise<LegacyHa
           const tokens = await from.tokens(order);
           const written = await session({ n });
           const changes = tokens.flatMap((t) => (t === null ? [] : [{ token: t, session: written }]));
-          return (await from.applyIf(changes)).filter(Boolean).length;
+          return (await from.applyIf(changes)).filter((outcome) => outcome === "applied").length;
         };
         for (let round = 0; round < 10; round++) {
           const [a, b] = await Promise.all([drain(store, sids, "a"), drain(other, [...sids].reverse(), "b")]);

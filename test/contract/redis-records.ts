@@ -3,7 +3,7 @@ import { ALL_BUCKETS, bucketOf } from "../../src/core/cohort.js";
 import { IdSource, newGeneration, newNodeId } from "../../src/core/ids.js";
 import { restOf } from "../../src/core/place.js";
 import { NEVER, type Session, type Sid } from "../../src/core/session.js";
-import { type Mode, RedisLost, type RedisRecords } from "../../src/ports/redis-records.js";
+import { type ConditionalVerb, type Mode, RedisLost, type RedisRecords } from "../../src/ports/redis-records.js";
 
 /** What the suite needs of the R under test. */
 export interface RecordsUnderTest {
@@ -235,6 +235,31 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         expect(await look()).toEqual({ session, mark: "dirty", intents: [], state: `D${nonce}` });
         expect(await r.open(sid, ids.next(), "L", null, ids.next())).toBe("R");
         expect(await v()).toBeNull();
+      });
+
+      it("that wants it clean is told so while R is ahead, and changes nothing", async () => {
+        const session = later("ahead");
+        const nonce = await soil(session);
+        const verbs: ConditionalVerb[] = [
+          { verb: "set", session: later("other") },
+          { verb: "append", data: Buffer.from("!"), token: 0n },
+          { verb: "incr", by: 1n, initial: null, token: 0n },
+          { verb: "delete", token: 0n },
+          { verb: "touch", expiresAt: NEVER },
+        ];
+        for (const other of [later("other"), null]) {
+          expect(await r.open(sid, ids.next(), "L-if-clean", other, ids.next())).toBe("dirty");
+        }
+        for (const verb of verbs) {
+          const answer = await r.openIf(sid, ids.next(), "L-if-clean", verb, null, false, ids.next());
+          expect(answer).toEqual({ answer: "dirty" });
+        }
+        expect(await look()).toEqual({ session, mark: "dirty", intents: [], state: `D${nonce}` });
+        await r.undirty([{ sid, nonce, seen: Date.now() }]);
+        expect(await r.open(sid, ids.next(), "L-if-clean", null, ids.next())).toBe("L");
+        const touch = { verb: "touch", expiresAt: NEVER } as const;
+        expect(await r.openIf(sid, ids.next(), "L-if-clean", touch, null, false, ids.next())).toEqual({ answer: "L" });
+        expect((await look()).mark).toBe("intents");
       });
 
       it("in mode R goes to L behind open intents", async () => {
@@ -614,6 +639,33 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         // Written again before the destroy was drained: it stays where it was.
         await write("gone", later("back"));
         expect(await r.dirtySids(2)).toEqual(["second", "gone"]);
+      });
+
+      it("names nothing any more whose intents were dropped", async () => {
+        await soil(null);
+        await test.loseMark(sid);
+        const intent = await intend();
+        await r.open("dirty", ids.next(), "R", null, ids.next());
+        await r.open("level", intent, "L", null, ids.next());
+        const level = later("level");
+        await r.close("level", intent, { kind: "value", session: level });
+        expect(await r.dropIntents()).toBe(1);
+        expect(await look()).toEqual({ session: null, mark: "none", intents: [], state: "" });
+        expect(await r.dirtySids(10)).toEqual(["dirty"]);
+        expect((await r.view(["level"]))[0]).toMatchObject({ session: level, mark: "none" });
+      });
+
+      it("lists a run of them from anywhere, so that the first ones are not all that is ever seen", async () => {
+        const names = Array.from({ length: 9 }, (_, i) => `sid-${i}`);
+        for (const name of names) await r.open(name, ids.next(), "R", later(name), ids.next());
+        const seen = new Set<Sid>();
+        for (let looks = 0; seen.size < names.length; looks++) {
+          expect(looks).toBeLessThan(200);
+          const some = await r.dirtySids(3, { anywhere: true });
+          expect(new Set(some).size).toBe(3);
+          for (const name of some) seen.add(name);
+        }
+        expect((await r.dirtySids(20, { anywhere: true })).sort()).toEqual(names);
       });
 
       it("tells count and age, of destroys too", async () => {

@@ -1,9 +1,12 @@
 import { expect, test, vi } from "vitest";
 import type { Position } from "../../src/core/phase.js";
+import type { Sid } from "../../src/core/session.js";
 import { drain } from "../../src/ferry/drain.js";
 import { drainIndex } from "../../src/ferry/drainer.js";
-import { type ConditionalChange, OutcomeUnknown } from "../../src/ports/legacy-store.js";
+import { Ferry } from "../../src/ferry/ferry.js";
+import { type ConditionalChange, LegacyUnreachable, OutcomeUnknown } from "../../src/ports/legacy-store.js";
 import { RedisLost, type RedisRecords } from "../../src/ports/redis-records.js";
+import type { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
 import { rigAt, sessionOf } from "../support/rig.js";
 
 /** A Redis that nobody has sealed yet, or that is away. */
@@ -100,11 +103,11 @@ test("what the legacy store never takes keeps nobody else from it, be it the old
   for (let i = 0; i < 400; i++) await ferry.set(`sid-${i}`, session("taken"));
   const choosy = new Proxy(legacy, {
     get(_, name) {
-      if (name !== "applyIf") return Reflect.get(legacy, name).bind(legacy);
+      if (name !== "applyIf") return Reflect.get(legacy, name)?.bind(legacy);
       return async (changes: readonly ConditionalChange[]) => {
         const taken = changes.filter(({ session }) => session?.value.toString() !== "never");
         const applied = await legacy.applyIf(taken);
-        return changes.map((change) => taken.includes(change) && applied[taken.indexOf(change)]!);
+        return changes.map((change) => (taken.includes(change) ? applied[taken.indexOf(change)]! : "refused"));
       };
     },
   });
@@ -117,6 +120,67 @@ test("what the legacy store never takes keeps nobody else from it, be it the old
   expect(legacy.peek("never-0")).toBeNull();
 });
 
+/** L as several servers, of which each has the sids that begin with its name; some of them fail. */
+function onServers(legacy: MemoryLegacyStore, fails: (server: string) => Promise<void> | null): MemoryLegacyStore {
+  const servers = new Map<string, { name: string }>();
+  const serverOf = (sid: Sid) => {
+    const name = sid.split("-")[0]!;
+    if (!servers.has(name)) servers.set(name, { name });
+    return servers.get(name)!;
+  };
+  return new Proxy(legacy, {
+    get(_, name) {
+      if (name === "serverOf") return serverOf;
+      if (name !== "tokens") return Reflect.get(legacy, name)?.bind(legacy);
+      return async (sids: readonly Sid[]) => {
+        await Promise.all([...new Set(sids.map((sid) => serverOf(sid).name))].map(fails));
+        return legacy.tokens(sids);
+      };
+    },
+  });
+}
+
+const away = async () => {
+  throw new LegacyUnreachable("away");
+};
+
+test("a server that is away keeps no session of another one from being drained, be thousands of its own in front", async () => {
+  const { ferry, legacy, records, clock } = await rigAt({ phase: "full-redis", percent: 100 });
+  const session = sessionOf(1, clock.now() + 1_000_000);
+  for (let i = 0; i < 1_500; i++) await ferry.set(`bad-${i}`, session);
+  for (let i = 0; i < 300; i++) await ferry.set(`good-${i}`, session);
+  const asked = vi.fn((server: string) => (server === "bad" ? away() : null));
+  const ctx = { ...ferry.ctx, legacy: onServers(legacy, asked) };
+  let drained = 0;
+  for (let turns = 0; drained < 300; turns++) {
+    expect(turns).toBeLessThan(50);
+    asked.mockClear();
+    drained += await drainIndex(ctx).catch(() => 0);
+    // Once in a while is enough for one that is away: each time may last a deadline.
+    expect(asked.mock.calls.filter(([server]) => server === "bad").length).toBe(1);
+  }
+  expect((await records.dirtyState()).count).toBe(1_500);
+  await expect(drainIndex(ctx)).rejects.toThrow("away");
+  expect(asked.mock.calls.length).toBeLessThan(400);
+});
+
+test("a server that hangs holds up no request that waits for another one's sessions", async () => {
+  const { ferry, legacy, clock } = await rigAt({ phase: "redis-first", percent: 100 });
+  const session = sessionOf(1, clock.now() + 1_000_000);
+  let wake = () => {};
+  const hanging = new Promise<void>((resolve) => {
+    wake = resolve;
+  });
+  const ctx = { ...ferry.ctx, legacy: onServers(legacy, (server) => (server === "bad" ? hanging : null)) };
+  const node = new Ferry(ctx);
+  for (let i = 0; i < 20; i++) for (const server of ["bad", "good"]) await node.set(`${server}-${i}`, session);
+  const held = Array.from({ length: 20 }, (_, i) => node.destroy(`bad-${i}`));
+  await Promise.all(Array.from({ length: 20 }, (_, i) => node.destroy(`good-${i}`)));
+  for (let i = 0; i < 20; i++) expect(legacy.peek(`good-${i}`)).toBeNull();
+  wake();
+  await Promise.all(held);
+});
+
 // Whoever puts a restarted Redis right waits for it, and drops the mark by which others would overwrite what comes late.
 test("a session that is written during each drain of it is never behind for longer than since the last one", async () => {
   const { ferry, records, clock, legacy } = await rigAt({ phase: "redis-first", percent: 100 });
@@ -124,7 +188,7 @@ test("a session that is written during each drain of it is never behind for long
   await ferry.set("hot", session("0"));
   const writing = new Proxy(legacy, {
     get(_, name) {
-      if (name !== "applyIf") return Reflect.get(legacy, name).bind(legacy);
+      if (name !== "applyIf") return Reflect.get(legacy, name)?.bind(legacy);
       return async (changes: readonly ConditionalChange[]) => {
         await ferry.set("hot", session(`${changes[0]!.session!.value}1`));
         return legacy.applyIf(changes);

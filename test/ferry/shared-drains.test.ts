@@ -21,9 +21,9 @@ const inTime = () => false;
 test("what comes while drains are under way goes together, and after it was asked for", async () => {
   const { batches, drain } = held();
   const drains = new SharedDrains();
-  const first = Array.from({ length: 4 }, (_, i) => drains.join(`first-${i}`, drain, inTime));
+  const first = Array.from({ length: 4 }, (_, i) => drains.join(`first-${i}`, null, drain, inTime));
   expect(batches.map(({ sids }) => sids)).toEqual(first.map((_, i) => [`first-${i}`]));
-  const later = ["a", "b", "a", "first-0"].map((sid) => drains.join(sid, drain, inTime));
+  const later = ["a", "b", "a", "first-0"].map((sid) => drains.join(sid, null, drain, inTime));
   expect(batches).toHaveLength(4);
   batches[0]!.end("carried");
   expect(await first[0]).toBe("carried");
@@ -38,8 +38,8 @@ test("what comes while drains are under way goes together, and after it was aske
 test("what one session makes fail fails for that one alone", async () => {
   const drains = new SharedDrains();
   const { batches, drain: hold } = held();
-  const first = Array.from({ length: 4 }, (_, i) => drains.join(`first-${i}`, hold, inTime));
-  const later = Promise.allSettled(["good", "bad", "better"].map((sid) => drains.join(sid, hold, inTime)));
+  const first = Array.from({ length: 4 }, (_, i) => drains.join(`first-${i}`, null, hold, inTime));
+  const later = Promise.allSettled(["good", "bad", "better"].map((sid) => drains.join(sid, null, hold, inTime)));
   batches[1]!.end(new Error("away"));
   await expect(first[1]).rejects.toThrow("away");
   batches[4]!.end(new Error("refused"));
@@ -56,10 +56,10 @@ test("what one session makes fail fails for that one alone", async () => {
 test("who is late before its turn comes is not drained any more", async () => {
   const { batches, drain } = held();
   const drains = new SharedDrains();
-  const first = Array.from({ length: 4 }, (_, i) => drains.join(`first-${i}`, drain, inTime));
+  const first = Array.from({ length: 4 }, (_, i) => drains.join(`first-${i}`, null, drain, inTime));
   let isLate = false;
-  const late = drains.join("late", drain, () => isLate);
-  const timely = drains.join("timely", drain, inTime);
+  const late = drains.join("late", null, drain, () => isLate);
+  const timely = drains.join("timely", null, drain, inTime);
   isLate = true;
   batches[0]!.end("carried");
   expect(await late).toBe("left");

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Sid } from "../../src/core/session.js";
-import type { ConditionalChange } from "../../src/ports/legacy-store.js";
+import type { Applied, ConditionalChange } from "../../src/ports/legacy-store.js";
 import type { ConditionalAnswer, ConditionalVerb, Mode, RecordView } from "../../src/ports/redis-records.js";
 import { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
 import { MemoryRedisRecords } from "../../src/stores/records-memory.js";
@@ -54,7 +54,7 @@ class MindsNobody extends MemoryRedisRecords {
 
 /** L's token is taken when it is used. */
 class TokenLast extends MemoryLegacyStore {
-  override async applyIf(changes: readonly ConditionalChange[]): Promise<boolean[]> {
+  override async applyIf(changes: readonly ConditionalChange[]): Promise<Applied[]> {
     const tokens = await super.tokens(changes.map(({ token }) => token.sid));
     return super.applyIf(changes.map(({ session }, i) => ({ token: tokens[i]!, session })));
   }

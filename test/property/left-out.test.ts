@@ -4,7 +4,7 @@ import { MemoryControlStore } from "../../src/control/memory.js";
 import type { Phase, PhaseName, Phases, Position } from "../../src/core/phase.js";
 import type { Session, Sid } from "../../src/core/session.js";
 import type { NodeInfo } from "../../src/ports/control-store.js";
-import type { ConditionalChange, Token } from "../../src/ports/legacy-store.js";
+import type { Applied, ConditionalChange, Token } from "../../src/ports/legacy-store.js";
 import { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
 import { MemoryRedisRecords } from "../../src/stores/records-memory.js";
 import { type Action, type Bounds, copying, draining, PHASES, play, polling, redisOutage, script } from "./play.js";
@@ -54,7 +54,7 @@ class EverybodyDrained extends MemoryControlStore {
 
 /** The token is taken when L is changed, after R was read. */
 class TokenLast extends MemoryLegacyStore {
-  override async applyIf(changes: readonly ConditionalChange[]): Promise<boolean[]> {
+  override async applyIf(changes: readonly ConditionalChange[]): Promise<Applied[]> {
     const tokens = await super.tokens(changes.map(({ token }) => token.sid));
     return super.applyIf(changes.map(({ session }, i) => ({ token: tokens[i]!, session })));
   }
@@ -67,13 +67,13 @@ class WithoutPlaceholder extends MemoryLegacyStore {
       sids.map(async (sid) => (this.peek(sid) === null ? { sid, absent: true } : (await super.tokens([sid]))[0]!)),
     );
   }
-  override async applyIf(changes: readonly ConditionalChange[]): Promise<boolean[]> {
+  override async applyIf(changes: readonly ConditionalChange[]): Promise<Applied[]> {
     return Promise.all(
-      changes.map(async ({ token, session }) => {
+      changes.map(async ({ token, session }): Promise<Applied> => {
         if (!("absent" in token)) return (await super.applyIf([{ token, session }]))[0]!;
-        if (this.peek(token.sid) !== null) return false;
+        if (this.peek(token.sid) !== null) return "changed";
         await this.#put(token.sid, session);
-        return true;
+        return "applied";
       }),
     );
   }

@@ -545,7 +545,7 @@ export class World {
         const member = Reflect.get(target, key, target);
         if (typeof member !== "function") return member;
         // Known without asking.
-        if (key === "runOf") return member.bind(target);
+        if (key === "runOf" || key === "serverOf") return member.bind(target);
         if (["list", "listRecords", "listIntents"].includes(String(key))) {
           return async function* (...args: unknown[]) {
             for await (const page of (member as (...a: unknown[]) => AsyncIterable<unknown>).apply(target, args)) {

@@ -194,7 +194,7 @@ describe("memcached that fails", () => {
       await one.restart();
       // The same key has the same CAS number again, in a server that counts from one.
       await other.set("a", aSession({ n: 1 }));
-      expect(await store.applyIf([{ token: token!, session: null }])).toEqual([false]);
+      expect(await store.applyIf([{ token: token!, session: null }])).toEqual(["changed"]);
       expect(await other.get("a")).not.toBeNull();
       await one.stop();
     });

@@ -124,8 +124,8 @@ describe("memcached", () => {
         expect(await store.get(sid)).toBeNull();
         expect(await store.destroy(sid)).toBe(false);
         const [token] = await store.tokens([sid]);
-        expect(await store.applyIf([{ token: token!, session: aSession() }])).toEqual([false]);
-        expect(await store.applyIf([{ token: token!, session: null }])).toEqual([true]);
+        expect(await store.applyIf([{ token: token!, session: aSession() }])).toEqual(["refused"]);
+        expect(await store.applyIf([{ token: token!, session: null }])).toEqual(["applied"]);
       }
       expect(reported.map(({ code }) => code)).toEqual(["KEY_TOO_LONG", "KEY_TOO_LONG", "KEY_TOO_LONG"]);
     });
@@ -178,7 +178,7 @@ describe("memcached", () => {
       await expect(store.set("a", large)).rejects.toMatchObject({ code: "VALUE_TOO_LARGE" });
       expect((await store.get("a"))?.value).toEqual(before.value);
       const [token] = await store.tokens(["a"]);
-      expect(await store.applyIf([{ token: token!, session: large }])).toEqual([false]);
+      expect(await store.applyIf([{ token: token!, session: large }])).toEqual(["refused"]);
       expect(reported.map(({ code }) => code)).toEqual(["VALUE_TOO_LARGE"]);
       expect((await store.get("a"))?.value).toEqual(before.value);
       await expect(store.set("a", { ...before, value: Buffer.alloc(0) })).rejects.toMatchObject({
@@ -216,7 +216,7 @@ describe("memcached", () => {
       const [token] = await store.tokens([sid]);
       await store.touch(sid, Date.now() + 2 * HOUR);
       const drained = aSession({ n: 2 }, 3 * HOUR);
-      expect(await store.applyIf([{ token: token!, session: drained }])).toEqual([true]);
+      expect(await store.applyIf([{ token: token!, session: drained }])).toEqual(["applied"]);
       expect(Math.abs((await store.get(sid))!.expiresAt - drained.expiresAt)).toBeLessThan(1_600);
     });
 
@@ -231,7 +231,7 @@ describe("memcached", () => {
       const sid = newSid();
       const [token] = await store.tokens([sid]);
       expect(await store.verbs().perform(sid, verb, { token: false })).toEqual({ result: "absent" });
-      expect(await store.applyIf([{ token: token!, session: aSession() }])).toEqual([false]);
+      expect(await store.applyIf([{ token: token!, session: aSession() }])).toEqual(["changed"]);
       expect(await store.get(sid)).toBeNull();
     });
 
@@ -240,7 +240,7 @@ describe("memcached", () => {
       const sid = newSid();
       const [token] = await store.tokens([sid]);
       expect(await store.touch(sid, Date.now() + HOUR)).toBe(false);
-      expect(await store.applyIf([{ token: token!, session: aSession() }])).toEqual([false]);
+      expect(await store.applyIf([{ token: token!, session: aSession() }])).toEqual(["changed"]);
     });
 
     it("that stand for an absence last ten seconds", async () => {

@@ -39,7 +39,7 @@ describe.each([5, -7])("a store whose clock is %i minutes ahead", (minutes) => {
     const { ours, store } = storeAhead(by);
     const [token] = await ours.tokens(["a"]);
     const session = { ...aSession(), expiresAt: NEVER };
-    expect(await ours.applyIf([{ token: token!, session }])).toEqual([true]);
+    expect(await ours.applyIf([{ token: token!, session }])).toEqual(["applied"]);
     expect(await store.get("a")).toEqual(session);
     expect(await ours.get("a")).toEqual(session);
   });

@@ -47,7 +47,7 @@ it.runIf((await findPostgres()) !== null)(
     }
     await store.set("one", session(3));
     expect(await numberOf()).toBe(lost);
-    expect(await store.applyIf([{ token: token!, session: session(2) }])).toEqual([false]);
+    expect(await store.applyIf([{ token: token!, session: session(2) }])).toEqual(["changed"]);
     expect(String((await store.get("one"))?.value)).toBe('{"n":3}');
   },
 );

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { newNodeId } from "../../src/core/ids.js";
 import { FerryError } from "../../src/errors.js";
 import { connectionName } from "../../src/ports/fence.js";
-import { LegacyRefused, LegacyUnreachable, OutcomeUnknown } from "../../src/ports/legacy-store.js";
+import { LegacyRefused, LegacyUnreachable, OutcomeUnknown, type Token } from "../../src/ports/legacy-store.js";
 import { type RunningServer, startPostgres } from "../../src/servers/index.js";
 import type { PostgresLegacyOptions, PostgresLegacyStore } from "../../src/stores/postgres.js";
 import { until } from "../support/processes.js";
@@ -49,19 +49,27 @@ describe("PostgreSQL that fails", () => {
 
     it("of a deadlock are tried once more", async () => {
       const store = open({ deadline: 10_000 });
-      await store.set("a", aSession());
-      await store.set("b", aSession());
-      // Our statement locks a, then waits for b; the other side holds b and asks for a. PostgreSQL ends one of them:
+      // Our statement makes a, then waits for b; the other side has made b and asks for a. PostgreSQL ends one of them:
       // the one whose deadlock_timeout runs out first, which is ours.
-      const tokens = await store.tokens(["a", "b"]);
-      let changed = Promise.resolve<boolean[]>([]);
-      const begin = "SET deadlock_timeout = '60s'; UPDATE session SET sess = '{}' WHERE sid = 'b'";
-      await inTransaction(server.url, begin, async (other) => {
-        changed = store.applyIf(tokens.map((token) => ({ token: token!, session: aSession({ n: 2 }) })));
+      const insert = (sid: string) => `INSERT INTO session VALUES ('${sid}', '{}', now() + interval '1 hour')`;
+      let tokens = Promise.resolve<(Token | null)[]>([]);
+      await inTransaction(server.url, `SET deadlock_timeout = '60s'; ${insert("b")}`, async (other) => {
+        tokens = store.tokens(["a", "b"]);
         await delay(100);
-        await other.query("UPDATE session SET sess = '{}' WHERE sid = 'a'");
+        await other.query(insert("a"));
       });
-      expect(await changed).toEqual([false, false]);
+      expect((await tokens).map((token) => token?.sid)).toEqual(["a", "b"]);
+    });
+
+    it("of a row that another transaction holds are not waited for, and keep nobody else from his", async () => {
+      const store = open({ deadline: 10_000 });
+      for (const sid of ["held", "free"]) await store.set(sid, aSession());
+      const tokens = await store.tokens(["held", "free"]);
+      const changes = tokens.map((token) => ({ token: token!, session: aSession({ n: 2 }) }));
+      await inTransaction(server.url, "SELECT FROM session WHERE sid = 'held' FOR UPDATE", async () => {
+        expect(await store.applyIf(changes)).toEqual(["changed", "applied"]);
+      });
+      expect(await store.applyIf(changes)).toEqual(["applied", "changed"]);
     });
 
     it("of a wrong role or database name neither", async () => {

@@ -208,7 +208,7 @@ describe("PostgreSQL", () => {
       const good = aSession();
       const values = [good.value, Buffer.from(`{"${secret}`), good.value, Buffer.from([0xff])];
       const changes = tokens.map((token, n) => ({ token: token!, session: { ...good, value: values[n]! } }));
-      expect(await store.applyIf(changes)).toEqual([true, false, true, false]);
+      expect(await store.applyIf(changes)).toEqual(["applied", "refused", "applied", "refused"]);
       expect(reported.map((error) => error.code)).toEqual(["VALUE_INVALID", "VALUE_INVALID"]);
       expect((await store.getMany(sids)).map((found) => found !== null)).toEqual([true, false, true, false]);
     });
@@ -224,7 +224,7 @@ describe("PostgreSQL", () => {
       await expect(onJsonb.set(sid, { ...aSession(), value })).rejects.toMatchObject({ code: "VALUE_INVALID" });
       await onJsonb.set(sid, aSession({ b: 1, a: 2 }));
       const [token] = await onJsonb.tokens([sid]);
-      expect(await onJsonb.applyIf([{ token: token!, session: aSession({ c: 3 }) }])).toEqual([true]);
+      expect(await onJsonb.applyIf([{ token: token!, session: aSession({ c: 3 }) }])).toEqual(["applied"]);
       expect(JSON.parse((await onJsonb.get(sid))!.value.toString())).toEqual({ c: 3 });
       await sql(server.url, "ALTER TABLE session ALTER COLUMN sess TYPE json");
     });

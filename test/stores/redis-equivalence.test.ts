@@ -5,7 +5,14 @@ import { bucketOf } from "../../src/core/cohort.js";
 import { IdSource, newGeneration, newNodeId } from "../../src/core/ids.js";
 import { isLive, NEVER, type Session, type Sid } from "../../src/core/session.js";
 import type { CasToken, ItemVerb } from "../../src/ports/items.js";
-import type { ConditionalVerb, DirtyRecord, Mode, Outcome, RedisRecords } from "../../src/ports/redis-records.js";
+import type {
+  ConditionalVerb,
+  DirtyRecord,
+  Mode,
+  OpenMode,
+  Outcome,
+  RedisRecords,
+} from "../../src/ports/redis-records.js";
 import { type RunningServer, startRedis } from "../../src/servers/index.js";
 import { LEASE_LIFETIME } from "../../src/stores/memory-redis.js";
 import { MemoryRedisRecords } from "../../src/stores/records-memory.js";
@@ -103,6 +110,7 @@ const aSession = fc.tuple(fc.nat(9), life).map(([n, ms]) => session(n, ms));
 const maybe = fc.option(aSession, { freq: 4 });
 const sid = fc.constantFrom(...SIDS);
 const mode = fc.constantFrom<Mode>("L", "R");
+const openMode = fc.constantFrom<OpenMode>("L", "R", "L-if-clean");
 /** How many ids ago. */
 const ago = fc.nat(5);
 
@@ -161,16 +169,18 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     const lease = p.next();
     await p.same((r) => r.read(s, lease));
   }),
-  fc.tuple(sid, mode, maybe, fc.boolean()).map(([s, m, value, known]) => async (p: Pair) => {
+  fc.tuple(sid, openMode, maybe, fc.boolean()).map(([s, m, value, known]) => async (p: Pair) => {
     const [intent, dirty] = [p.next(), p.next()];
     await p.same((r) => r.open(s, intent, m, value, dirty, undefined, known));
   }),
-  fc.tuple(sid, mode, aVerb, fc.option(ago), fc.boolean()).map(([s, m, verbOf, under, known]) => async (p: Pair) => {
-    const lease = under === null ? null : (p.recent.at(-1 - under) ?? null);
-    const [intent, dirty] = [p.next(), p.next()];
-    const verb = verbOf(p.memory.snapshot(s).token);
-    await p.same((r) => r.openIf(s, intent, m, verb, lease, known, dirty));
-  }),
+  fc
+    .tuple(sid, openMode, aVerb, fc.option(ago), fc.boolean())
+    .map(([s, m, verbOf, under, known]) => async (p: Pair) => {
+      const lease = under === null ? null : (p.recent.at(-1 - under) ?? null);
+      const [intent, dirty] = [p.next(), p.next()];
+      const verb = verbOf(p.memory.snapshot(s).token);
+      await p.same((r) => r.openIf(s, intent, m, verb, lease, known, dirty));
+    }),
   fc.tuple(sid, aVerb).map(([s, verbOf]) => async (p: Pair) => {
     // What works without marks leaves those that stand alone: it belongs to sessions that have none.
     if ((await p.memory.view([s]))[0]!.mark !== "none") return;

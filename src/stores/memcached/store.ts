@@ -4,6 +4,7 @@ import type { Session, Sid } from "../../core/session.js";
 import type { FerryError } from "../../errors.js";
 import { type Fence, NO_FENCE } from "../../ports/fence.js";
 import {
+  type Applied,
   type ConditionalChange,
   type LegacyStore,
   type ListOptions,
@@ -211,17 +212,20 @@ export class MemcachedLegacyStore implements LegacyStore {
 
   /**
    * A token is used on the connection that read it: after a restart the server counts from one again, and an unbroken
-   * connection is the proof that there was none. A change that memcached has no room for counts as not made and is
-   * reported, since no retry would help it.
+   * connection is the proof that there was none. A change that memcached has no room for is reported, too.
    */
-  async applyIf(changes: readonly ConditionalChange[]): Promise<boolean[]> {
-    const outcomes = changes.map(() => false);
+  async applyIf(changes: readonly ConditionalChange[]): Promise<Applied[]> {
+    const outcomes = changes.map((): Applied => "changed");
+    const refuse = (n: number, error: FerryError) => {
+      outcomes[n] = "refused";
+      this.options.report?.(error, changes[n]!.token.sid);
+    };
     const batches = new Map<Connection, number[]>();
     for (const [n, { token, session }] of changes.entries()) {
       const { holder } = token as MemcachedToken;
       const problem = this.#unfit(token as MemcachedToken, session);
-      if (problem !== null) this.options.report?.(problem, token.sid);
-      else if (holder === null) outcomes[n] = true;
+      if (problem !== null) refuse(n, problem);
+      else if (holder === null) outcomes[n] = "applied";
       else batches.set(holder.connection, [...(batches.get(holder.connection) ?? []), n]);
     }
     await together(
@@ -237,14 +241,20 @@ export class MemcachedLegacyStore implements LegacyStore {
         for (const [i, n] of batch.entries()) {
           const reply = replies?.[i];
           if (reply === undefined) continue;
-          if (isRefusal(reply)) this.options.report?.(noRoom(reply), changes[n]!.token.sid);
-          else outcomes[n] = items.stored(reply);
+          if (isRefusal(reply)) refuse(n, noRoom(reply));
+          else if (items.stored(reply)) outcomes[n] = "applied";
         }
       }),
     );
-    const destroyed = changes.flatMap(({ token, session }, n) => (outcomes[n] && session === null ? [token.sid] : []));
+    const destroyed = changes.flatMap(({ token, session }, n) =>
+      outcomes[n] === "applied" && session === null ? [token.sid] : [],
+    );
     if (destroyed.length > 0) await this.#pool?.removeElsewhere(destroyed);
     return outcomes;
+  }
+
+  serverOf(sid: Sid): object | null {
+    return this.#places.of(sid)?.link ?? null;
   }
 
   /**

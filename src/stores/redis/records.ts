@@ -8,6 +8,7 @@ import type {
   GetsAnswer,
   LeaseAnswer,
   Mode,
+  OpenMode,
   Outcome,
   ReadAnswer,
   RecordView,
@@ -124,20 +125,21 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   async open(
     sid: Sid,
     intent: string,
-    mode: Mode,
+    mode: OpenMode,
     session: Session | null,
     dirty: string,
     limits = this.limits.call,
     known = false,
-  ): Promise<Mode> {
-    const way = mode === "R" && known ? ALONE : mode;
+  ): Promise<Mode | "dirty"> {
+    const way = mode === "R" ? (known ? ALONE : "R") : "L";
     const written = sessionArguments(session, this.#items.at(sid));
     const kind = session === null ? "destroy" : "open";
     const until = performance.now() + limits.deadline;
-    const first = mode === "L" ? LATER : written;
+    const first = mode === "R" ? written : LATER;
     const answer = await this.#request("open", kind, { sid, args: [way, intent, dirty, sid, ...first] }, limits);
     const answered = wordOf(answer, ["L", "R", "?"]);
     if (answered !== "?") return this.#noted(sid, answered);
+    if (mode === "L-if-clean") return "dirty";
     const whole = { sid, args: [way, intent, dirty, sid, ...written] };
     return this.#noted(sid, wordOf(await this.#request("open", kind, whole, leftOf(limits, until)), ["L", "R"]));
   }
@@ -145,14 +147,14 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
   async openIf(
     sid: Sid,
     intent: string,
-    mode: Mode,
+    mode: OpenMode,
     verb: ConditionalVerb,
     lease: string | null,
     known: boolean,
     dirty: string,
     limits = this.limits.call,
   ): Promise<ConditionalAnswer> {
-    const begin = [verb.alone ? `${mode}1` : mode, intent, dirty, sid, lease ?? "", known ? 1 : 0];
+    const begin = [`${mode === "R" ? "R" : "L"}${verb.alone ? 1 : ""}`, intent, dirty, sid, lease ?? "", known ? 1 : 0];
     const until = performance.now() + limits.deadline;
     const run = (sends: boolean, left: CallLimits) =>
       this.#verb(
@@ -161,9 +163,10 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
         { sid, args: counted([...begin, ...verbArguments(verb, this.#items.at(sid), sends)]) },
         left,
       );
-    let answer = await run(mode === "R" || !hasValue(verb), limits);
+    let answer = await run(mode === "R" || (mode === "L" && !hasValue(verb)), limits);
     let word = Buffer.isBuffer(answer) ? answer.toString() : "";
     if (word === "?") {
+      if (mode === "L-if-clean") return { answer: "dirty" };
       answer = await run(true, leftOf(limits, until));
       word = Buffer.isBuffer(answer) ? answer.toString() : "";
     }
@@ -228,8 +231,8 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     return this.#batch("reconcile", sidsOf(records), flagOf, (i) => [records[i]!.dirty, records[i]!.sid]);
   }
 
-  async dirtySids(limit: number): Promise<Sid[]> {
-    return limit < 1 ? [] : this.#dirty.first(limit);
+  async dirtySids(limit: number, { anywhere = false }: { anywhere?: boolean } = {}): Promise<Sid[]> {
+    return limit < 1 ? [] : this.#dirty.some(limit, anywhere);
   }
 
   dirtyState({ roughly = false }: { roughly?: boolean } = {}): Promise<{ count: number; oldestAge: number }> {

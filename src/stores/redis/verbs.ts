@@ -23,7 +23,8 @@ export function verbArguments(verb: ConditionalVerb, items: ItemKeys, sends: boo
   const { newToken = 0n } = verb;
   const fresh = tokenBytes(newToken);
   const usual = items.usualBytes;
-  const written = (session: Session) => (sends ? sessionArguments(session, items, newToken) : LATER);
+  if (!sends) return [verb.verb, ...LATER];
+  const written = (session: Session) => sessionArguments(session, items, newToken);
   switch (verb.verb) {
     case "set":
     case "add":
@@ -32,10 +33,8 @@ export function verbArguments(verb: ConditionalVerb, items: ItemKeys, sends: boo
     case "cas":
       return [verb.verb, ...written(verb.session), tokenBytes(verb.token) || NOBODYS];
     case "append":
-    case "prepend": {
-      const more = sends ? (["value", verb.data, ""] as const) : LATER;
-      return [verb.verb, ...more, tokenBytes(verb.token), fresh, usual, verb.largest ?? NO_LIMIT];
-    }
+    case "prepend":
+      return [verb.verb, "value", verb.data, "", tokenBytes(verb.token), fresh, usual, verb.largest ?? NO_LIMIT];
     case "incr":
     case "decr": {
       const initial = verb.initial === null ? NONE : sessionArguments(verb.initial, items, newToken);
