@@ -7,6 +7,8 @@ import type { ControlStore } from "../ports/control-store.js";
 const KIND = "check";
 const KEPT = 50;
 const LOCK = "evidence";
+/** Milliseconds. */
+const LOCK_TTL = 5_000;
 
 /** A name that sorts by time: 20250131-081502-123-k3x9 (UTC). */
 export function newCheckId(at: number): string {
@@ -28,19 +30,32 @@ export async function keepCheck(control: ControlStore, clock: Clock, result: Che
 /** The result of that id, or the newest one; null where there is none. */
 export async function findCheck(control: ControlStore, id?: string): Promise<CheckResult | null> {
   if (id !== undefined) return control.getDocument<CheckResult>(KIND, id);
-  return (await control.listDocuments<CheckResult>(KIND, 1))[0]?.body ?? null;
+  return (await newest(control, 1))[0] ?? null;
 }
 
-/** Two checks may end at once; each must see what the other has said. */
+/**
+ * Two checks may end at once; each must see what the other has said. Whoever was frozen until its lock had run out may
+ * have taken another's word back: it tells anew, from the results, each of which is a document of its own.
+ */
 async function summarizeUnderLock(control: ControlStore, clock: Clock, result: CheckResult): Promise<ChecksSummary> {
   const holder = randomBytes(8).toString("hex");
-  while (!(await control.lock(LOCK, holder, 5_000))) await clock.sleep(50);
-  try {
-    const old = (await control.getDocument<ChecksSummary>(EVIDENCE_KIND, RUNS_ID)) ?? NO_CHECKS;
-    const summary = summarize(old, result);
-    await control.putDocument(EVIDENCE_KIND, RUNS_ID, summary);
-    return summary;
-  } finally {
-    await control.unlock(LOCK, holder);
+  for (let results = [result]; ; results = await newest(control, KEPT)) {
+    let until = clock.elapsed() + LOCK_TTL;
+    while (!(await control.lock(LOCK, holder, LOCK_TTL))) {
+      await clock.sleep(50);
+      until = clock.elapsed() + LOCK_TTL;
+    }
+    try {
+      const old = (await control.getDocument<ChecksSummary>(EVIDENCE_KIND, RUNS_ID)) ?? NO_CHECKS;
+      const summary = results.reduce(summarize, old);
+      await control.putDocument(EVIDENCE_KIND, RUNS_ID, summary);
+      if (clock.elapsed() < until) return summary;
+    } finally {
+      await control.unlock(LOCK, holder);
+    }
   }
+}
+
+async function newest(control: ControlStore, count: number): Promise<CheckResult[]> {
+  return (await control.listDocuments<CheckResult>(KIND, count)).map(({ body }) => body);
 }
