@@ -162,10 +162,13 @@ export class ExpressStore extends EventEmitter {
     );
   }
 
-  /** Destroys every session that is live when the listing reaches it: everybody is logged out. */
+  /**
+   * Destroys every session that is live when the listing reaches it, in either store: everybody is logged out, and nobody
+   * comes back by a step.
+   */
   clear(callback?: (error?: AnyError) => void): void {
     answer(
-      this.#forEach((sid) => this.#ferry.destroy(sid)),
+      this.#forEach((sid) => this.#ferry.destroy(sid), true),
       callback,
     );
   }
@@ -247,8 +250,8 @@ export class ExpressStore extends EventEmitter {
     return ids;
   }
 
-  async #forEach(work: (sid: string) => Promise<unknown>): Promise<void> {
-    for await (const page of this.#ferry.list({ pageSize: LIST_PAGE })) {
+  async #forEach(work: (sid: string) => Promise<unknown>, everywhere = false): Promise<void> {
+    for await (const page of this.#ferry.list({ pageSize: LIST_PAGE, everywhere })) {
       for (let at = 0; at < page.length; at += BULK) await Promise.all(page.slice(at, at + BULK).map(work));
     }
   }

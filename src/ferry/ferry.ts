@@ -6,7 +6,7 @@ import { FerryError } from "../errors.js";
 import type { Copier, CopyOutcome } from "../ports/copier.js";
 import type { Items } from "../ports/items.js";
 import type { VerbName } from "../ports/observer.js";
-import type { GetOptions, SessionDefaults, Sessions } from "../ports/sessions.js";
+import type { GetOptions, ListOptions, SessionDefaults, Sessions } from "../ports/sessions.js";
 import type { FerryContext } from "./context.js";
 import { copy } from "./copy.js";
 import { Deadlines } from "./deadlines.js";
@@ -54,8 +54,19 @@ export class Ferry implements Sessions, Copier {
     return this.#request("destroy", () => write(this.ctx, wellFormed(sid), null));
   }
 
-  async *list(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
+  async *list({ everywhere = false, ...options }: ListOptions): AsyncIterable<Sid[]> {
     const { legacy, records, routing } = this.ctx;
+    if (everywhere) {
+      const kept = async function* (pages: AsyncIterable<Sid[]>, is: (routes: Routes) => boolean) {
+        if (!someBucket(routing.record, routing.phases, is)) return;
+        for await (const page of pages) {
+          yield page.filter((sid) => is(routing.placement(sid).routes) && !isSynthetic(sid));
+        }
+      };
+      yield* kept(legacy.list(options), ({ write }) => write !== "alone");
+      yield* kept(records.listRecords(options), ({ write }) => write !== "legacy");
+      return;
+    }
     // Where both are read, each may hold what the other lacks: what a miss would find in L, and what L is still to get.
     const readsLegacy = ({ read }: Routes) => read !== "R";
     const isRedisAhead = ({ write }: Routes) => write === "R" || write === "alone";

@@ -18,6 +18,16 @@ export interface GetOptions {
   readonly expiry?: boolean;
 }
 
+export interface ListOptions {
+  readonly pageSize: number;
+  readonly signal?: AbortSignal;
+  /**
+   * Also what a store keeps though nobody reads it there now, who may once a step is taken: for whoever destroys all that
+   * he is told. Rejects where one of the stores cannot be asked.
+   */
+  readonly everywhere?: boolean;
+}
+
 /**
  * The ferry's verbs, all that a door sees. Each rejects with an error of the catalogue (`FerryError`) within the
  * configured deadline; a rejected write may or may not have been carried out, as with any store whose reply is lost.
@@ -31,5 +41,5 @@ export interface Sessions {
   touch(sid: Sid, expiresAt: number): Promise<boolean>;
   destroy(sid: Sid): Promise<void>;
   /** Every live sid, a page at a time, from whichever store a read would find it in; each at least once. */
-  list(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]>;
+  list(options: ListOptions): AsyncIterable<Sid[]>;
 }

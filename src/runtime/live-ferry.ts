@@ -6,7 +6,7 @@ import { type FleetFacts, Metrics } from "../observe/index.js";
 import type { NodeRole } from "../ports/control-store.js";
 import type { Items } from "../ports/items.js";
 import type { Observer } from "../ports/observer.js";
-import type { GetOptions, SessionDefaults, Sessions } from "../ports/sessions.js";
+import type { GetOptions, ListOptions, SessionDefaults, Sessions } from "../ports/sessions.js";
 import { openAlone } from "./alone.js";
 import { evicted, FerryNode, type NodeOptions } from "./node.js";
 import { rejoin } from "./rejoin.js";
@@ -83,7 +83,7 @@ export class LiveFerry implements Sessions {
   destroy(sid: Sid): Promise<void> {
     return this.#current.ferry.destroy(sid);
   }
-  list(options: { pageSize: number; signal?: AbortSignal }): AsyncIterable<Sid[]> {
+  list(options: ListOptions): AsyncIterable<Sid[]> {
     return this.#current.ferry.list(options);
   }
 

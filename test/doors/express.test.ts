@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import express from "express";
 import session from "express-session";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { type ExpressStoreOptions, expressStore } from "../../src/doors/express.js";
 import { FerryError } from "../../src/errors.js";
 import { MemorySessions } from "../support/memory-sessions.js";
@@ -307,6 +307,8 @@ test("all, ids, length and clear go through every live session", async () => {
   expect(all[0]).toMatchObject({ id: `sid${all[0]!.views}` });
   ferry.failNext("list", new Error("away"));
   await expect(ask("ids")).rejects.toThrow("away");
+  const listing = vi.spyOn(ferry, "list");
   await new Promise<void>((resolve, reject) => store.clear((error) => (error ? reject(error) : resolve())));
+  expect(listing).toHaveBeenLastCalledWith(expect.objectContaining({ everywhere: true }));
   expect(await ask("length")).toBe(0);
 });

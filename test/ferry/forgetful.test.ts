@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import type { Position } from "../../src/core/phase.js";
 import { FerryError } from "../../src/errors.js";
+import { drainIndex } from "../../src/ferry/drainer.js";
 import { filledRig } from "../jobs/check-support.js";
 import { rigAt } from "../support/rig.js";
 
@@ -42,6 +43,24 @@ test.each(["redis-first", "full-redis"] as const)(
     const found = await Promise.all(["in-legacy", "in-redis"].map((sid) => rig.ferry.get(sid)));
     expect(new Set(listed)).toEqual(new Set(["in-legacy", "in-redis"].filter((_, i) => found[i] !== null)));
     expect(listed.length).toBe(phase === "redis-first" ? 2 : 1);
+  },
+);
+
+test.each(["dual-write", "read-through", "redis-first", "full-redis"] as const)(
+  "in %s whoever logs everybody out is told what either store keeps, so that nobody comes back by a step",
+  async (phase) => {
+    const { rig, sids } = await filledRig({ phase, percent: 100 }, 2, { lossy: true });
+    const [inRedis, inLegacy] = sids as [string, string];
+    await rig.legacy.destroy(inRedis);
+    await rig.records.mark([inLegacy]);
+    for await (const page of rig.ferry.list({ pageSize: 2, everywhere: true })) {
+      for (const sid of page) await rig.ferry.destroy(sid);
+    }
+    await drainIndex(rig.ferry.ctx);
+    for (const sid of sids) {
+      expect(rig.legacy.peek(sid)).toBeNull();
+      expect(rig.records.snapshot(sid).v).toBeNull();
+    }
   },
 );
 
