@@ -148,6 +148,7 @@ export class FerryItems implements Items {
           },
         };
       },
+      isBlind: verb.verb === "set",
       outcome: (answered) => this.outcomeOf(verb, answered),
       ends: ({ result }) => result === "done" && endsItem(verb, clock.now()),
     });

@@ -2,7 +2,7 @@ import type { Placement, Routes } from "../core/phase.js";
 import type { Sid } from "../core/session.js";
 import { redisIsDrained } from "../core/transition.js";
 import { FerryError } from "../errors.js";
-import { LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
+import { LegacyRefused, LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
 import { type OpenMode, type Outcome, RedisUnreachable } from "../ports/redis-records.js";
 import { closeIntent, type FerryContext, passing, redisLimits } from "./context.js";
 import { drainOne } from "./drain.js";
@@ -35,6 +35,8 @@ export interface Mutation<T> {
   open(intent: string, mode: OpenMode, routes: Routes, alone: boolean): Promise<Opened<T>>;
   /** Whether L refused the verb because it has no such session. Absent where the verb needs none. */
   lacks?(answered: T): boolean;
+  /** Whether L, refusing the verb, may have dropped what it had, as memcached does with a `set`. */
+  readonly isBlind?: boolean;
   /** What L holds once it has answered so. */
   outcome(answered: T): Outcome;
   /** Whether R, having answered so, keeps nothing of the session. Absent where the verb always leaves something. */
@@ -186,17 +188,20 @@ async function ending<T>(operation: Operation, perform: () => Promise<T>): Promi
   }
 }
 
+/** What L answered; that it refused; or that nobody knows. */
+type Ended<T> = { readonly value: T } | "refused" | "unknown";
+
 /**
  * Runs a write on L. `ended` is called exactly once, when the write can no longer take effect: at once when L answered,
- * and after L's word on it when the reply was lost (rule 6), with what L answered or null where that is not known.
+ * and after L's word on it when the reply was lost (rule 6).
  */
-async function onLegacy<T>(perform: () => Promise<T>, ended: (result: { value: T } | null) => void): Promise<T> {
+async function onLegacy<T>(perform: () => Promise<T>, ended: (result: Ended<T>) => void): Promise<T> {
   let value: T;
   try {
     value = await perform();
   } catch (error) {
-    if (error instanceof OutcomeUnknown) void error.settled.then(() => ended(null));
-    else ended(null);
+    if (error instanceof OutcomeUnknown) void error.settled.then(() => ended("unknown"));
+    else ended(error instanceof LegacyRefused ? "refused" : "unknown");
     throw error;
   }
   ended({ value });
@@ -235,12 +240,14 @@ async function writeMirrored<T>(
   mutation: Mutation<T>,
 ): Promise<Answered<T>> {
   const { routes } = operation.placement;
-  const outcomeOf = ({ value, isProven }: Answered<T>): Outcome =>
-    isProven ? mutation.outcome(value) : { kind: "keep" };
-  const finish = async (result: { value: Answered<T> } | null) => {
+  const outcomeOf = (result: Ended<Answered<T>>): Outcome => {
+    if (routes.close !== "value" || result === "unknown") return { kind: "none" };
+    if (result === "refused") return { kind: mutation.isBlind ? "none" : "keep" };
+    return result.value.isProven ? mutation.outcome(result.value.value) : { kind: "keep" };
+  };
+  const finish = async (result: Ended<Answered<T>>) => {
     await passing(ctx, "write:written", sid);
-    const isKnown = result !== null && routes.close === "value";
-    await closeIntent(ctx, sid, intent, isKnown ? outcomeOf(result.value) : { kind: "none" });
+    await closeIntent(ctx, sid, intent, outcomeOf(result));
     operation.end();
   };
   const perform = async (): Promise<Answered<T>> => {

@@ -1,5 +1,7 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { Refused, shownRefusals } from "../../src/ferry/refused.js";
+import { LegacyRefused, LegacyUnreachable } from "../../src/ports/legacy-store.js";
+import { rigAt, sessionOf } from "../support/rig.js";
 import { VirtualClock } from "../support/virtual-clock.js";
 
 test("what the legacy store never takes is told by cause, without a session id, until it is heard of no more", () => {
@@ -24,4 +26,20 @@ test("what the legacy store never takes is told by cause, without a session id, 
   refused.note("eleven", "LEGACY_REFUSED");
   clock.advance(6_000);
   expect(refused.told(now, digest).map(({ code }) => code)).toEqual(["LEGACY_REFUSED"]);
+});
+
+test("a change that the legacy store refuses leaves Redis what it had: nothing was changed", async () => {
+  const { ferry, legacy, records, clock } = await rigAt({ phase: "read-through", percent: 100 });
+  const session = sessionOf(1, clock.now() + 60_000);
+  await ferry.set("one", session);
+  const refusal = new LegacyRefused("no", "23514");
+  for (const verb of ["set", "touch", "destroy"] as const) vi.spyOn(legacy, verb).mockRejectedValueOnce(refusal);
+  await expect(ferry.set("one", sessionOf(2, clock.now() + 60_000))).rejects.toMatchObject({ code: "LEGACY_REFUSED" });
+  await expect(ferry.touch("one", clock.now() + 90_000)).rejects.toMatchObject({ code: "LEGACY_REFUSED" });
+  await expect(ferry.destroy("one")).rejects.toMatchObject({ code: "LEGACY_REFUSED" });
+  expect(records.snapshot("one")).toMatchObject({ v: session, intents: [] });
+  // An error of another kind says nothing of what the legacy store holds.
+  vi.spyOn(legacy, "set").mockRejectedValueOnce(new LegacyUnreachable("away"));
+  await expect(ferry.set("one", session)).rejects.toMatchObject({ code: "LEGACY_UNREACHABLE" });
+  expect(records.snapshot("one")).toMatchObject({ v: null, intents: [] });
 });

@@ -7,6 +7,7 @@ import * as memjs from "memjs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { NEVER } from "../../src/core/session.js";
 import type { FerryError } from "../../src/errors.js";
+import type { ItemVerb } from "../../src/ports/items.js";
 import { LegacyRefused, OutcomeUnknown } from "../../src/ports/legacy-store.js";
 import { connectMemcached } from "../../src/presets/connect-memcached.js";
 import { connectMemjs } from "../../src/presets/connect-memjs.js";
@@ -186,6 +187,49 @@ describe("memcached", () => {
       });
       await store.set("a", { ...before, value: Buffer.alloc(2 * 1024 * 1024 - 200, "x") });
       await small.stop();
+    });
+
+    it("on a condition that find no room leave the old value where it is, as memcached's classic commands do", async () => {
+      const full = await startMemcached({ args: ["-m", "2", "-M"] });
+      const store = open({ url: full.url, items: true });
+      const verbs = store.verbs();
+      const old = { ...aSession(), value: Buffer.from("old") };
+      await store.set("a", old);
+      const more = { ...old, value: Buffer.alloc(100_000, "x") };
+      // No room is left for such a value, nor for its pieces.
+      for (const size of [100_000, 10_000, 1_000]) {
+        const filler = { ...old, value: Buffer.alloc(size, "y") };
+        for (let n = 0, isFull = false; !isFull; n++) {
+          expect(n).toBeLessThan(5_000);
+          isFull = (await store.set(`f${size}-${n}`, filler).catch(() => "full")) === "full";
+        }
+      }
+      const item = async () => (await verbs.read(["a"], { token: true }))[0]!;
+      const refused: ItemVerb[] = [
+        { verb: "add", session: more },
+        { verb: "replace", session: more },
+        { verb: "cas", session: more, token: (await item()).token },
+        { verb: "append", data: more.value, token: 0n },
+        { verb: "prepend", data: more.value, token: 0n },
+      ];
+      for (const verb of refused) {
+        expect(await rejection(verbs.perform("a", verb, { token: false }, true)), verb.verb).toBeInstanceOf(
+          LegacyRefused,
+        );
+        expect((await item()).value.toString(), verb.verb).toBe("old");
+      }
+      const none: ItemVerb[] = [
+        { verb: "replace", session: old },
+        { verb: "append", data: old.value, token: 0n },
+      ];
+      for (const verb of none)
+        expect(await verbs.perform("none", verb, { token: false }, true)).toEqual({ result: "absent" });
+      const present = { verb: "add", session: old } as const;
+      expect(await verbs.perform("a", present, { token: false }, true)).toEqual({ result: "present" });
+      const stale = { verb: "cas", session: old, token: 999_999_999n } as const;
+      expect(await verbs.perform("a", stale, { token: false }, true)).toEqual({ result: "changed" });
+      expect(await verbs.perform("none", stale, { token: false }, true)).toEqual({ result: "absent" });
+      await full.stop();
     });
 
     it("that find no room take their old value with them, which is told as unknown", async () => {

@@ -17,7 +17,18 @@ import {
 } from "./items.js";
 import type { MemcachedLink } from "./link.js";
 import type { Place } from "./places.js";
-import { type Command, FLUSH_ALL, flag, isNoNumber, metaArithmetic, metaGet, metaSet, type Reply } from "./protocol.js";
+import {
+  asMeta,
+  type Command,
+  classicStore,
+  FLUSH_ALL,
+  flag,
+  isNoNumber,
+  metaArithmetic,
+  metaGet,
+  metaSet,
+  type Reply,
+} from "./protocol.js";
 
 /** memcached's `-I`, where it was not asked. */
 const DEFAULT_ITEM_SIZE = 1024 * 1024;
@@ -161,10 +172,12 @@ export class MemcachedItems implements ItemStore {
   ): Promise<ItemResult> {
     await assertFits(place, { value: data, flags: 0 });
     const mode = verb === "append" ? "MA" : "MP";
-    const command = (condition: string) =>
-      metaSet(place.key, data, condition === "" ? mode : `${mode} ${condition}`, wishes.token ? "c" : "");
-    if (token !== 0n) return this.#conditional(place, command(`C${token}`));
-    return this.#onItem(place, command(""), (cas) => command(`C${cas}`), looks);
+    const ifCas = (cas: string) => metaSet(place.key, data, `${mode} C${cas}`, wishes.token ? "c" : "");
+    if (token !== 0n) return this.#conditional(place, ifCas(String(token)));
+    const plain = isClassic(place, wishes)
+      ? classicStore(verb, place.key, { value: data, flags: 0, exptime: 0 })
+      : metaSet(place.key, data, mode, wishes.token ? "c" : "");
+    return this.#onItem(place, plain, ifCas, looks);
   }
 
   /** A verb that must find an item: where that might be a placeholder it looks, and acts on the very item it saw. */
@@ -277,18 +290,35 @@ export class MemcachedItems implements ItemStore {
   }
 }
 
-function storeCommand({ key }: Place, session: Session, condition: string, { token }: ItemWishes): Timed {
+/** Whether a command of the classic protocol can say it: no token comes back, and the key goes as it is. */
+function isClassic({ key }: Place, { token }: ItemWishes): boolean {
+  return !token && !key.base64;
+}
+
+/** @param condition "" for none, or as `ms` has it: ME, MR, or C and a CAS */
+function storeCommand(place: Place, session: Session, condition: string, wishes: ItemWishes): Timed {
+  const { key } = place;
+  const { value, flags } = session;
+  const classic = isClassic(place, wishes) ? classicOf(condition) : null;
   return () => {
-    const flags = `F${session.flags} T${toExptime(session.expiresAt, Date.now())}`;
-    return metaSet(key, session.value, condition === "" ? flags : `${flags} ${condition}`, token ? "c" : "");
+    const exptime = toExptime(session.expiresAt, Date.now());
+    if (classic !== null) return classicStore(classic.verb, key, { value, flags, exptime, cas: classic.cas });
+    const terms = `F${flags} T${exptime}${condition === "" ? "" : ` ${condition}`}`;
+    return metaSet(key, value, terms, wishes.token ? "c" : "");
   };
 }
 
+function classicOf(condition: string): { verb: "add" | "replace" | "cas"; cas?: string | undefined } | null {
+  if (condition === "ME") return { verb: "add" };
+  if (condition === "MR") return { verb: "replace" };
+  return condition.startsWith("C") && condition !== "C0" ? { verb: "cas", cas: condition.slice(1) } : null;
+}
+
 async function write({ link }: Place, command: Command | Timed): Promise<Reply> {
-  if (typeof command !== "function") return first(await link.write([command]));
+  if (typeof command !== "function") return asMeta(first(await link.write([command])));
   const ends = link.deadline();
   const connection = await link.connection(ends);
-  return first(await link.writeOver(connection, [command()], ends));
+  return asMeta(first(await link.writeOver(connection, [command()], ends)));
 }
 
 /** Size, flags and CAS; the server's order of use stays as it is. */

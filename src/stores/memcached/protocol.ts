@@ -2,8 +2,8 @@ import { LegacyUnreachable } from "../../ports/legacy-store.js";
 import type { Key } from "./keys.js";
 
 /**
- * memcached's text protocol, as far as we speak it: the meta commands (mg, ms, md, ma), `stats` and `version`. Pure:
- * bytes in, replies out, however the network cut them.
+ * memcached's text protocol, as far as we speak it: the meta commands (mg, ms, md, ma), the classic ones that store on a
+ * condition, `stats` and `version`. Pure: bytes in, replies out, however the network cut them.
  *
  * A reply is one line; a `VA` line is followed by a block of as many bytes as it says. `stats` answers with many lines
  * up to END, which the connection puts together.
@@ -33,6 +33,10 @@ const CODES: ReadonlySet<string> = new Set([
   "NF",
   "NS",
   "EX",
+  "STORED",
+  "NOT_STORED",
+  "EXISTS",
+  "NOT_FOUND",
   "STAT",
   "END",
   "VERSION",
@@ -191,6 +195,20 @@ function shapeOf(letters: string): Shape {
 
 const REFUSED = new Set(["NS", "EX", "NF"]);
 
+/** What the classic storing commands answer, and what `ms` says for it. */
+const CLASSIC: ReadonlyMap<string, string> = new Map([
+  ["STORED", "HD"],
+  ["NOT_STORED", "NS"],
+  ["EXISTS", "EX"],
+  ["NOT_FOUND", "NF"],
+]);
+
+/** The same answer in the words of the meta commands. */
+export function asMeta(reply: Reply): Reply {
+  const code = CLASSIC.get(reply.code);
+  return code === undefined ? reply : { ...reply, code };
+}
+
 /**
  * `mg`. A miss is EN; else VA with the value where it is wanted (`v`), or HD.
  *
@@ -215,6 +233,23 @@ export function metaSet(key: Key, value: Buffer, flags: string, wanted: "" | "c"
     value,
     many: false,
     fits: (reply) => answers(reply) || REFUSED.has(reply.code),
+  };
+}
+
+/**
+ * The storing commands that `ms` took the place of. Where memcached has no room for the new value, `ms` drops the old one
+ * in every mode; of these only `set` does, which is not among them.
+ */
+export function classicStore(
+  verb: "add" | "replace" | "append" | "prepend" | "cas",
+  key: Key,
+  { value, flags, exptime, cas }: { value: Buffer; flags: number; exptime: number; cas?: string | undefined },
+): Command {
+  return {
+    line: `${verb} ${key.token} ${flags} ${exptime} ${value.length}${cas === undefined ? "" : ` ${cas}`}\r\n`,
+    value,
+    many: false,
+    fits: ({ code }) => CLASSIC.has(code),
   };
 }
 
