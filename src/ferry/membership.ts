@@ -23,6 +23,8 @@ const ENDPOINT_KEPT = 60_000;
  */
 export class Membership {
   #evicted = false;
+  /** As it was last told. */
+  #record: ControlRecord;
   /** How many connections there were lately from each endpoint: a port comes again. */
   readonly #endpoints = new Map<string, number>();
   /** The last report, which a fence repeats when it renews between two polls. */
@@ -36,6 +38,7 @@ export class Membership {
     readonly joined: ControlRecord,
     readonly onEvicted: () => void,
   ) {
+    this.#record = joined;
     // A node that has just joined has begun nothing under older routes.
     this.#report = {
       acknowledged: joined.revision,
@@ -71,6 +74,7 @@ export class Membership {
     const full = { ...report, endpoints: [...this.#endpoints.keys()] };
     const renewal = await this.control.renew(this.id, full, { overdueAfter: this.times.overdueAfter });
     this.#report = { ...full, operations: 0, errors: 0 };
+    this.#record = renewal.record;
     if (!renewal.accepted && !this.#evicted) {
       this.#evicted = true;
       this.onEvicted();
@@ -78,12 +82,18 @@ export class Membership {
     return renewal;
   }
 
-  /** Also tells the control store the connection's endpoint, so that an eviction can see whether it is gone. */
+  /**
+   * Also tells the control store the connection's endpoint, so that an eviction can see whether it is gone. A migration
+   * that is complete goes no further: there is nothing that a node would have to be kept from, and the control store may
+   * be gone for good.
+   */
   readonly fence: Fence = async ({ endpoint, closed }) => {
     if (endpoint !== null) {
       this.#endpoints.set(endpoint, (this.#endpoints.get(endpoint) ?? 0) + 1);
       void closed?.then(() => setTimeout(() => this.#forget(endpoint), ENDPOINT_KEPT).unref());
     }
+    const { position, pending } = this.#record;
+    if (position.phase === "complete" && pending === null) return;
     const { accepted } = await this.renew();
     if (!accepted) throw new FerryError("NODE_EVICTED", "This node's registration was refused.");
   };

@@ -198,7 +198,9 @@ describe("from legacy to complete", () => {
     expect(await stage.keys.keys("sf:*")).toEqual(["sf:shop:seal"]);
     const { exit, message } = await runError(["status", ...options]);
     expect({ exit, message }).toEqual({ exit: 3, message: expect.stringContaining("complete and cleaned up") });
-    // The sessions live on in Redis alone.
+    // The sessions live on in Redis alone, also where a process has to connect to it anew.
+    expect(await app.ferry.get(sids[10]!)).not.toBeNull();
+    await stage.keys.client("KILL", "TYPE", "normal", "SKIPME", "yes");
     expect(await app.ferry.get(sids[10]!)).not.toBeNull();
   });
 });
