@@ -67,14 +67,19 @@ rank() {
   esac
 }
 
-# Goes down, however often it takes: 6 says that the step is pending and must be repeated, 7 that another command holds
-# the migration, 5 that a store is away for the moment.
+redis_is_away() {
+  $command status --json "$@" >"$folder/now.json" && [ -z "$(json redis <"$folder/now.json")" ]
+}
+
+# Goes down to a phase, or out of the step that is under way where none is named, however often it takes: 6 says that the
+# step is pending and must be repeated, 7 that another command holds the migration, 5 that a store is away for the moment.
 roll_back() {
   why=$1
-  shift
+  goal=$2
+  shift 2
   tries=0
   while :; do
-    $command phase rollback --reason "alarm: $why" --json "$@" >"$answer"
+    $command phase rollback --reason "alarm: $why" --json ${goal:+--to "$goal"} "$@" >"$answer"
     code=$?
     case $code in
       0)
@@ -84,7 +89,9 @@ roll_back() {
       5 | 6 | 7)
         tries=$((tries + 1))
         log "phase rollback ended with $code: $(json error.message <"$answer")"
-        if [ $code -eq 5 ] && [ $tries -ge 5 ]; then
+        # From redis-first on nobody can go on without it; below, the fleet leaves it behind by itself.
+        if { [ $tries -ge 5 ] && [ $code -eq 5 ]; } ||
+          { [ $tries -ge 2 ] && [ "$(rank "$phase")" -ge 3 ] && redis_is_away "$@"; }; then
           log "Redis stays away: see RUNBOOK.md about phase rollback --to dual-write --redis-lost"
           exit 5
         fi
@@ -102,9 +109,14 @@ alarm() {
   why=$1
   shift
   log "ALARM at $phase $percent %: $why"
+  # The check took its time: a step that was under way then may be over, and the way back another one.
+  if $command status --json "$@" >"$folder/now.json"; then
+    mv "$folder/now.json" "$state"
+    phase=$(json phase <"$state")
+  fi
   if [ "$(json pending.direction <"$state")" = up ]; then
-    # Out of the step that is under way; it ends where it began.
-    roll_back "$why" "$@"
+    # It ends where it began.
+    roll_back "$why" "" "$@"
   fi
   goal=$(below "$phase")
   if [ "$(rank "$goal")" -lt "$(rank "$floor")" ]; then
@@ -112,7 +124,7 @@ alarm() {
     if [ $once = yes ]; then exit 4; fi
     return
   fi
-  roll_back "$why" --to "$goal" "$@"
+  roll_back "$why" "$goal" "$@"
 }
 
 # Where Redis is the authority, going back would bring what is wrong before the users.
@@ -170,9 +182,6 @@ while :; do
   else
     strikes=0
   fi
-  if [ $once = yes ]; then
-    [ $code -eq 5 ] && exit 5
-    exit 0
-  fi
+  if [ $once = yes ]; then exit $code; fi
   sleep "$every"
 done

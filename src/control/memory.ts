@@ -191,10 +191,11 @@ export class MemoryControlStore implements ControlStore {
     });
   }
 
-  ledger(limit: number): Promise<LedgerEntry[]> {
+  ledger(limit: number, skip = 0): Promise<LedgerEntry[]> {
     return this.#do(() => {
-      const { ledger } = this.#there();
-      const newest = ledger.slice(Math.max(0, ledger.length - limit)).reverse();
+      const newest = this.#there()
+        .ledger.toReversed()
+        .slice(skip, skip + limit);
       return newest.map((text) => decode<LedgerEntry>(text));
     });
   }

@@ -222,13 +222,14 @@ export class PostgresControlStore implements ControlStore {
     );
   }
 
-  async ledger(limit: number): Promise<LedgerEntry[]> {
+  async ledger(limit: number, skip = 0): Promise<LedgerEntry[]> {
     const rows = await this.#there(
       { at: "number or null", by: "string or null", action: "string or null", detail: "string or null" },
       `SELECT ${millis("l.at")} AS at, l.by, l.action, l.detail::text AS detail FROM sessionferry.control_record r
-       LEFT JOIN sessionferry.ledger l USING (migration)
-       WHERE r.migration = $1 ORDER BY l.number DESC LIMIT greatest($2::bigint, 1)`,
-      [limit],
+       LEFT JOIN (SELECT * FROM sessionferry.ledger WHERE migration = $1
+         ORDER BY number DESC LIMIT greatest($2::bigint, 1) OFFSET $3::bigint) l USING (migration)
+       WHERE r.migration = $1 ORDER BY l.number DESC`,
+      [limit, skip],
     );
     return rows
       .filter((row) => row.at !== null)

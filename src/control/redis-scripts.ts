@@ -174,8 +174,8 @@ return found`);
 /** entry */
 export const APPEND = script(`return redis.call('LPUSH', ledger, int(clock()) .. ' ' .. ARGV[1])`);
 
-/** limit */
-export const LEDGER = script(`return redis.call('LRANGE', ledger, 0, tonumber(ARGV[1]) - 1)`);
+/** first, last */
+export const LEDGER = script(`return redis.call('LRANGE', ledger, ARGV[1], ARGV[2])`);
 
 /** The kinds of documents, which `DESTROY` must be given the keys of. */
 export const KINDS = new Script(`${COMMON}return redis.call('SMEMBERS', kinds)`);

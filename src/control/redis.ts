@@ -130,9 +130,9 @@ export class RedisControlStore implements ControlStore {
     await this.#there(scripts.APPEND, [encode({ by, action, detail })]);
   }
 
-  async ledger(limit: number): Promise<LedgerEntry[]> {
+  async ledger(limit: number, skip = 0): Promise<LedgerEntry[]> {
     if (limit <= 0) return [];
-    const lines = listOf(await this.#there(scripts.LEDGER, [limit])).map(String);
+    const lines = listOf(await this.#there(scripts.LEDGER, [skip, skip + limit - 1])).map(String);
     return lines.map((line) => {
       const [, at, entry] = /^(\d{1,16}) (.*)$/s.exec(line) ?? [];
       if (at === undefined) throw unreadable("line of the ledger");

@@ -99,7 +99,8 @@ export async function fenceOffRedis(
   by: string,
   withoutRedis: boolean,
 ): Promise<boolean> {
-  if ((await refuse(control, node, by)) === null) return true;
+  // Also of one that is registered no more: where R did not answer it was forgotten with its connections to R.
+  await refuse(control, node, by);
   return (await endedInRedis(records, node)) || withoutRedis;
 }
 

@@ -78,7 +78,8 @@ export async function demote({ control, phases, by }: Steerage): Promise<boolean
   const record = await control.read();
   if (!isDemotable(record, phases)) return false;
   const serving = (await control.nodes()).filter(({ state, role }) => state === "live" && role !== "job");
-  const without = serving.filter(({ report }) => report.redis !== "up");
+  // One that is only starting has not looked yet.
+  const without = serving.filter(({ report }) => report.redis === "down" || report.redis === "lost");
   if (without.length * 2 <= serving.length) return false;
   const author = { by, reason: "Redis is away for most of the nodes", at: await control.now() };
   const next = await control.compareAndSet(record.revision, abandonRedis(record, phases, author));

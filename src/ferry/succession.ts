@@ -9,8 +9,7 @@ import { type EvictionStores, fenceOffRedis } from "./eviction.js";
  * 1. puts its name down, and then makes sure that it holds the lock still: nobody works whose name is not there;
  * 2. fences off from R everybody else whose name it finds. They held the lock once and did not give it back.
  *
- * Who gives the lock back takes its name away. A name whose node is registered no more does no harm: its connections have
- * ended.
+ * Who gives the lock back takes its name away.
  */
 export interface Successor {
   readonly control: ControlStore;

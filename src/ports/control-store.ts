@@ -152,8 +152,8 @@ export interface ControlStore {
   listDocuments<T>(kind: string, limit: number): Promise<{ id: string; body: T }[]>;
 
   append(entry: Omit<LedgerEntry, "at">): Promise<void>;
-  /** Newest first. */
-  ledger(limit: number): Promise<LedgerEntry[]>;
+  /** Newest first, without so many of the newest. */
+  ledger(limit: number, skip?: number): Promise<LedgerEntry[]>;
 
   now(): Promise<number>;
   /** Removes everything of this migration: record, nodes, documents, ledger; the tables too when nobody else is in. */

@@ -275,10 +275,18 @@ export class FerryNode {
     // However much there is to drain, the count is noted in time, and a node that leaves does not wait for the last of it.
     const until = systemClock.elapsed() + NOTE_DIRTY_EVERY;
     this.#drainedAll = true;
-    await drainIndex(this.ctx, rate, () => {
-      this.#drainedAll = systemClock.elapsed() < until;
-      return this.#drainedAll && !this.refused;
-    });
+    try {
+      await drainIndex(this.ctx, rate, () => {
+        this.#drainedAll = systemClock.elapsed() < until;
+        return this.#drainedAll && !this.refused;
+      });
+    } finally {
+      // Above all where nothing can be drained.
+      await this.#noteDirty();
+    }
+  }
+
+  async #noteDirty(): Promise<void> {
     if (!redisMayBeAhead(this.ctx.routing.record) || systemClock.elapsed() < this.#noteDirtyAt) return;
     this.#noteDirtyAt = systemClock.elapsed() + NOTE_DIRTY_EVERY;
     await noteDirty(this.ctx.records, this.control, async (now) => {

@@ -1,6 +1,6 @@
 -- Rule 1, last step, for any number of sessions: L has been written, the intent ends. If the intent does not stand (it
--- was swept, or R lost it), nothing is known of what it wrote: drop the lease, and drop v unless R is ahead. Else remove
--- it; when it was the last, v := what L holds now, unless two intents overlapped, for then nobody knows which of them L
+-- was swept, or R lost it), nothing is known of what it wrote: drop the lease, and drop v unless R is ahead; those that
+-- stand overlapped it. Else remove it; when it was the last, v := what L holds now, unless two intents overlapped, for then nobody knows which of them L
 -- took last. 'withdraw' ends an intent that may never have arrived, or was closed already: where it does not stand it
 -- does nothing. What L said by one server of a pool says nothing about a v of another: that is not kept.
 --
@@ -33,6 +33,9 @@ local function close(data, side, item, intent, kind, value, expiry)
     end
     if not is_dirty(mark) then
       remove(data, item)
+    end
+    if has_intents(mark) then
+      redis.call('SET', side, 'J' .. string.sub(mark, 2))
     end
     return
   end

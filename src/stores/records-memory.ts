@@ -188,6 +188,7 @@ export class MemoryRedisRecords implements RedisRecords {
       if (outcome.kind === "withdraw") return;
       this.dropLease(sid);
       if (record.d === null) this.redis.setValue(sid, null);
+      if (record.intents.length > 0) this.redis.setIntents(sid, record.intents, true);
       return;
     }
     const left = record.intents.filter((id) => id !== intent);

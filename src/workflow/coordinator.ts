@@ -25,6 +25,7 @@ import {
 } from "../ports/control-store.js";
 import type { Observer } from "../ports/observer.js";
 import { RedisLost } from "../ports/redis-records.js";
+import { tellArrival } from "./ledger.js";
 import { WORKS, type WorkStores } from "./works.js";
 
 /** Milliseconds. */
@@ -162,7 +163,10 @@ export class Coordinator {
     for (;;) {
       const record = await this.#read();
       const { pending } = record;
-      if (pending === null) return record;
+      if (pending === null) {
+        await tellArrival(this.control, record, this.by);
+        return record;
+      }
       if (!(await this.#barrier(record, pending))) continue;
       const works = worksOf(this.phases, pending);
       // What R is ahead with dates from the stamp that was given first; a later one would make it look older than it is.
@@ -219,7 +223,9 @@ export class Coordinator {
       const evicted = behind.filter(({ state }) => state === "evicted");
       const gone = [...idsOf(evicted), ...silence.proven(idsOf(overdue))];
       const manner = { withoutRedis: this.#redisLost, overdueAfter: this.times.overdueAfter };
-      for (const id of gone) await evict(this.eviction, id, this.by, manner);
+      await this.#keepingLock(async () => {
+        for (const id of gone) await evict(this.eviction, id, this.by, manner);
+      });
       await this.clock.sleep(LOOK, this.signal);
     }
     await this.observer.at?.("transition:acknowledged", null);
@@ -267,12 +273,8 @@ export class Coordinator {
     const { buckets } = transition;
     for (const name of works) {
       await this.observer.at?.("transition:work", null);
-      let renewal: Promise<void> = Promise.resolve();
-      const renewing = setInterval(() => {
-        renewal = this.#keepLock().catch(() => {});
-      }, LOCK_TTL / 3);
-      try {
-        await WORKS[name](this.works, {
+      await this.#keepingLock(() =>
+        WORKS[name](this.works, {
           buckets,
           startedAt: transition.startedAt,
           stamp,
@@ -280,15 +282,26 @@ export class Coordinator {
           progress: (work, count) => this.onProgress({ transition, step: { work, count } }),
           barrier,
           ...(this.signal && { signal: this.signal }),
-        });
-      } finally {
-        clearInterval(renewing);
-        // A renewal that lands after the lock was given back would hold it for nobody.
-        await renewal;
-      }
+        }),
+      );
       if (published !== record) return false;
     }
     return true;
+  }
+
+  /** What may take longer than the lock lasts. */
+  async #keepingLock(perform: () => Promise<void>): Promise<void> {
+    let renewal: Promise<void> = Promise.resolve();
+    const renewing = setInterval(() => {
+      renewal = this.#keepLock().catch(() => {});
+    }, LOCK_TTL / 3);
+    try {
+      await perform();
+    } finally {
+      clearInterval(renewing);
+      // A renewal that lands after the lock was given back would hold it for nobody.
+      await renewal;
+    }
   }
 
   /** The same barrier in the midst of a work, which has a patience of its own. */

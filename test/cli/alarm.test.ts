@@ -26,8 +26,11 @@ afterAll(async () => {
 });
 
 /** As somebody would run it from cron: the built command, and whatever shell is there. */
-function watch(onLog: (log: string) => void = () => {}): Promise<{ code: number | null; log: string }> {
-  const child = spawn("sh", [SCRIPT, "--once", "--sample", "50", "--", ...options], {
+function watch(
+  onLog: (log: string) => void = () => {},
+  sample = "50",
+): Promise<{ code: number | null; log: string }> {
+  const child = spawn("sh", [SCRIPT, "--once", "--sample", sample, "--", ...options], {
     env: { ...process.env, SESSIONFERRY: `${process.execPath} ${MAIN}` },
     stdio: ["ignore", "ignore", "pipe"],
   });
@@ -54,6 +57,11 @@ describe("rollback-on-alarm", () => {
     await advance("read-through");
     expect(await watch()).toMatchObject({ code: 0 });
     expect(await runJson("status", ["status", ...options])).toMatchObject({ phase: "read-through" });
+  });
+
+  it("does not call well what no check has looked at", async () => {
+    const { code, log } = await watch(() => {}, "none");
+    expect({ code, log }).toEqual({ code: 2, log: expect.stringContaining("check ended with 2") });
   });
 
   it("rolls back when they differ, and not below its floor", async () => {
@@ -97,6 +105,15 @@ describe("rollback-on-alarm", () => {
     expect({ code, log }).toEqual({ code: 4, log: expect.stringContaining("repair before going back") });
     expect(log).toContain("ALARM at redis-first 100 %: the stores differ: 1 mismatched");
     expect(await runJson("status", ["status", ...options])).toMatchObject({ phase: "redis-first" });
+  });
+
+  it("names the way out where Redis stays away in redis-first, and ends", async () => {
+    await runJson("check", ["check", "--repair", ...options]);
+    await stage.redis.stop();
+    const timeouts = { acknowledge: "1s", drain: "1s", legacy: "1s" };
+    options = ["--config", stage.configure("impatient", { timeouts })];
+    const { code, log } = await watch();
+    expect({ code, log }).toEqual({ code: 5, log: expect.stringContaining("--redis-lost") });
   });
 
   it("ends with 5 when nothing can be steered", async () => {

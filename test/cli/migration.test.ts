@@ -200,7 +200,7 @@ describe("from legacy to complete", () => {
     expect({ exit, message }).toEqual({ exit: 3, message: expect.stringContaining("complete and cleaned up") });
     // The sessions live on in Redis alone, also where a process has to connect to it anew.
     expect(await app.ferry.get(sids[10]!)).not.toBeNull();
-    await stage.keys.client("KILL", "TYPE", "normal", "SKIPME", "yes");
+    await stage.keys.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
     expect(await app.ferry.get(sids[10]!)).not.toBeNull();
   });
 });

@@ -541,6 +541,9 @@ export function controlStoreContract(name: string, start: () => Promise<ControlS
         expect(entries[0]!.at).toBeGreaterThanOrEqual(entries[9]!.at);
         expect(await store.ledger(0)).toEqual([]);
         expect(await store.ledger(100)).toHaveLength(12);
+        expect((await store.ledger(3, 10)).map((entry) => entry.detail.i)).toEqual([1, 0]);
+        expect((await store.ledger(2, 1)).map((entry) => entry.detail.i)).toEqual([10, 9]);
+        expect(await store.ledger(5, 12)).toEqual([]);
       });
     });
 

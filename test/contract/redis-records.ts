@@ -355,11 +355,13 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         expect(await r.fill(sid, stale, later("stale"))).toBe(false);
       });
 
-      it("of an unknown intent beside others drops the value and leaves the others", async () => {
+      it("of an unknown intent beside others drops the value, and none of the others tells one: they overlapped", async () => {
         await store(later("old"));
         const id = await intend();
         await r.close(sid, ids.next(), { kind: "none" });
-        expect(await look()).toEqual({ session: null, mark: "intents", intents: [id], state: `I${id}` });
+        expect(await look()).toEqual({ session: null, mark: "intents", intents: [id], state: `J${id}` });
+        await r.close(sid, id, { kind: "value", session: later("perhaps not the last") });
+        expect(await look()).toEqual({ session: null, mark: "none", intents: [], state: "" });
       });
 
       it("of an unknown intent leaves a dirty record alone", async () => {

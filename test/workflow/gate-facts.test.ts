@@ -4,7 +4,8 @@ import { runBackfill } from "../../src/jobs/backfill.js";
 import { runCheck } from "../../src/jobs/check.js";
 import type { LedgerEntry } from "../../src/ports/control-store.js";
 import { evidenceFor, readStanding, voidEvidence } from "../../src/workflow/evidence.js";
-import { copiesSince, type GateSources, heldSince, judge } from "../../src/workflow/gate-facts.js";
+import { type GateSources, judge } from "../../src/workflow/gate-facts.js";
+import { copiesSince, heldSince, ledgerSince } from "../../src/workflow/ledger.js";
 import { LIMITS } from "../support/check-results.js";
 import { newSid, type Rig, rigAt, sessionOf } from "../support/rig.js";
 
@@ -140,6 +141,19 @@ describe("how long a phase has held", () => {
     expect(since([settled(3, "full-redis", 100), entry(4, "interrupted", back)])).toBeNull();
     expect(since([])).toBeNull();
   });
+});
+
+test("however many entries of others lie in between, the ledger is read as far as is needed", async () => {
+  const entries = [
+    ...Array.from({ length: 5_000 }, (_, at) => ({ at: 9_999 - at, by: "t", action: "check", detail: {} })),
+    { at: 3, by: "t", action: "settled", detail: { position: { phase: "full-redis", percent: 100 } } },
+    ...Array.from({ length: 5_000 }, () => ({ at: 1, by: "t", action: "evict", detail: {} })),
+  ];
+  const control = { ledger: async (limit: number, skip = 0) => entries.slice(skip, skip + limit) };
+  const read = await ledgerSince(control, ({ action }) => action === "settled");
+  expect(read).toEqual(entries.slice(0, 6_000));
+  expect(heldSince(read, { phase: "full-redis", percent: 100 })).toBe(3);
+  expect(await ledgerSince(control, () => false)).toEqual(entries);
 });
 
 describe("since when Redis has kept its copies", () => {

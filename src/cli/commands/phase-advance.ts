@@ -7,6 +7,7 @@ import type { FerryNode } from "../../runtime/node.js";
 import { openVisitor, type Visitor } from "../../runtime/visitor.js";
 import { advanceCommand, type Decision, decideAdvance, shown, type Way } from "../../workflow/decide.js";
 import { judge } from "../../workflow/gate-facts.js";
+import { tellArrival } from "../../workflow/ledger.js";
 import { type Context, defineCommand } from "../command.js";
 import { coordinatorOf, steered, withNode } from "../node.js";
 import { choice, dryRun, duration, flag, reason, whole, yes } from "../options.js";
@@ -50,6 +51,7 @@ export const command = defineCommand({
     const look = async (visitor: Visitor): Promise<Prospect> => {
       const record = await visitor.control.read();
       visitor.records.generation = record.generation;
+      if (record.pending === null && !dryRun) await tellArrival(visitor.control, record, context.by);
       const decision = decideAdvance(record, way, goal);
       const { control, legacy, records } = visitor;
       const gates = decision.kind === "move" ? await judge({ control, legacy, records, config }, decision.target) : [];

@@ -12,6 +12,7 @@ import { choice, dryRun, duration, flag, reason, yes } from "../options.js";
 import { wayOf } from "../phases.js";
 import { planOf } from "../plan.js";
 import type { PhaseMove } from "../schemas.js";
+import { span } from "../terminal.js";
 
 export const command = defineCommand({
   options: {
@@ -88,12 +89,16 @@ async function abandon(
   const started = Date.now();
   const settled = await withNode(context, async (node) => {
     // Where Redis does not answer any more, what the fleet noted of it last.
-    const dirty = await node.records.dirtyState().then(
-      ({ count }) => count,
-      async () => (await notedDirty(node.control))?.count ?? null,
+    const seen = await node.records.dirtyState().then(
+      ({ count }) => ({ count, at: null }),
+      () => notedDirty(node.control),
     );
+    const dirty = seen?.count ?? null;
+    const ago = seen?.at ? `, ${span(Math.max(0, (await node.control.now()) - seen.at))} ago` : "";
     const known = dirty === null ? "nobody knows how many" : String(dirty);
-    context.output.log(`Sessions changed in Redis and not yet carried to the legacy store, as last seen: ${known}`);
+    context.output.log(
+      `Sessions changed in Redis and not yet carried to the legacy store, as last seen${ago}: ${known}`,
+    );
     const coordinator = coordinatorOf(context, node, { acknowledge: options.timeout });
     return steered(node, coordinator, () => coordinator.abandon(options.reason, dirty));
   });
