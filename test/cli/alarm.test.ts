@@ -26,10 +26,7 @@ afterAll(async () => {
 });
 
 /** As somebody would run it from cron: the built command, and whatever shell is there. */
-function watch(
-  onLog: (log: string) => void = () => {},
-  sample = "50",
-): Promise<{ code: number | null; log: string }> {
+function watch(onLog: (log: string) => void = () => {}, sample = "50"): Promise<{ code: number | null; log: string }> {
   const child = spawn("sh", [SCRIPT, "--once", "--sample", sample, "--", ...options], {
     env: { ...process.env, SESSIONFERRY: `${process.execPath} ${MAIN}` },
     stdio: ["ignore", "ignore", "pipe"],

@@ -1,7 +1,13 @@
-/** Bytes that all connections of a door keep in memory together: values on their way in, and replies nobody has taken. */
+/**
+ * Bytes that all connections of a door keep in memory together: values on their way in, and replies nobody has taken.
+ *
+ * While there is no room left nobody begins to work who would need more. But somebody always works: what waits is freed
+ * by nothing else.
+ */
 export class Budget {
   #held = 0;
-  #waiting: (() => void)[] = [];
+  #working = 0;
+  readonly #waiting: (() => void)[] = [];
 
   constructor(readonly limit: number) {}
 
@@ -16,14 +22,30 @@ export class Budget {
 
   change(by: number): void {
     this.#held += by;
-    if (by >= 0 || this.#waiting.length === 0 || this.#held > this.limit) return;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const wake of waiting) wake();
+    if (by < 0) this.#wake();
   }
 
-  /** Calls back once there is room again. */
-  wait(wake: () => void): void {
-    this.#waiting.push(wake);
+  /** True: whoever asks works from now on. False: he is called once he may ask again. */
+  begin(wake: () => void): boolean {
+    if (!this.#mayBegin()) {
+      this.#waiting.push(wake);
+      return false;
+    }
+    this.#working++;
+    return true;
+  }
+
+  end(): void {
+    this.#working--;
+    this.#wake();
+  }
+
+  #mayBegin(): boolean {
+    return this.admits(0) || this.#working === 0;
+  }
+
+  /** One after the other, since each may take the room; one that is gone meanwhile takes none. */
+  #wake(): void {
+    while (this.#waiting.length > 0 && this.#mayBegin()) this.#waiting.shift()!();
   }
 }

@@ -275,18 +275,22 @@ export class Connection implements ParserContext, RelayClient {
   #start(): void {
     const { budget, executor } = this.options;
     this.#busy = true;
-    if (!budget.admits(0)) {
-      budget.wait(() => {
-        this.#busy = false;
-        this.#pump();
-      });
-      return;
-    }
     const go = () => {
       this.#busy = false;
       this.#pump();
     };
-    executor.run(this.#queue, 0, (answer, done) => this.#answered(answer, done)).then(go, () => this.cut("malformed"));
+    if (!budget.begin(go)) return;
+    const run = executor.run(this.#queue, 0, (answer, done) => this.#answered(answer, done));
+    run.then(
+      () => {
+        budget.end();
+        go();
+      },
+      () => {
+        budget.end();
+        this.cut("malformed");
+      },
+    );
   }
 
   #answered(answer: Answer, done: number): Promise<void> | undefined {

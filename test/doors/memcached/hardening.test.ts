@@ -284,6 +284,20 @@ describe("bounds", () => {
     expect(await other.until("STORED\r\n")).toContain("STORED");
   });
 
+  test("values for which there is room one by one only are carried out one by one, and nobody waits for ever", async () => {
+    await open({ limits: { memory: 1_048_576 } });
+    const [slow, busy] = [await client(), await client()];
+    const large = "x".repeat(1_000_000);
+    slow.send(`set s.large 0 0 1000000\r\n${large.slice(10)}`);
+    await eventually(() => door.counters.bytesRead > 999_990);
+    busy.send(`set s.many 0 0 1000\r\n${"y".repeat(1_000)}\r\n`.repeat(60));
+    await eventually(() => door.counters.bytesRead > 1_060_000);
+    slow.send(`${large.slice(0, 10)}\r\nmn\r\n`);
+    expect(await slow.until("MN\r\n")).toBe("STORED\r\nMN\r\n");
+    busy.send("mn\r\n");
+    expect(await busy.until("MN\r\n")).toMatch(/^((STORED|SERVER_ERROR out of memory storing object)\r\n){60}MN\r\n$/);
+  });
+
   test("clients that do not read cannot keep the others waiting for memory", async () => {
     items.found = () => itemOf(Buffer.alloc(1_000_000));
     await open({ limits: { memory: 3_000_000 } });
