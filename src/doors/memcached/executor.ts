@@ -1,4 +1,5 @@
 import { isLive, type Sid } from "../../core/session.js";
+import { FerryError } from "../../errors.js";
 import type { Item, ItemResult, ItemStore, ItemVerb } from "../../ports/items.js";
 import type { Change, Command, Failure, Flush, Read, Stats, Version } from "./commands.js";
 import { failureOf } from "./failure.js";
@@ -203,14 +204,16 @@ export class Executor {
   }
 
   readonly #change = async (change: Change): Promise<Answer> => {
+    let isBegun = false;
     try {
       const key = change.keys[0]!;
       const result = await this.#perform(key, change.verb, change);
       if (isFailure(result)) return (out) => change.fail(out, result);
-      if (change.after !== null && result.result === "done") await this.#perform(key, change.after, change);
+      isBegun = result.result === "done";
+      if (change.after !== null && isBegun) await this.#perform(key, change.after, change);
       return (out) => change.answer(out, [result], 0);
     } catch (error) {
-      return this.#failed(change.verb.verb, [change], error);
+      return this.#failed(change.verb.verb, [change], isBegun ? halfDone(error) : error);
     }
   };
 
@@ -224,7 +227,7 @@ export class Executor {
       try {
         result = await this.#perform(key, verb, change);
       } catch (error) {
-        await answered(this.#failed(verb.verb, [change], error), 1);
+        await answered(this.#failed(verb.verb, [change], n > 0 ? halfDone(error) : error), 1);
         return;
       }
       if (isFailure(result)) {
@@ -314,6 +317,11 @@ export class Executor {
     // Up at once, down slowly.
     this.#length = Math.max(longest, Math.floor(this.#length * 0.9), 1024);
   }
+}
+
+/** Whoever repeats a command of which a part was carried out must know that it was. */
+function halfDone(cause: unknown): FerryError {
+  return new FerryError("OUTCOME_UNKNOWN", "A part of the command was carried out, the rest was not.", { cause });
 }
 
 function isFailure(result: ItemResult | Failure): result is Failure {

@@ -267,6 +267,22 @@ describe("bounds", () => {
     expect(door.counters).toMatchObject({ connectionsOpened: 3, connectionsRefused: 1 });
   });
 
+  test("a command of which a part was carried out never says that nothing was", async () => {
+    await open();
+    const away = () => {
+      throw new FerryError("REDIS_UNREACHABLE", "Redis cannot be reached.");
+    };
+    let performed = 0;
+    items.result = () => (performed++ % 2 === 0 ? { result: "done", token: 0n, item: itemOf("1") } : away());
+    const talk = await client();
+    talk.send("ma s.n T60\r\ngat 60 s.a s.b\r\nmn\r\n");
+    expect((await talk.until("MN\r\n")).match(/^SERVER_ERROR .*OUTCOME_UNKNOWN/gm)).toHaveLength(2);
+    items.result = away;
+    const other = await client();
+    other.send("ma s.n T60\r\nmn\r\n");
+    expect(await other.until("MN\r\n")).toMatch(/^SERVER_ERROR .*REDIS_UNREACHABLE/);
+  });
+
   test("values that there is no memory for are dropped, and the old item with them", async () => {
     await open({ limits: { memory: 1_000_000 } });
     const [slow, other] = [await client(), await client()];
