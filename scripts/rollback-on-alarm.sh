@@ -160,7 +160,12 @@ while :; do
       $command check --sample "$sample" --json "$@" >"$answer" 2>"$folder/log"
       code=$?
       case $code in
-        0) ;;
+        0)
+          if [ -n "$(json planted.missed <"$answer")" ] || [ "$(json witness.disagreed <"$answer")" -gt 0 ] 2>/dev/null; then
+            log "ALARM at $phase $percent %: the check does not see what it should: $(json whyNot <"$answer") See sessionferry doctor"
+            code=4
+          fi
+          ;;
         4) differ "the stores differ: $(json findings <"$answer")" "$@" ;;
         5) bad="a store is away: $(json error.message <"$answer")" ;;
         130) exit 130 ;;

@@ -57,7 +57,7 @@ export interface CheckOptions {
   readonly limits: CheckLimits & { readonly ttlTolerance: number };
   /** Repairs what is found; then the run is no evidence. */
   readonly repair?: { readonly towardLegacy: boolean };
-  /** Plants nothing and copies nothing: only looks, and is no evidence. */
+  /** Plants, copies and keeps nothing: only looks, and neither is evidence nor contradicts any. */
   readonly readOnly?: boolean;
   /** Sids that are no sessions (locks); L does not list them, R does. */
   readonly ignored?: (sid: Sid) => boolean;
@@ -175,6 +175,7 @@ class Check {
     const findings = findingsOf(facts.counts, facts.lossy, this.options.limits);
     const whyNot = objectionsTo(facts, this.options.limits);
     const result = { ...facts, clean: findings.length === 0, findings, evidence: whyNot.length === 0, whyNot };
+    if (this.options.readOnly) return result;
     await this.patience.attempt(() => keepCheck(control, clock, result));
     const { id, mode, clean, evidence, repaired } = result;
     // Samples are many and say the same; the ledger tells only of those that found something.

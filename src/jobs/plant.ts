@@ -71,18 +71,25 @@ export class Planting {
     return this.#plants.some((plant) => plant.sid === sid);
   }
 
+  /** May be repeated where a store failed in the midst of it: each fault is planted once. */
   async plant(): Promise<void> {
     for (const kind of PLANTED_KINDS) {
-      const drawn = this.#draw();
-      if (drawn === null) return;
-      // In a pool a session is on some server.
-      const [sid = drawn] = (await this.deps.legacy.locate?.([drawn])) ?? [drawn];
-      const plant = { kind, sid, found: false };
-      // Listed first, so that it is removed even if planting it stops half-way.
-      this.#plants.push(plant);
+      const plant = this.#plants.find((known) => known.kind === kind) ?? (await this.#add(kind));
+      if (plant === null) return;
       await this.#write(plant);
     }
     this.#renewing = this.#renew();
+  }
+
+  /** Listed first, so that it is removed even if planting it stops half-way. Null where no sid can be planted. */
+  async #add(kind: PlantedKind): Promise<Plant | null> {
+    const drawn = this.#draw();
+    if (drawn === null) return null;
+    // In a pool a session is on some server.
+    const [sid = drawn] = (await this.deps.legacy.locate?.([drawn])) ?? [drawn];
+    const plant = { kind, sid, found: false };
+    this.#plants.push(plant);
+    return plant;
   }
 
   /** Takes note of what the check says about a planted session. */

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { CheckResult } from "../../src/core/check-result.js";
 import { isSynthetic } from "../../src/core/synthetic.js";
 import { type CheckProgress, runCheck } from "../../src/jobs/check.js";
@@ -150,6 +150,19 @@ describe("ending early", () => {
   });
 });
 
+test("a store that fails while faults are planted costs the run none of them", async () => {
+  const { rig } = await filledRig(DUAL, 50);
+  let sets = 0;
+  const set = rig.legacy.set.bind(rig.legacy);
+  vi.spyOn(rig.legacy, "set").mockImplementation(async (...args) => {
+    if (++sets === 2) throw new LegacyUnreachable("away");
+    return set(...args);
+  });
+  const result = await runCheck(rig, options());
+  expect(result.planted).toEqual({ planted: 5, found: 5, missed: [] });
+  expect(result.evidence).toBe(true);
+});
+
 test("a run that may only look plants and copies nothing", async () => {
   const { rig, sids } = await filledRig(DUAL, 50);
   await rig.records.mark(sids.slice(0, 5));
@@ -157,6 +170,10 @@ test("a run that may only look plants and copies nothing", async () => {
   expect(found(result)).toEqual({ equal: 45, missing: 5 });
   expect(result.evidence).toBe(false);
   expect(rig.records.snapshot(sids[0]!).v).toBeNull();
+  // Nor does it contradict what another one has seen.
+  expect((await readStanding(rig.control)).contradicted).toBeNull();
+  expect(await findCheck(rig.control)).toBeNull();
+  expect((await rig.control.ledger(10)).map(({ action }) => action)).not.toContain("check");
 });
 
 test("progress grows to its total", async () => {

@@ -67,7 +67,7 @@ export const command = defineCommand({
         // A run that repairs is no evidence: only a second, clean one is.
         if (repairing.repair !== undefined && !result.aborted) result = await once({});
         if (report !== undefined) await writeReport(report, result);
-        return { json: result, text: textOf(result), exit: exitOf(result) };
+        return { json: result, text: textOf(result, dryRun), exit: exitOf(result) };
       };
       return await withNode(context, (node) =>
         withWorkers(context, node, "check", workers, (dispatcher) => examining(node, dispatcher)),
@@ -132,7 +132,7 @@ function noteOf({ differences, busy, copied }: CheckProgress): string {
 }
 
 /** The result in a few lines; `check show` tells the whole. */
-function textOf(result: CheckResult): string {
+function textOf(result: CheckResult, dryRun = false): string {
   const { verdict, meaning, next } = adviceFor(result);
   const found = Object.entries(result.counts).filter(([, count]) => count > 0);
   const { planted, coverage, witness } = result;
@@ -145,7 +145,9 @@ function textOf(result: CheckResult): string {
     ...(result.duplicates ? [`  ${toldDuplicates(result.duplicates)}`] : []),
     ...result.whyNot.map((reason) => `  - ${reason}`),
     ...next.map(({ command, why }) => `Next: ${command}  (${why})`),
-    `The whole result: sessionferry check show ${result.id}`,
+    dryRun
+      ? "Nothing was changed, and nothing is kept of this run (--dry-run)."
+      : `The whole result: sessionferry check show ${result.id}`,
   ];
   return lines.join("\n");
 }
