@@ -79,7 +79,7 @@ roll_back() {
   shift 2
   tries=0
   while :; do
-    $command phase rollback --reason "alarm: $why" --json ${goal:+--to "$goal"} "$@" >"$answer"
+    $command phase rollback --reason "alarm: $why" --json --yes ${goal:+--to "$goal"} "$@" >"$answer"
     code=$?
     case $code in
       0)
@@ -96,6 +96,12 @@ roll_back() {
           exit 5
         fi
         sleep 2
+        # Somebody else may have finished the step meanwhile: from there the way down is another one.
+        if [ -z "$goal" ] && $command status --json "$@" >"$folder/now.json" && [ -z "$(json pending <"$folder/now.json")" ]; then
+          log "no step is pending any more"
+          if [ $once = yes ]; then exit 4; fi
+          return
+        fi
         ;;
       *)
         log "phase rollback ended with $code: $(json error.message <"$answer") $(json error.remedy <"$answer")"
@@ -117,6 +123,7 @@ alarm() {
   if [ "$(json pending.direction <"$state")" = up ]; then
     # It ends where it began.
     roll_back "$why" "" "$@"
+    return
   fi
   goal=$(below "$phase")
   if [ "$(rank "$goal")" -lt "$(rank "$floor")" ]; then

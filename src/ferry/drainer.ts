@@ -1,4 +1,5 @@
 import { drawn } from "../core/drawn.js";
+import type { Sid } from "../core/session.js";
 import { redisIsDrained } from "../core/transition.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
@@ -17,6 +18,11 @@ const BATCH = 50;
  * move, for its front may never do: be it thousands of a server of L that is away, or what L does not take.
  */
 const WINDOW = { front: 200, anywhere: 1_000 };
+/**
+ * Milliseconds for which a server of L that failed is let be: each try may last a deadline, in which nothing else of the
+ * batch goes on.
+ */
+const AWAY_FOR = 10_000;
 /** After so many batches of which nothing moved a drain gives up for now. */
 const MOST_STUCK = 5;
 
@@ -27,7 +33,7 @@ const MOST_STUCK = 5;
  *
  * On a busy site the index is never empty: others fill it as fast as it is drained.
  *
- * Of several servers of L one that fails is left alone until the next time. Rejects where nothing was drained for that.
+ * Of several servers of L one that fails is let be for a while. Rejects where nothing was drained for that.
  *
  * @param rate how many it may take; all unless given.
  * @param goOn asked before each batch; false ends it.
@@ -42,28 +48,33 @@ export async function drainIndex(
   const isDrained = () => redisIsDrained(ctx.routing.record);
   if (!isDrained()) return 0;
   const limit = rate === undefined ? Number.POSITIVE_INFINITY : await rate.next();
-  const away = new Map<object | null, unknown>();
+  const { away } = ctx.drains;
+  const isAway = (sid: Sid) => (away.get(serverOf(ctx, sid)) ?? 0) > ctx.clock.elapsed();
+  const failures = new Map<object | null, unknown>();
   let total = 0;
   for (let stuck = 0; total < limit && stuck < MOST_STUCK && goOn(); ) {
     const named = await ctx.records.dirtySids(stuck === 0 ? WINDOW.front : WINDOW.anywhere, { anywhere: stuck > 0 });
     if (named.length === 0) break;
-    const window = drawn(named).filter((sid) => !away.has(serverOf(ctx, sid)));
+    const window = drawn(named).filter((sid) => !isAway(sid));
     if (window.length === 0) stuck++;
     for (let from = 0; from < window.length && total < limit && goOn(); from += BATCH) {
       // Where none follows, others rely on it that none was begun (rule 8; standstill.ts).
       if (!isDrained()) return total;
       const batch = window.slice(from, from + Math.min(BATCH, limit - total));
       const { outcomes, failed } = await drainByServer(ctx, batch);
-      for (const [server, error] of failed) away.set(server, error);
+      for (const [server, error] of failed) {
+        failures.set(server, error);
+        // There is no other.
+        if (server !== null) away.set(server, ctx.clock.elapsed() + AWAY_FOR);
+      }
       const clean = cleanIn(outcomes);
       total += clean;
       stuck = clean === 0 ? stuck + 1 : 0;
       if (stuck > 0 || failed.size > 0 || outcomes.includes("unmarked")) break;
     }
-    // There is no other.
-    if (away.has(null)) break;
+    if (failures.has(null)) break;
   }
-  for (const error of away.values()) {
+  for (const error of failures.values()) {
     if (total === 0) throw error;
     ctx.observer.event({ type: "background-error", task: "drain", error });
   }

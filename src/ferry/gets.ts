@@ -4,7 +4,7 @@ import { FerryError } from "../errors.js";
 import type { Item, ItemStore } from "../ports/items.js";
 import type { GetsAnswer } from "../ports/redis-records.js";
 import { type FerryContext, passing, redisLimits } from "./context.js";
-import { cleanIn, drainOne } from "./drain.js";
+import { drainOne } from "./drain.js";
 import { isRedisFailure } from "./failures.js";
 import { Hold } from "./hold.js";
 import { fillBehind } from "./read.js";
@@ -26,11 +26,13 @@ const PAUSE = 50;
 export async function gets(ctx: FerryContext, legacy: ItemStore, sid: Sid): Promise<Item | null> {
   const hold = new Hold(ctx);
   const until = ctx.clock.elapsed() + ctx.limits.request;
+  let isRefused = false;
   for (let tries = 0; tries < TRIES; ) {
     const operation = ctx.routing.begin(sid);
     const { routes } = operation.placement;
     const limits = redisLimits(ctx, routes);
-    const mode = routes.write === "L" ? "L" : "R";
+    // What L never takes is answered by R (settle.ts).
+    const mode = routes.write === "L" && !isRefused ? "L" : "R";
     const fallback = routes.liberty === "fallback";
     if (routes.read === "L" || (fallback && ctx.health.state !== "up")) return readLegacy(legacy, operation, sid);
     let answer: GetsAnswer;
@@ -69,8 +71,11 @@ export async function gets(ctx: FerryContext, legacy: ItemStore, sid: Sid): Prom
     if (answer.from === "L" && answer.lease === null) return readLegacy(legacy, operation, sid);
     operation.end();
     if (answer.from === "R") return answer.item;
-    if (answer.from === "dirty" && cleanIn([await drainOne(ctx, sid, until)]) === 0)
-      await ctx.clock.sleep(Math.min(2 ** tries, PAUSE));
+    if (answer.from === "dirty") {
+      const drained = await drainOne(ctx, sid, until);
+      isRefused = drained === "refused";
+      if (drained === "left" || drained === "outrun") await ctx.clock.sleep(Math.min(2 ** tries, PAUSE));
+    }
     tries++;
   }
   throw new FerryError("DEADLINE", `The session kept changing under ${TRIES} attempts to read it.`);

@@ -46,6 +46,9 @@ export interface Mutation<T> {
 /** So often an unknown state is made known before the request gives up: each try needs a writer to come between. */
 const TRIES = 16;
 
+/** So often a session is drained before it is changed: in a pool it may stay dirty for another server all the same. */
+const DRAINS = 4;
+
 /**
  * Rule 1. `open` in R; answer "R": it is done, once L has it where that is asked (rule 5; settle.ts). Answer "L": write L,
  * acknowledge, then close the intent with what L holds now; the close may run after the acknowledgement. If the value that L
@@ -62,7 +65,7 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
   const hold = new Hold(ctx);
   const turn = new Turn(ctx);
   let unproven = 0;
-  let isStuck = false;
+  let drains = 0;
   for (let tries = 0; tries < TRIES; ) {
     const operation = ctx.routing.begin(sid);
     const { placement } = operation;
@@ -78,7 +81,7 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
     try {
       run = ctx.records.runOf(sid);
       const alone = mutation.lacks !== undefined && forgets(ctx, routes) && !turn.isOver;
-      const isDrained = !isStuck && !turn.isOver && redisIsDrained(ctx.routing.record);
+      const isDrained = drains < DRAINS && !turn.isOver && redisIsDrained(ctx.routing.record);
       const mode = routes.write === "R" ? "R" : isDrained ? "L-if-clean" : "L";
       opened = await mutation.open(intent, mode, routes, alone);
       run ??= ctx.records.runOf(sid);
@@ -105,7 +108,9 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
     if (opened.to === "dirty") {
       operation.end();
       try {
-        isStuck = (await drainFirst(ctx, sid)) === "refused";
+        const outcome = await drainFirst(ctx, sid);
+        // Of one that is left another drainer has hold.
+        if (outcome !== "left") drains += outcome === "refused" ? DRAINS : 1;
         await turn.pause();
       } catch (error) {
         if (!isRedisFailure(error)) throw error;

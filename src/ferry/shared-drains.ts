@@ -27,6 +27,8 @@ interface Wanted {
  */
 export class SharedDrains {
   readonly #lanes = new Map<object | null, Lane>();
+  /** Servers of L that failed, and until when (by the monotonic clock) drains for which nobody waits let them be. */
+  readonly away = new Map<object | null, number>();
 
   /**
    * The outcome of a drain that begins after this call; `left` where it is late before its turn comes.

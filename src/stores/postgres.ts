@@ -7,6 +7,7 @@ import { connectionName, type Fence } from "../ports/fence.js";
 import {
   type Applied,
   type ConditionalChange,
+  LegacyRefused,
   type LegacyStore,
   LegacyUnreachable,
   type ListOptions,
@@ -266,21 +267,30 @@ export class PostgresLegacyStore implements LegacyStore {
       );
       return new Map(rows.map((row) => [row.sid, "applied"]));
     } catch (error) {
-      if (!(error instanceof FerryError) || !UNFIT.has(error.code)) throw error;
+      const unfit = unfitness(error);
+      if (unfit === null) throw error;
       if (changes.length === 1) {
-        this.options.report?.(error, changes[0]!.token.sid);
+        this.options.report?.(unfit, changes[0]!.token.sid);
         return new Map([[changes[0]!.token.sid, "refused"]]);
       }
-      const outcomes = new Map<Sid, Applied>();
-      for (const change of changes) {
-        for (const [sid, outcome] of await this.#applyAll([change])) outcomes.set(sid, outcome);
-      }
-      return outcomes;
+      // Somewhere among them: mostly it is one of many.
+      const half = Math.ceil(changes.length / 2);
+      const first = await this.#applyAll(changes.slice(0, half));
+      return new Map([...first, ...(await this.#applyAll(changes.slice(half)))]);
     }
   }
 }
 
 const UNFIT: ReadonlySet<string> = new Set(["VALUE_INVALID", "VALUE_TOO_LARGE", "KEY_TOO_LONG"]);
+/** SQLSTATE classes that speak of what was written: data, constraints, and what a trigger says. */
+const SPEAKS_OF_DATA = /^(22|23|P0)/;
+
+/** What the table has against a value that was written; null where the error is about something else. */
+function unfitness(error: unknown): FerryError | null {
+  if (error instanceof FerryError) return UNFIT.has(error.code) ? error : null;
+  if (!(error instanceof LegacyRefused) || !SPEAKS_OF_DATA.test(error.code)) return null;
+  return new FerryError("LEGACY_REFUSED", error.message, { cause: error });
+}
 
 function textOf(session: Session): string {
   if (!isUtf8(session.value)) throw new FerryError("VALUE_INVALID", "A session's value is not text, let alone JSON.");

@@ -154,14 +154,16 @@ test("a server that is away keeps no session of another one from being drained, 
   let drained = 0;
   for (let turns = 0; drained < 300; turns++) {
     expect(turns).toBeLessThan(50);
-    asked.mockClear();
-    drained += await drainIndex(ctx).catch(() => 0);
-    // Once in a while is enough for one that is away: each time may last a deadline.
-    expect(asked.mock.calls.filter(([server]) => server === "bad").length).toBe(1);
+    // As a process drains that looks after other things every two seconds, where each try of the bad one takes five.
+    let asks = 0;
+    drained += await drainIndex(ctx, undefined, () => asks++ < 4).catch(() => 0);
   }
+  // Once in a while is enough for one that is away.
+  expect(asked.mock.calls.filter(([server]) => server === "bad").length).toBe(1);
   expect((await records.dirtyState()).count).toBe(1_500);
+  expect(await drainIndex(ctx)).toBe(0);
+  clock.advance(10_000);
   await expect(drainIndex(ctx)).rejects.toThrow("away");
-  expect(asked.mock.calls.length).toBeLessThan(400);
 });
 
 test("a server that hangs holds up no request that waits for another one's sessions", async () => {

@@ -4,7 +4,9 @@ import type { Session, Sid } from "../../src/core/session.js";
 import { begin, proceed } from "../../src/core/transition.js";
 import { drain } from "../../src/ferry/drain.js";
 import { Ferry } from "../../src/ferry/ferry.js";
+import { gets } from "../../src/ferry/gets.js";
 import { loadPhases } from "../../src/phases.js";
+import type { ItemStore } from "../../src/ports/items.js";
 import { type ConditionalChange, LegacyUnreachable } from "../../src/ports/legacy-store.js";
 import { type Rig, rigAt } from "../support/rig.js";
 
@@ -95,15 +97,29 @@ test.each(["no-fallback", "write-through"])(
     const asked = choosy(rig);
     const began = clock.elapsed();
     expect((await ferry.get("one"))?.value.toString()).toBe("never");
+    const items = { read: async (sids: readonly Sid[]) => sids.map(() => null) } as Partial<ItemStore> as ItemStore;
+    expect((await gets(ferry.ctx, items, "one"))?.value.toString()).toBe("never");
     await expect(ferry.set("one", session(rig, "never again"))).rejects.toMatchObject({
       code: "OUTCOME_UNKNOWN",
       cause: { message: "The legacy store does not take it." },
     });
     expect(clock.elapsed() - began).toBeLessThan(100);
-    expect(asked.mock.calls.length).toBeLessThan(6);
+    expect(asked.mock.calls.length).toBeLessThan(8);
     // What it takes gets through, and what was refused is gone with it.
     await ferry.set("one", session(rig, "small"));
     expect(legacy.peek("one")?.value.toString()).toBe("small");
     expect((await records.dirtyState()).count).toBe(0);
   },
 );
+
+test("a session that stays dirty however often it is drained, as for another server of a pool, is changed all the same", async () => {
+  const rig = await rigAt(REDIS_FIRST);
+  const { ferry, records, clock } = rig;
+  await ferry.set("one", session(rig, "ahead"));
+  await descendTo("no-fallback", rig);
+  vi.spyOn(ferry.ctx.drains, "join").mockResolvedValue("carried");
+  const began = clock.elapsed();
+  await ferry.set("one", session(rig, "later"));
+  expect(clock.elapsed() - began).toBeLessThan(100);
+  expect(records.snapshot("one").v?.value.toString()).toBe("later");
+});

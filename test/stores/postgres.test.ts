@@ -213,6 +213,31 @@ describe("PostgreSQL", () => {
       expect((await store.getMany(sids)).map((found) => found !== null)).toEqual([true, false, true, false]);
     });
 
+    it("that a constraint forbids do not hold up a batch, and are refused for good", async () => {
+      await sql(server.url, "ALTER TABLE session ADD CONSTRAINT small CHECK (length(sess::text) < 200)");
+      try {
+        const reported: FerryError[] = [];
+        const store = open({ report: (error) => reported.push(error) });
+        const sids = Array.from({ length: 20 }, newSid);
+        const tokens = await store.tokens(sids);
+        const changes = tokens.map((token, n) => ({
+          token: token!,
+          session: aSession({ n, ...(n % 7 === 3 && { note: "x".repeat(300) }) }),
+        }));
+        expect(await store.applyIf(changes)).toEqual(sids.map((_, n) => (n % 7 === 3 ? "refused" : "applied")));
+        expect(reported.map(({ code }) => code)).toEqual(["LEGACY_REFUSED", "LEGACY_REFUSED", "LEGACY_REFUSED"]);
+        for (const error of reported) expect(error.message).not.toMatch(/xxx/);
+        // What is wrong with the table itself is nobody's session.
+        await sql(server.url, "ALTER TABLE session RENAME TO gone");
+        await expect(store.applyIf(changes)).rejects.toMatchObject({ code: "TABLE_UNSUITABLE" });
+      } finally {
+        await sql(
+          server.url,
+          "ALTER TABLE IF EXISTS gone RENAME TO session; ALTER TABLE session DROP CONSTRAINT small",
+        );
+      }
+    });
+
     it("with U+0000 are fine in json, refused by jsonb", async () => {
       const value = Buffer.from('{"a":"\\u0000"}');
       const store = open();

@@ -7,6 +7,7 @@
 export class Budget {
   #held = 0;
   #working = 0;
+  #isWaking = false;
   readonly #waiting: (() => void)[] = [];
 
   constructor(readonly limit: number) {}
@@ -44,8 +45,16 @@ export class Budget {
     return this.admits(0) || this.#working === 0;
   }
 
-  /** One after the other, since each may take the room; one that is gone meanwhile takes none. */
+  /**
+   * One after the other, since each may take the room; one that is gone meanwhile takes none. Not before whoever made the
+   * room has come to an end with what he does: answers that he has written and not sent yet lie where all write theirs.
+   */
   #wake(): void {
-    while (this.#waiting.length > 0 && this.#mayBegin()) this.#waiting.shift()!();
+    if (this.#isWaking || this.#waiting.length === 0) return;
+    this.#isWaking = true;
+    queueMicrotask(() => {
+      this.#isWaking = false;
+      while (this.#waiting.length > 0 && this.#mayBegin()) this.#waiting.shift()!();
+    });
   }
 }

@@ -194,7 +194,9 @@ export class MemcachedLegacyStore implements LegacyStore {
     if (place === null) return false;
     const [seen, deleted] = await place.link.write([items.lookCommand(place.key), items.deleteCommand(place.key)]);
     await this.#pool?.removeElsewhere([here!]);
-    return items.stored(deleted!) && items.metSession(seen!, this.#kind);
+    const isGone = items.stored(deleted!);
+    // The look alone may have been refused.
+    return isGone && !isRefusal(seen!) && items.metSession(seen!, this.#kind);
   }
 
   async tokens(sids: readonly Sid[]): Promise<(Token | null)[]> {

@@ -314,6 +314,25 @@ describe("bounds", () => {
     expect(await busy.until("MN\r\n")).toMatch(/^((STORED|SERVER_ERROR out of memory storing object)\r\n){60}MN\r\n$/);
   });
 
+  test("whoever makes room gets his answer himself, not the one who waited for it", async () => {
+    await open({ limits: { memory: 1_048_576 } });
+    items.hold();
+    const [working, partial, waiting] = [await client(), await client(), await client()];
+    working.send(`set s.a 0 0 500000\r\n${"x".repeat(500_000)}\r\n`);
+    await eventually(() => items.asked.length === 1);
+    partial.send(`set s.b 0 0 540000\r\n${"x".repeat(500_000)}`);
+    await eventually(() => door.counters.bytesRead > 1_000_000);
+    const before = door.counters.bytesRead;
+    waiting.send(`set s.c 0 0 1000\r\n${"y".repeat(1_000)}\r\n`.repeat(20));
+    await eventually(() => door.counters.bytesRead > before + 20_000);
+    items.release();
+    expect(await working.until("\r\n")).toBe("STORED\r\n");
+    waiting.send("mn\r\n");
+    expect(await waiting.until("MN\r\n")).toBe(`${"STORED\r\n".repeat(20)}MN\r\n`);
+    working.send("mn\r\n");
+    expect(await working.until("MN\r\n")).toBe("STORED\r\nMN\r\n");
+  });
+
   test("clients that do not read cannot keep the others waiting for memory", async () => {
     items.found = () => itemOf(Buffer.alloc(1_000_000));
     await open({ limits: { memory: 3_000_000 } });
