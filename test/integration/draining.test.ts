@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
+import { notedDirty } from "../../src/ferry/drainer.js";
 import { evict } from "../../src/ferry/eviction.js";
 import { SILENT } from "../../src/ports/observer.js";
 import { WorkerProcess } from "../../src/runtime/worker.js";
@@ -56,4 +57,19 @@ it("drains no more than its rate with three processes; a worker drains what they
     await until("it drains again", async () => (await dirty()) === 0, 30_000);
     expect((await legacy.get(SIDS[0]!))?.value).toEqual(changed.value);
   });
+});
+
+// Whoever leaves a lost Redis behind is told by it what is at stake.
+it("notes how many are dirty also while the legacy store is away", async () => {
+  site = await Site.open({
+    legacy: "memcached",
+    control: "redis",
+    start: { phase: "full-redis", percent: 100 },
+    config: { drain: { every: "200ms" } },
+  });
+  const node = await site.join();
+  await site.legacy.kill();
+  const session = { value: Buffer.from("{}"), flags: 0, expiresAt: Date.now() + 3_600_000 };
+  for (const sid of SIDS.slice(0, 3)) await node.ferry.set(sid, session);
+  await until("three are noted", async () => (await notedDirty(node.control))?.count === 3, 15_000);
 });
