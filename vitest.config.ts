@@ -30,6 +30,7 @@ export default defineConfig({
     setupFiles: ["./test/support/seed.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 10_000 } },
     reporters: ["default", "./tools/closing-line.mjs"],
     // Most of the tests on real servers wait most of the time, so that three of them keep two cores busy.
     maxWorkers: 3,

@@ -10,8 +10,12 @@ export function drawn<T>(from: Iterable<T>, most = Number.POSITIVE_INFINITY): T[
   return items;
 }
 
-/** Where a run of so many of these begins, drawn at random so that those at the ends are met as often as others. */
-export function someStart(of: number, run: number): number {
-  const begin = Math.floor(Math.random() * (of + run)) - run;
+/** Where in a list a run of it is taken. */
+export type Stretch = "front" | "end" | "anywhere";
+
+/** Where a run of so many of these begins; one from anywhere so that those at the ends are met as often as others. */
+export function startOf(stretch: Stretch, of: number, run: number): number {
+  if (stretch === "front") return 0;
+  const begin = stretch === "end" ? of : Math.floor(Math.random() * (of + run)) - run;
   return Math.max(0, Math.min(begin, of - run));
 }

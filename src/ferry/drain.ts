@@ -1,7 +1,7 @@
 import type { Sid } from "../core/session.js";
 import { type ConditionalChange, OutcomeUnknown } from "../ports/legacy-store.js";
 import { type FerryContext, passing } from "./context.js";
-import { isLegacyFailure } from "./failures.js";
+import { isRedisFailure } from "./failures.js";
 import type { Drained } from "./shared-drains.js";
 
 /**
@@ -80,7 +80,8 @@ export async function drainByServer(ctx: FerryContext, sids: readonly Sid[]): Pr
     Array.from(placesOf, async ([server, places]) => {
       const theirs = places.map((at) => sids[at]!);
       const drained = await drainTogether(ctx, theirs).catch((error: unknown) => {
-        if (!isLegacyFailure(error)) throw error;
+        // Also what keeps its connections from being made, such as a certificate that has expired.
+        if (isRedisFailure(error)) throw error;
         failed.set(server, error);
         return null;
       });

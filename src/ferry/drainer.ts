@@ -14,10 +14,15 @@ import type { Refusal } from "./refused.js";
  */
 const BATCH = 50;
 /**
- * So many are asked of the dirty index at one time: from its front; and so many from somewhere in it once a batch did not
- * move, for its front may never do: be it thousands of a server of L that is away, or what L does not take.
+ * So many are asked of the dirty index at one time: from its front; and once a batch did not move so many from its end, and
+ * then from somewhere in it. For its front may never move: be it hundreds of thousands of a server of L that is away, or
+ * what L does not take. What others of its servers are to get is behind them, and comes at the end.
  */
-const WINDOW = { front: 200, anywhere: 1_000 };
+const WINDOWS = [
+  { from: "front", most: 200 },
+  { from: "end", most: 1_000 },
+  { from: "anywhere", most: 1_000 },
+] as const;
 /**
  * Milliseconds for which a server of L that failed is let be: each try may last a deadline, in which nothing else of the
  * batch goes on.
@@ -53,14 +58,15 @@ export async function drainIndex(
   const failures = new Map<object | null, unknown>();
   let total = 0;
   for (let stuck = 0; total < limit && stuck < MOST_STUCK && goOn(); ) {
-    const named = await ctx.records.dirtySids(stuck === 0 ? WINDOW.front : WINDOW.anywhere, { anywhere: stuck > 0 });
+    const { from, most } = WINDOWS[Math.min(stuck, WINDOWS.length - 1)]!;
+    const named = await ctx.records.dirtySids(most, { from });
     if (named.length === 0) break;
     const window = drawn(named).filter((sid) => !isAway(sid));
     if (window.length === 0) stuck++;
-    for (let from = 0; from < window.length && total < limit && goOn(); from += BATCH) {
+    for (let at = 0; at < window.length && total < limit && goOn(); at += BATCH) {
       // Where none follows, others rely on it that none was begun (rule 8; standstill.ts).
       if (!isDrained()) return total;
-      const batch = window.slice(from, from + Math.min(BATCH, limit - total));
+      const batch = window.slice(at, at + Math.min(BATCH, limit - total));
       const { outcomes, failed } = await drainByServer(ctx, batch);
       for (const [server, error] of failed) {
         failures.set(server, error);

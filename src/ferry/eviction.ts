@@ -6,6 +6,7 @@ import type { LegacyStore } from "../ports/legacy-store.js";
 import type { Observer } from "../ports/observer.js";
 import { type CallLimits, RedisLost, type RedisRecords } from "../ports/redis-records.js";
 import { isLegacyFailure, isRedisFailure } from "./failures.js";
+import { forgetHolder } from "./holders.js";
 import { sweep } from "./sweep.js";
 import { gapMayBeLost, voidEvidence } from "./void.js";
 
@@ -84,6 +85,7 @@ async function evictHolding(
     const count = await sweepUnlessLost(control, records, node);
     if (count === null) return false;
     observer.event({ type: "swept", count });
+    await forgetHolder(control, node);
   }
   await control.forget(node);
   return true;

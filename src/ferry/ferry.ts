@@ -63,8 +63,20 @@ export class Ferry implements Sessions, Copier {
           yield page.filter((sid) => is(routing.placement(sid).routes) && !isSynthetic(sid));
         }
       };
-      yield* kept(legacy.list(options), ({ write }) => write !== "alone");
-      yield* kept(records.listRecords(options), ({ write }) => write !== "legacy");
+      const both = [
+        kept(legacy.list(options), ({ write }) => write !== "alone"),
+        kept(records.listRecords(options), ({ write }) => write !== "legacy"),
+      ];
+      // What one of them cannot tell is no reason to keep silent about the other's.
+      const failures: unknown[] = [];
+      for (const pages of both) {
+        try {
+          yield* pages;
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+      if (failures.length > 0) throw failures[0];
       return;
     }
     // Where both are read, each may hold what the other lacks: what a miss would find in L, and what L is still to get.

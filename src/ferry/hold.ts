@@ -33,5 +33,6 @@ export class Hold {
     const { clock, routing } = this.ctx;
     await Promise.race([routing.changed(awake.signal), clock.sleep(Math.min(left, RETRY), awake.signal)]);
     awake.abort();
+    if (clock.elapsed() >= this.#until) throw asFerryError(failure);
   }
 }

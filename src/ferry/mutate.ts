@@ -43,8 +43,14 @@ export interface Mutation<T> {
   ends?(answered: T): boolean;
 }
 
-/** So often an unknown state is made known before the request gives up: each try needs a writer to come between. */
+/**
+ * So often an unknown state is made known without a pause: each try needs a writer to come between. Or what R has belongs to
+ * another server of a pool, which L gets only when somebody drains it.
+ */
 const TRIES = 16;
+
+/** Milliseconds at most before it is tried again. */
+const LONGEST_PAUSE = 50;
 
 /** So often a session is drained before it is changed: in a pool it may stay dirty for another server all the same. */
 const DRAINS = 4;
@@ -60,13 +66,17 @@ const DRAINS = 4;
  *
  * Rule 7, where R cannot be asked: with the gap liberty L is written anyway, after the sid and the intent were put
  * into the gap; without it L is not written, and the request is held. A lost reply is an error, never a retry.
+ *
+ * Nothing is begun anew once the request's time is over: whoever was told so may have logged out meanwhile.
  */
 export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<T>): Promise<T> {
   const hold = new Hold(ctx);
   const turn = new Turn(ctx);
+  const until = ctx.clock.elapsed() + ctx.limits.request;
   let unproven = 0;
   let drains = 0;
-  for (let tries = 0; tries < TRIES; ) {
+  let tries = 0;
+  for (let isFirst = true; isFirst || ctx.clock.elapsed() < until; isFirst = false) {
     const operation = ctx.routing.begin(sid);
     const { placement } = operation;
     const { routes } = placement;
@@ -108,7 +118,7 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
     if (opened.to === "dirty") {
       operation.end();
       try {
-        const outcome = await drainFirst(ctx, sid);
+        const outcome = await drainFirst(ctx, sid, until);
         // Of one that is left another drainer has hold.
         if (outcome !== "left") drains += outcome === "refused" ? DRAINS : 1;
         await turn.pause();
@@ -142,9 +152,9 @@ export async function mutate<T>(ctx: FerryContext, sid: Sid, mutation: Mutation<
       continue;
     }
     if (answer !== null) return answer.value;
-    tries++;
+    if (++tries > TRIES) await ctx.clock.sleep(Math.min(tries - TRIES, LONGEST_PAUSE));
   }
-  throw new FerryError("DEADLINE", `The session kept changing under ${TRIES} attempts to change it.`);
+  throw new FerryError("DEADLINE", "The session could not be changed in time; nothing was changed.");
 }
 
 /**
@@ -156,9 +166,9 @@ function mustSettle({ phase, routes }: Placement, ends: boolean): boolean {
 }
 
 /** Nothing that the request asks for has been changed by then. */
-async function drainFirst(ctx: FerryContext, sid: Sid): Promise<Drained> {
+async function drainFirst(ctx: FerryContext, sid: Sid, until: number): Promise<Drained> {
   try {
-    return await drainOne(ctx, sid, ctx.clock.elapsed() + ctx.limits.request);
+    return await drainOne(ctx, sid, until);
   } catch (error) {
     throw error instanceof OutcomeUnknown ? new LegacyUnreachable(error.message) : error;
   }
@@ -193,8 +203,8 @@ async function ending<T>(operation: Operation, perform: () => Promise<T>): Promi
   }
 }
 
-/** What L answered; that it refused; or that nobody knows. */
-type Ended<T> = { readonly value: T } | "refused" | "unknown";
+/** What L answered; that it refused; that it was not reached, and so has changed nothing; or that nobody knows. */
+type Ended<T> = { readonly value: T } | "refused" | "unreached" | "unknown";
 
 /**
  * Runs a write on L. `ended` is called exactly once, when the write can no longer take effect: at once when L answered,
@@ -206,6 +216,7 @@ async function onLegacy<T>(perform: () => Promise<T>, ended: (result: Ended<T>) 
     value = await perform();
   } catch (error) {
     if (error instanceof OutcomeUnknown) void error.settled.then(() => ended("unknown"));
+    else if (error instanceof LegacyUnreachable) ended("unreached");
     else ended(error instanceof LegacyRefused ? "refused" : "unknown");
     throw error;
   }
@@ -247,6 +258,8 @@ async function writeMirrored<T>(
   const { routes } = operation.placement;
   const outcomeOf = (result: Ended<Answered<T>>): Outcome => {
     if (routes.close !== "value" || result === "unknown") return { kind: "none" };
+    // L may come back without what R has.
+    if (result === "unreached") return { kind: "keep" };
     if (result === "refused") return { kind: mutation.isBlind ? "none" : "keep" };
     return result.value.isProven ? mutation.outcome(result.value.value) : { kind: "keep" };
   };

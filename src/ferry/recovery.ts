@@ -77,8 +77,10 @@ export function isDemotable(record: ControlRecord, phases: Phases): boolean {
 export async function demote({ control, phases, by }: Steerage): Promise<boolean> {
   const record = await control.read();
   if (!isDemotable(record, phases)) return false;
-  const serving = (await control.nodes()).filter(({ state, role }) => state === "live" && role !== "job");
   // One that is only starting has not looked yet.
+  const serving = (await control.nodes()).filter(
+    ({ state, role, report }) => state === "live" && role !== "job" && report.redis !== "unused",
+  );
   const without = serving.filter(({ report }) => report.redis === "down" || report.redis === "lost");
   if (without.length * 2 <= serving.length) return false;
   const author = { by, reason: "Redis is away for most of the nodes", at: await control.now() };

@@ -2,6 +2,7 @@ import type { Phases } from "../core/phase.js";
 import type { ControlStore } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import type { EvictionStores } from "./eviction.js";
+import type { RedisLock } from "./holders.js";
 import { release, succeed } from "./succession.js";
 
 /** What a node needs that does something for the whole fleet. */
@@ -24,7 +25,7 @@ const LOCK_TTL = 15_000;
 export async function alone(
   { control, by }: Steerage,
   eviction: EvictionStores,
-  lock: string,
+  lock: RedisLock,
   perform: () => Promise<boolean>,
 ): Promise<boolean> {
   const successor = { control, eviction, lock, holder: by, node: by, ttl: LOCK_TTL };

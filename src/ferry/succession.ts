@@ -1,5 +1,6 @@
 import type { ControlStore } from "../ports/control-store.js";
 import { type EvictionStores, fenceOffRedis } from "./eviction.js";
+import { holdersOf, type RedisLock } from "./holders.js";
 
 /**
  * A lock that ran out says nothing about who held it. Frozen in the middle of dropping R's records, that process would go
@@ -9,12 +10,12 @@ import { type EvictionStores, fenceOffRedis } from "./eviction.js";
  * 1. puts its name down, and then makes sure that it holds the lock still: nobody works whose name is not there;
  * 2. fences off from R everybody else whose name it finds. They held the lock once and did not give it back.
  *
- * Who gives the lock back takes its name away.
+ * Who gives the lock back takes its name away; so does an eviction that has ended its connections to R.
  */
 export interface Successor {
   readonly control: ControlStore;
   readonly eviction: EvictionStores;
-  readonly lock: string;
+  readonly lock: RedisLock;
   /** Whom the lock is held by, as the control store knows it. */
   readonly holder: string;
   /** The node whose connections the work goes over. */
@@ -41,7 +42,7 @@ export async function succeed(successor: Successor, withoutRedis = false): Promi
   owed.get(control)?.delete(lock);
   let outcome: "held" | "taken" | "haunted" = "taken";
   try {
-    await control.putDocument(kindOf(lock), node, { holder });
+    await control.putDocument(holdersOf(lock), node, { holder });
     if (await control.lock(lock, holder, ttl)) {
       outcome = (await fenceOffOthers(successor, withoutRedis)) ? "held" : "haunted";
     }
@@ -55,10 +56,10 @@ async function fenceOffOthers(
   { control, eviction, lock, holder, node }: Successor,
   withoutRedis: boolean,
 ): Promise<boolean> {
-  for (const { id } of await control.listDocuments(kindOf(lock), MOST)) {
+  for (const { id } of await control.listDocuments(holdersOf(lock), MOST)) {
     if (id === node) continue;
     if (!(await fenceOffRedis(eviction, id, holder, withoutRedis))) return false;
-    await control.deleteDocument(kindOf(lock), id);
+    await control.deleteDocument(holdersOf(lock), id);
   }
   return true;
 }
@@ -68,7 +69,7 @@ export async function release(successor: Successor): Promise<void> {
   const { control, lock, holder, node } = successor;
   const left = owed.get(control) ?? new Map<string, Successor>();
   owed.set(control, left.set(lock, successor));
-  await control.deleteDocument(kindOf(lock), node);
+  await control.deleteDocument(holdersOf(lock), node);
   await control.unlock(lock, holder);
   left.delete(lock);
 }
@@ -79,8 +80,4 @@ export async function release(successor: Successor): Promise<void> {
  */
 export async function releaseOwed(control: ControlStore): Promise<void> {
   for (const successor of [...(owed.get(control)?.values() ?? [])]) await release(successor);
-}
-
-function kindOf(lock: string): string {
-  return `holders:${lock}`;
 }

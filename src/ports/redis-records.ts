@@ -1,4 +1,5 @@
 import type { BucketRange } from "../core/cohort.js";
+import type { Stretch } from "../core/drawn.js";
 import type { Session, Sid } from "../core/session.js";
 import type { CasToken, Item, ItemResult, ItemVerb } from "./items.js";
 
@@ -207,10 +208,10 @@ export interface RedisRecords {
    */
   reconcile(records: readonly { sid: Sid; dirty: string }[]): Promise<boolean[]>;
   /**
-   * Destroys first, then the oldest; as `dirtyState`, roughly. `anywhere`: not the first of these, but a run of them that
-   * begins somewhere.
+   * Destroys first, then the oldest; as `dirtyState`, roughly. Unless said from the front, the last of these from the end;
+   * or a run of them that begins anywhere.
    */
-  dirtySids(limit: number, options?: { anywhere?: boolean }): Promise<Sid[]>;
+  dirtySids(limit: number, options?: { from?: Stretch }): Promise<Sid[]>;
   /**
    * Count, and the age in milliseconds of the oldest entry (0 when none). `roughly`: what others
    * made dirty in the last seconds may be missing; for who asks often, where R is a Cluster of many indexes.

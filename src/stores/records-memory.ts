@@ -1,5 +1,5 @@
 import { type BucketRange, bucketOf, inRange } from "../core/cohort.js";
-import { someStart } from "../core/drawn.js";
+import { type Stretch, startOf } from "../core/drawn.js";
 import type { Session, Sid } from "../core/session.js";
 import type { Clock } from "../ports/clock.js";
 import type { CasToken, ItemResult } from "../ports/items.js";
@@ -257,11 +257,11 @@ export class MemoryRedisRecords implements RedisRecords {
     });
   }
 
-  async dirtySids(limit: number, { anywhere = false }: { anywhere?: boolean } = {}): Promise<Sid[]> {
+  async dirtySids(limit: number, { from = "front" }: { from?: Stretch } = {}): Promise<Sid[]> {
     this.#checkSeal();
     const index = this.redis.dirtyIndex();
-    const from = anywhere ? someStart(index.length, limit) : 0;
-    return index.slice(from, from + limit);
+    const begin = startOf(from, index.length, limit);
+    return index.slice(begin, begin + limit);
   }
 
   async dirtyState(): Promise<{ count: number; oldestAge: number }> {

@@ -14,7 +14,7 @@ import { FerryError } from "../errors.js";
 import { type EvictionStores, evict } from "../ferry/eviction.js";
 import { allAcknowledge } from "../ferry/recovery.js";
 import { Silence } from "../ferry/silence.js";
-import { release, succeed } from "../ferry/succession.js";
+import { release, type Successor, succeed } from "../ferry/succession.js";
 import type { Clock } from "../ports/clock.js";
 import {
   type ControlRecord,
@@ -357,7 +357,7 @@ export class Coordinator {
   async #holding<T>(perform: () => Promise<T>): Promise<T> {
     this.#requireUninterrupted();
     const { control, eviction, by } = this;
-    const successor = { control, eviction, lock: "phase", holder: by, node: this.works.node, ttl: LOCK_TTL };
+    const successor: Successor = { control, eviction, lock: "phase", holder: by, node: this.works.node, ttl: LOCK_TTL };
     const outcome = await succeed(successor, this.#redisLost);
     if (outcome === "taken") throw isHeld();
     if (outcome === "haunted") {

@@ -296,7 +296,7 @@ describe("when something is in the way", () => {
   it("watches until it is told to stop", async () => {
     const abort = new AbortController();
     const running = run(["status", "--watch", "--json", ...steering], { signal: abort.signal });
-    await delay(3_500);
+    await delay(6_000);
     abort.abort();
     const { code, stdout } = await running;
     expect(code).toBe(130);

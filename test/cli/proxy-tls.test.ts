@@ -74,9 +74,9 @@ describe("sessionferry proxy with TLS and accounts", () => {
     await evidence(site);
   });
 
-  test("is understood by pymemcache, whose TLS checks the certificate", async () => {
+  test("is understood by pymemcache, whose TLS checks the certificate", async ({ skip }) => {
     const python = await findClient("pymemcache");
-    if (python === null) return void process.stderr.write("SKIPPED: pymemcache is not on this machine\n");
+    if (python === null) return skip("pymemcache is not on this machine");
     const path = join(site.folder, "open.json");
     const { proxy: section, ...rest } = site.config as { proxy: Record<string, unknown> };
     writeFileSync(path, JSON.stringify({ ...rest, proxy: { ...section, sasl: [] } }));

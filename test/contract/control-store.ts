@@ -258,20 +258,20 @@ export function controlStoreContract(name: string, start: () => Promise<ControlS
       it("interrupts the record when the last node has not renewed within the presence", async () => {
         const { store } = await fresh(DUAL_WRITE);
         await store.join(registration("a"), PRESENCE);
-        await harness.pass(150);
-        expect(await store.join(registration("b"), { presence: 5000 })).toMatchObject({
+        await harness.pass(1_500);
+        expect(await store.join(registration("b"), { presence: 9_000 })).toMatchObject({
           revision: 1,
           interrupted: false,
         });
         await store.leave("b");
         await store.renew("a", REPORT, LATE);
-        expect(await store.join(registration("c"), { presence: 140 })).toMatchObject({
+        expect(await store.join(registration("c"), { presence: 1_400 })).toMatchObject({
           revision: 1,
           interrupted: false,
         });
         await store.leave("c");
-        await harness.pass(150);
-        expect(await store.join(registration("d"), { presence: 140 })).toMatchObject({
+        await harness.pass(1_500);
+        expect(await store.join(registration("d"), { presence: 1_400 })).toMatchObject({
           revision: 2,
           interrupted: true,
         });
@@ -381,12 +381,12 @@ export function controlStoreContract(name: string, start: () => Promise<ControlS
         const { store } = await fresh();
         for (const id of ["c", "a", "b", "e"]) await store.join(registration(id, id === "b" ? "job" : "app"), PRESENCE);
         await store.evict("e");
-        await harness.pass(200);
+        await harness.pass(1_200);
         await store.join(registration("d"), PRESENCE);
-        const renewal = await store.renew("c", REPORT, { overdueAfter: 100 });
+        const renewal = await store.renew("c", REPORT, { overdueAfter: 1_000 });
         expect(renewal).toMatchObject({ accepted: true, overdue: ["a", "b"] });
         await store.renew("a", REPORT, LATE);
-        expect((await store.renew("d", REPORT, { overdueAfter: 100 })).overdue).toEqual(["b"]);
+        expect((await store.renew("d", REPORT, { overdueAfter: 1_000 })).overdue).toEqual(["b"]);
         expect((await store.renew("d", REPORT, { overdueAfter: 10_000 })).overdue).toEqual([]);
       });
     });
@@ -419,9 +419,9 @@ export function controlStoreContract(name: string, start: () => Promise<ControlS
       it("takes out only who is overdue, where that is asked", async () => {
         const { store } = await fresh();
         for (const id of ["silent", "renewed"]) await store.join(registration(id), PRESENCE);
-        await harness.pass(150);
-        await store.renew("renewed", REPORT, { overdueAfter: 100 });
-        for (const id of ["silent", "renewed", "nobody"]) await store.evict(id, { overdueAfter: 100 });
+        await harness.pass(1_200);
+        await store.renew("renewed", REPORT, { overdueAfter: 1_000 });
+        for (const id of ["silent", "renewed", "nobody"]) await store.evict(id, { overdueAfter: 1_000 });
         const states = (await store.nodes()).map((node) => [node.id, node.state]);
         expect(Object.fromEntries(states)).toEqual({ silent: "evicted", renewed: "live" });
       });
@@ -443,12 +443,12 @@ export function controlStoreContract(name: string, start: () => Promise<ControlS
 
       it("may be taken by another when their time is over, not before, and not after a renewal", async () => {
         const { store } = await fresh();
-        expect(await store.lock("phase", "one person", 300)).toBe(true);
-        await harness.pass(150);
-        expect(await store.lock("phase", "one person", 400)).toBe(true);
-        await harness.pass(200);
+        expect(await store.lock("phase", "one person", 1_000)).toBe(true);
+        await harness.pass(500);
+        expect(await store.lock("phase", "one person", 1_700)).toBe(true);
+        await harness.pass(700);
         expect(await store.lock("phase", "two", 1000)).toBe(false);
-        await harness.pass(350);
+        await harness.pass(1_200);
         expect(await store.lock("phase", "two", 60_000)).toBe(true);
         expect(await store.lock("phase", "one person", 1000)).toBe(false);
         await store.unlock("phase", "one person");
@@ -612,7 +612,7 @@ export function controlStoreContract(name: string, start: () => Promise<ControlS
               store.nodes(),
               unused.read(),
             ]);
-            expect(performance.now() - began).toBeLessThan(harness.deadline + 500);
+            expect(performance.now() - began).toBeLessThan(harness.deadline + 1_500);
             for (const answer of answers) {
               expect(answer.status).toBe("rejected");
               expect((answer as PromiseRejectedResult).reason).toBeInstanceOf(ControlUnreachable);

@@ -663,11 +663,13 @@ export function redisRecordsContract(name: string, open: () => Promise<RecordsUn
         const seen = new Set<Sid>();
         for (let looks = 0; seen.size < names.length; looks++) {
           expect(looks).toBeLessThan(200);
-          const some = await r.dirtySids(3, { anywhere: true });
+          const some = await r.dirtySids(3, { from: "anywhere" });
           expect(new Set(some).size).toBe(3);
           for (const name of some) seen.add(name);
         }
-        expect((await r.dirtySids(20, { anywhere: true })).sort()).toEqual(names);
+        expect((await r.dirtySids(20, { from: "anywhere" })).sort()).toEqual(names);
+        expect(await r.dirtySids(2, { from: "end" })).toEqual(["sid-7", "sid-8"]);
+        expect(await r.dirtySids(20, { from: "end" })).toHaveLength(9);
       });
 
       it("tells count and age, of destroys too", async () => {

@@ -18,9 +18,12 @@ async function fleetOf(...redis: NodeReport["redis"][]) {
 }
 
 test.each([
-  [["down", "unused", "unused"], false],
+  [["down", "unused", "unused"], true],
+  [["up", "unused", "unused"], false],
+  [["unused", "unused"], false],
+  [["down", "up", "unused"], false],
   [["down", "up", "up"], false],
-  [["down", "down", "up", "unused"], false],
+  [["down", "down", "up", "unused"], true],
   [["down", "lost", "up"], true],
   [["down", "down", "unused"], true],
 ] as const)("of processes to which Redis is %j, the fleet leaves it behind: %s", async (said, left) => {

@@ -1,6 +1,7 @@
 import { expect, test, vi } from "vitest";
 import type { Position } from "../../src/core/phase.js";
 import type { Sid } from "../../src/core/session.js";
+import { FerryError } from "../../src/errors.js";
 import { drain } from "../../src/ferry/drain.js";
 import { drainIndex } from "../../src/ferry/drainer.js";
 import { Ferry } from "../../src/ferry/ferry.js";
@@ -220,4 +221,29 @@ test("a drain is under way as long as its write may take effect", async () => {
   await settled;
   await Promise.resolve();
   expect(ferry.ctx.routing.inFlight).toBe(0);
+});
+
+/** Of two servers one serves nobody, and the other those that are behind it. */
+test.each([
+  ["is away", new LegacyUnreachable("away")],
+  ["shows a certificate that has expired", new FerryError("AUTHENTICATION_FAILED", "not trusted")],
+])("a server that %s keeps nothing from another, be it the oldest tens of thousands", async (_what, failure) => {
+  const { ferry, records, legacy, clock } = await rigAt({ phase: "full-redis", percent: 100 });
+  const session = { value: Buffer.from("{}"), flags: 0, expiresAt: clock.now() + 1_000_000 };
+  for (let i = 0; i < 30_000; i++) await ferry.set(`away-${i}`, session);
+  for (let i = 0; i < 100; i++) await ferry.set(`there-${i}`, session);
+  const [away, there] = [{}, {}];
+  const isAway = (sid: Sid) => sid.startsWith("away");
+  const servers = new Proxy(legacy, {
+    get(_, name) {
+      if (name === "serverOf") return (sid: Sid) => (isAway(sid) ? away : there);
+      if (name !== "tokens") return Reflect.get(legacy, name)?.bind(legacy);
+      return async (sids: readonly Sid[]) => {
+        if (sids.some(isAway)) throw failure;
+        return legacy.tokens(sids);
+      };
+    },
+  });
+  expect(await drainIndex({ ...ferry.ctx, legacy: servers }).catch(() => 0)).toBe(100);
+  expect((await records.dirtyState()).count).toBe(30_000);
 });

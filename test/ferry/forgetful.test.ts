@@ -64,6 +64,26 @@ test.each(["dual-write", "read-through", "redis-first", "full-redis"] as const)(
   },
 );
 
+test.each(["legacy", "redis"] as const)(
+  "whoever logs everybody out while %s cannot be listed logs out whom the other one tells of, and is told",
+  async (store) => {
+    const { rig, sids } = await filledRig({ phase: store === "legacy" ? "full-redis" : "dual-write", percent: 100 }, 4);
+    const failing = async function* () {
+      yield* [] as string[][];
+      throw new FerryError("GUARD_REFUSED", "away");
+    };
+    if (store === "legacy") Object.assign(rig.legacy, { list: failing });
+    else Object.assign(rig.records, { listRecords: failing });
+    const everybody = async () => {
+      for await (const page of rig.ferry.list({ pageSize: 3, everywhere: true })) {
+        for (const sid of page) await rig.ferry.destroy(sid);
+      }
+    };
+    await expect(everybody()).rejects.toMatchObject({ code: "GUARD_REFUSED" });
+    for (const sid of sids) expect(await rig.ferry.get(sid)).toBeNull();
+  },
+);
+
 test("a read that fails otherwise than by Redis leaves nothing under way", async () => {
   const rig = await rigAt(THROUGH);
   const failure = new FerryError("GUARD_REFUSED", "no such id");

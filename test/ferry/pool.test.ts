@@ -17,7 +17,7 @@ import { systemClock } from "../../src/runtime/clock.js";
 import { MemoryLegacyStore } from "../../src/stores/legacy-memory.js";
 import { Bench } from "../stores/redis-support.js";
 import { until } from "../support/processes.js";
-import { ferryOver } from "../support/rig.js";
+import { AMPLE, ferryOver } from "../support/rig.js";
 
 const RUNS = 40;
 const SERVERS = 3;
@@ -60,7 +60,7 @@ async function play(steps: readonly Step[]): Promise<void> {
   await r.arm(generation, "active");
   // Sids of different servers are different rows, as in a pool.
   const legacy = new MemoryLegacyStore({ clock: systemClock });
-  const ferry = await ferryOver({ legacy, records: r, control, clock: systemClock });
+  const ferry = await ferryOver({ legacy, records: r, control, clock: systemClock, limits: AMPLE });
   const mind = new Map<number, string>();
   let at = 0;
   let count = 0;
@@ -153,3 +153,22 @@ it("shows a client what it wrote last, whatever lies on other servers", async ()
     { numRuns: RUNS },
   );
 }, 120_000);
+
+it("lets a verb by way of another server wait until its own server has what was changed", async () => {
+  const control = new MemoryControlStore({ clock: systemClock });
+  const generation = newGeneration();
+  const position = { phase: "redis-first", percent: 100 } as const;
+  await control.setup({ position, pending: null, generation, interrupted: false });
+  r.generation = generation;
+  await r.drop(ALL_BUCKETS);
+  await r.arm(generation, "active");
+  const legacy = new MemoryLegacyStore({ clock: systemClock });
+  const ferry = await ferryOver({ legacy, records: r, control, clock: systemClock, limits: AMPLE });
+  const expiresAt = Date.now() + HOUR;
+  await legacy.set(awayOf(0), { value: Buffer.from("old"), flags: 0, expiresAt });
+  await ferry.set(homeOf(0), { value: Buffer.from("new"), flags: 0, expiresAt });
+  const touching = ferry.touch(awayOf(0), expiresAt + HOUR);
+  await Promise.race([touching, new Promise((resolve) => setTimeout(resolve, 300))]);
+  await drainAll(ferry);
+  expect(await touching).toBe(true);
+});

@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { Refused, shownRefusals } from "../../src/ferry/refused.js";
-import { LegacyRefused, LegacyUnreachable } from "../../src/ports/legacy-store.js";
+import { LegacyRefused, LegacyUnreachable, OutcomeUnknown } from "../../src/ports/legacy-store.js";
 import { rigAt, sessionOf } from "../support/rig.js";
 import { VirtualClock } from "../support/virtual-clock.js";
 
@@ -39,7 +39,26 @@ test("a change that the legacy store refuses leaves Redis what it had: nothing w
   await expect(ferry.destroy("one")).rejects.toMatchObject({ code: "LEGACY_REFUSED" });
   expect(records.snapshot("one")).toMatchObject({ v: session, intents: [] });
   // An error of another kind says nothing of what the legacy store holds.
-  vi.spyOn(legacy, "set").mockRejectedValueOnce(new LegacyUnreachable("away"));
-  await expect(ferry.set("one", session)).rejects.toMatchObject({ code: "LEGACY_UNREACHABLE" });
-  expect(records.snapshot("one")).toMatchObject({ v: null, intents: [] });
+  vi.spyOn(legacy, "set").mockRejectedValueOnce(new OutcomeUnknown("no answer", Promise.resolve()));
+  await expect(ferry.set("one", session)).rejects.toMatchObject({ code: "OUTCOME_UNKNOWN" });
+  await vi.waitFor(() => expect(records.snapshot("one")).toMatchObject({ v: null, intents: [] }));
+});
+
+// Those who clicked while it was down were logged out, and those who did not were not.
+test("a memcached that comes back empty has logged out nobody, whatever was asked while it was down", async () => {
+  const { ferry, legacy, records, clock } = await rigAt({ phase: "read-through", percent: 100 }, { lossy: true });
+  const session = sessionOf(1, clock.now() + 60_000);
+  const verbs = {
+    set: (sid: string) => ferry.set(sid, sessionOf(2, clock.now() + 60_000)),
+    touch: (sid: string) => ferry.touch(sid, clock.now() + 90_000),
+    destroy: (sid: string) => ferry.destroy(sid),
+  };
+  for (const [sid, perform] of Object.entries(verbs)) {
+    await ferry.set(sid, session);
+    vi.spyOn(legacy, sid as keyof typeof verbs).mockRejectedValueOnce(new LegacyUnreachable("down"));
+    await expect(perform(sid)).rejects.toMatchObject({ code: "LEGACY_UNREACHABLE" });
+    await legacy.destroy(sid);
+    expect(records.snapshot(sid).intents).toEqual([]);
+    expect(await ferry.get(sid)).toEqual(session);
+  }
 });

@@ -123,3 +123,32 @@ test("a session that stays dirty however often it is drained, as for another ser
   expect(clock.elapsed() - began).toBeLessThan(100);
   expect(records.snapshot("one").v?.value.toString()).toBe("later");
 });
+
+// Whoever was told that it was not answered in time may have logged out meanwhile.
+test("a write that was not answered in time is not begun once its drain is over", async () => {
+  const rig = await rigAt(REDIS_FIRST);
+  const { ferry, legacy, clock } = rig;
+  await ferry.set("one", session(rig, "ahead"));
+  await descendTo("no-fallback", rig);
+  const late = 0.7 * ferry.ctx.limits.request;
+  const slow = new Proxy(legacy, {
+    get(_, name) {
+      const member = Reflect.get(legacy, name);
+      if (typeof member !== "function") return member;
+      if (name !== "tokens" && name !== "applyIf") return member.bind(legacy);
+      return async (...asked: unknown[]) => {
+        await clock.sleep(late);
+        return member.apply(legacy, asked);
+      };
+    },
+  });
+  const site = new Ferry({ ...ferry.ctx, legacy: slow });
+  const writing = site.set("one", session(rig, "of the past"));
+  await expect(writing).rejects.toMatchObject({ code: "DEADLINE" });
+  await ferry.destroy("one");
+  // What went on behind the answer has come to an end.
+  await clock.sleep(10 * late);
+  expect(ferry.ctx.routing.inFlight).toBe(0);
+  expect(legacy.peek("one")).toBeNull();
+  expect(await ferry.get("one")).toBeNull();
+});

@@ -60,7 +60,7 @@ it("hold up the logouts and drains of their own sessions only", async () => {
     const began = performance.now();
     const held = Promise.allSettled(there.map((sid) => ferry.destroy(sid)));
     await Promise.all(elsewhere.map((sid) => ferry.destroy(sid)));
-    expect(performance.now() - began).toBeLessThan(DEADLINE / 2);
+    expect(performance.now() - began).toBeLessThan(DEADLINE);
     for (const { status } of await held) expect(status).toBe("rejected");
 
     for (const sid of sids) await ferry.set(sid, sessionOf(2, Date.now() + 600_000));

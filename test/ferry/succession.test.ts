@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { MemoryControlStore } from "../../src/control/memory.js";
-import type { EvictionStores } from "../../src/ferry/eviction.js";
+import { type EvictionStores, evict } from "../../src/ferry/eviction.js";
 import { release, releaseOwed, type Successor, succeed } from "../../src/ferry/succession.js";
 import { loadPhases } from "../../src/phases.js";
 import { ControlUnreachable, PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
@@ -74,6 +74,15 @@ describe("who takes over a lock that ran out", () => {
     await release(of("another0"));
     records.disconnectNode = () => Promise.reject(new RedisUnreachable("away", false));
     expect(await succeed(of("another0"), true)).toBe("held");
+  });
+
+  test("asks Redis, which may be away, for nobody whose eviction has ended his connections to it", async () => {
+    await succeed(of("frozen00"));
+    clock.advance(TTL + 1);
+    expect(await evict(of("another0").eviction, "frozen00", "another0", { word: true })).toBe(true);
+    expect(cut).toEqual(["frozen00"]);
+    records.disconnectNode = () => Promise.reject(new RedisUnreachable("away", false));
+    expect(await succeed(of("another0"))).toBe("held");
   });
 
   test("does not begin when it was frozen itself between taking the lock and putting its name down", async () => {

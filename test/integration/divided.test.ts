@@ -27,6 +27,9 @@ function sidIn(place: "below" | "above", name: string): Sid {
   }
 }
 
+/** A server is restarted in the midst of a request. */
+const PATIENT = { timeouts: { legacy: "20s" } };
+
 let site: Site;
 let folder: string;
 afterEach(async () => {
@@ -40,7 +43,7 @@ afterEach(async () => {
  */
 test("a Redis that comes back older is believed where it is the authority, and nowhere else", async () => {
   folder = mkdtempSync(join(tmpdir(), "sessionferry-divided-"));
-  site = await Site.open({ legacy: "postgres", control: "legacy", redisFolder: folder });
+  site = await Site.open({ legacy: "postgres", control: "legacy", redisFolder: folder, config: PATIENT });
   const [first, second] = [(await site.join()).ferry, (await site.join()).ferry];
   for (const position of [at("dual-write"), at("read-through"), at("redis-first", 10)]) await site.moveTo(position);
   const [changed, left, own] = [sidIn("above", "changed"), sidIn("above", "left"), sidIn("below", "own")];
@@ -92,7 +95,7 @@ async function rearmed(): Promise<number> {
 /** What was begun since it was put right the first time must have ended before it is trusted again. */
 test("a Redis that forgets even that it was put right is doubted anew", async () => {
   folder = mkdtempSync(join(tmpdir(), "sessionferry-divided-"));
-  site = await Site.open({ legacy: "postgres", control: "legacy", redisFolder: folder });
+  site = await Site.open({ legacy: "postgres", control: "legacy", redisFolder: folder, config: PATIENT });
   let holding: Promise<void> | null = null;
   const { ferry } = await site.join({
     event() {},
@@ -132,7 +135,7 @@ test("a Redis that forgets even that it was put right is doubted anew", async ()
 /** The logout is answered after the restart, so nothing that Redis has lost excuses a session that lives on. */
 test("a logout that Redis forgets before the legacy store has heard of it is not called done", async () => {
   folder = mkdtempSync(join(tmpdir(), "sessionferry-divided-"));
-  const config = { drain: { every: "1m" } };
+  const config = { ...PATIENT, drain: { every: "1m" } };
   site = await Site.open({ legacy: "postgres", control: "legacy", redisFolder: folder, config });
   const [kept, saved] = [join(folder, "appendonlydir"), join(folder, "saved")];
   let isForgetting = false;
@@ -159,7 +162,7 @@ test("a logout that Redis forgets before the legacy store has heard of it is not
 /** The legacy store has the say of it by then: what Redis held when the session was to be drained is no change any more. */
 test("what was to be drained on the way down is not drained again by a Redis that comes back older", async () => {
   folder = mkdtempSync(join(tmpdir(), "sessionferry-divided-"));
-  site = await Site.open({ legacy: "postgres", control: "legacy", redisFolder: folder });
+  site = await Site.open({ legacy: "postgres", control: "legacy", redisFolder: folder, config: PATIENT });
   const [kept, saved] = [join(folder, "appendonlydir"), join(folder, "saved")];
   let isSaving = false;
   const { ferry: first } = await site.join({

@@ -61,7 +61,7 @@ it("counts the servers by their addresses, in whatever order the URL names them"
 it("lists a session once: where R says it belongs, else where clients used it last, else the longest-lived copy", async () => {
   await put(0, "used", "old", 9_000);
   await put(2, "said");
-  await delay(2_100);
+  await delay(3_100);
   await put(1, "used", "living", 100);
   await put(0, "said", "old", 9_000);
   await put(1, "even", "old", 100);

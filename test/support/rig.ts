@@ -4,6 +4,7 @@ import { IdSource, newNodeId } from "../../src/core/ids.js";
 import type { Phases, Position } from "../../src/core/phase.js";
 import type { Session, Sid } from "../../src/core/session.js";
 import { Arrears } from "../../src/ferry/arrears.js";
+import type { FerryContext } from "../../src/ferry/context.js";
 import { Ferry } from "../../src/ferry/ferry.js";
 import { RedisHealth } from "../../src/ferry/redis-health.js";
 import { Routing } from "../../src/ferry/routing.js";
@@ -21,6 +22,9 @@ import { VirtualClock } from "./virtual-clock.js";
 const GENERATION = "generation-1";
 const HOUR = 3_600_000;
 
+/** Real servers on a busy machine answer late now and then, and nobody would flush what that leaves behind. */
+export const AMPLE = { redis: 5_000, request: 20_000 };
+
 /** One node's ferry over the given stores, at the position that the control store holds. */
 export async function ferryOver(stores: {
   legacy: LegacyStore;
@@ -28,8 +32,10 @@ export async function ferryOver(stores: {
   control: ControlStore;
   clock: Clock;
   phases?: Phases;
+  /** In milliseconds. With a clock of its own nothing takes any time. */
+  limits?: FerryContext["limits"];
 }): Promise<Ferry> {
-  const { legacy, records, control, clock, phases = loadPhases() } = stores;
+  const { legacy, records, control, clock, phases = loadPhases(), limits = { redis: 50, request: 5_000 } } = stores;
   return new Ferry({
     legacy,
     records,
@@ -40,7 +46,7 @@ export async function ferryOver(stores: {
     health: new RedisHealth(clock, SILENT),
     ids: new IdSource(newNodeId()),
     observer: SILENT,
-    limits: { redis: 50, request: 5_000 },
+    limits,
   });
 }
 

@@ -8,6 +8,7 @@ export class Budget {
   #held = 0;
   #working = 0;
   #isWaking = false;
+  #isCalling = false;
   readonly #waiting: (() => void)[] = [];
 
   constructor(readonly limit: number) {}
@@ -26,9 +27,10 @@ export class Budget {
     if (by < 0) this.#wake();
   }
 
-  /** True: whoever asks works from now on. False: he is called once he may ask again. */
+  /** True: whoever asks works from now on. False: he is called once he may ask again; nobody overtakes him. */
   begin(wake: () => void): boolean {
-    if (!this.#mayBegin()) {
+    const isOvertaking = this.#waiting.length > 0 && !this.#isCalling;
+    if (isOvertaking || !this.#mayBegin()) {
       this.#waiting.push(wake);
       return false;
     }
@@ -54,7 +56,11 @@ export class Budget {
     this.#isWaking = true;
     queueMicrotask(() => {
       this.#isWaking = false;
-      while (this.#waiting.length > 0 && this.#mayBegin()) this.#waiting.shift()!();
+      while (this.#waiting.length > 0 && this.#mayBegin()) {
+        this.#isCalling = true;
+        this.#waiting.shift()!();
+        this.#isCalling = false;
+      }
     });
   }
 }

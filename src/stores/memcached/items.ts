@@ -4,7 +4,7 @@ import type { Item } from "../../ports/items.js";
 import { LegacyRefused } from "../../ports/legacy-store.js";
 import { fromRemaining, toExptime } from "./expiry.js";
 import type { Key } from "./keys.js";
-import { type Command, flag, metaDelete, metaGet, metaSet, type Reply, said } from "./protocol.js";
+import { type Command, classicStore, flag, metaDelete, metaGet, metaSet, type Reply, said } from "./protocol.js";
 
 /**
  * Sessions as memcached items, and rule 4's tokens as their CAS numbers. One counter gives a server's every change a
@@ -81,10 +81,15 @@ export function itemOf(reply: Reply, now: number): Item | null {
   return session === null ? null : { ...session, token: BigInt(flag(reply, "c") ?? 0) };
 }
 
-/** @param cas only if the item still has it; always when null */
-export function writeCommand(key: Key, session: Session, now: number, cas: string | null = null): Command {
-  const condition = cas === null ? "" : ` C${cas}`;
-  return metaSet(key, session.value, `F${session.flags} T${toExptime(session.expiresAt, now)}${condition}`);
+export function writeCommand(key: Key, { value, flags, expiresAt }: Session, now: number): Command {
+  return metaSet(key, value, `F${flags} T${toExptime(expiresAt, now)}`);
+}
+
+/** Only if the item has this CAS still. Where there is no room for it the item stays as it is, but for an encoded key. */
+export function changeCommand(key: Key, { value, flags, expiresAt }: Session, now: number, cas: string): Command {
+  const exptime = toExptime(expiresAt, now);
+  if (key.base64) return metaSet(key, value, `F${flags} T${exptime} C${cas}`);
+  return classicStore("cas", key, { value, flags, exptime, cas });
 }
 
 export function deleteCommand(key: Key, cas: string | null = null): Command {
@@ -104,15 +109,17 @@ export function removePlaceholder(key: Key, reply: Reply): Command {
   return deleteCommand(key, flag(reply, "c"));
 }
 
-/** Two commands that bring a token in one round trip: the item's CAS, or that of a placeholder. */
+/**
+ * Two commands that bring a token in one round trip: a placeholder is made where nothing is, and then the CAS is asked for of
+ * what is there. A memcached that has no room for the placeholder must leave the item as it is; so `ms` has to do for keys
+ * that only it can name.
+ */
 export function tokenCommands(key: Key): Command[] {
-  return [identifyCommand(key), metaSet(key, NOTHING, `ME T${PLACEHOLDER_SECONDS} F${PLACEHOLDER_FLAGS}`, "c")];
-}
-
-/** The CAS from their replies; null where the item came between the two. */
-export function casOf(found: Reply, added: Reply): string | null {
-  if (hit(found)) return flag(found, "c");
-  return stored(added) ? flag(added, "c") : null;
+  const placeholder = { value: NOTHING, flags: PLACEHOLDER_FLAGS, exptime: PLACEHOLDER_SECONDS };
+  const make = key.base64
+    ? metaSet(key, NOTHING, `ME T${PLACEHOLDER_SECONDS} F${PLACEHOLDER_FLAGS}`)
+    : classicStore("add", key, placeholder);
+  return [make, identifyCommand(key)];
 }
 
 /** Throws before anything is sent: a refused `ms` would take the old item with it. */

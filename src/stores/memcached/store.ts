@@ -22,7 +22,7 @@ import * as items from "./items.js";
 import { encodeRawKey } from "./keys.js";
 import { type Place, Places } from "./places.js";
 import { Pool, PoolItems } from "./pool.js";
-import { isRefusal, statistic, stats, statsOf } from "./protocol.js";
+import { asMeta, flag, isRefusal, statistic, stats, statsOf } from "./protocol.js";
 import { look } from "./settle.js";
 
 export interface MemcachedLegacyOptions {
@@ -52,8 +52,10 @@ export interface MemcachedLegacyOptions {
 }
 
 interface MemcachedToken extends Token {
-  /** Null for a sid that memcached cannot hold. */
+  /** Null for a sid that memcached cannot hold, and where it has no room for a placeholder. */
   readonly holder: { readonly connection: Connection; readonly cas: string } | null;
+  /** What it said of that. */
+  readonly noRoom?: FerryError;
 }
 
 /** What the doctor tells about a server. */
@@ -206,8 +208,10 @@ export class MemcachedLegacyStore implements LegacyStore {
       const connection = await link.connection(ends);
       const replies = await link.writeOver(connection, keys.flatMap(items.tokenCommands), ends).catch(harmless);
       return those.map((sid, i): MemcachedToken | null => {
-        const cas = replies === null ? null : items.casOf(replies[2 * i]!, replies[2 * i + 1]!);
-        return cas === null ? null : { sid, holder: { connection, cas } };
+        if (replies === null) return null;
+        const [made, found] = [replies[2 * i]!, replies[2 * i + 1]!];
+        if (items.hit(found)) return { sid, holder: { connection, cas: flag(found, "c")! } };
+        return isRefusal(made) ? { sid, holder: null, noRoom: noRoom(made) } : null;
       });
     });
   }
@@ -224,10 +228,10 @@ export class MemcachedLegacyStore implements LegacyStore {
     };
     const batches = new Map<Connection, number[]>();
     for (const [n, { token, session }] of changes.entries()) {
-      const { holder } = token as MemcachedToken;
+      const { holder, noRoom: noPlaceholder } = token as MemcachedToken;
       const problem = this.#unfit(token as MemcachedToken, session);
       if (problem !== null) refuse(n, problem);
-      else if (holder === null) outcomes[n] = "applied";
+      else if (holder === null) outcomes[n] = noPlaceholder === undefined ? "applied" : "changed";
       else batches.set(holder.connection, [...(batches.get(holder.connection) ?? []), n]);
     }
     await together(
@@ -237,14 +241,14 @@ export class MemcachedLegacyStore implements LegacyStore {
           const { token, session } = changes[n]!;
           const { cas } = (token as MemcachedToken).holder!;
           const { key } = this.#places.of(token.sid)!;
-          return session === null ? items.deleteCommand(key, cas) : items.writeCommand(key, session, now, cas);
+          return session === null ? items.deleteCommand(key, cas) : items.changeCommand(key, session, now, cas);
         });
         const replies = await this.#places.link(connection.server).writeOver(connection, commands);
         for (const [i, n] of batch.entries()) {
           const reply = replies?.[i];
           if (reply === undefined) continue;
           if (isRefusal(reply)) refuse(n, noRoom(reply));
-          else if (items.stored(reply)) outcomes[n] = "applied";
+          else if (items.stored(asMeta(reply))) outcomes[n] = "applied";
         }
       }),
     );
@@ -364,9 +368,9 @@ export class MemcachedLegacyStore implements LegacyStore {
   }
 
   /** Why a change can never be written, or null. */
-  #unfit({ sid, holder }: MemcachedToken, session: Session | null): FerryError | null {
+  #unfit({ sid, holder, noRoom }: MemcachedToken, session: Session | null): FerryError | null {
     if (session === null) return null;
-    if (holder === null) return keyTooLong();
+    if (holder === null) return noRoom ?? keyTooLong();
     try {
       items.assertFits(this.#places.of(sid)!.key, session, holder.connection.facts.itemSizeMax, this.#kind);
       return null;

@@ -1,4 +1,4 @@
-import { drawn, someStart } from "../../core/drawn.js";
+import { drawn, type Stretch, startOf } from "../../core/drawn.js";
 import type { Sid } from "../../core/session.js";
 import type { CallLimits } from "../../ports/redis-records.js";
 import type { Conversation } from "./connection.js";
@@ -36,8 +36,8 @@ export class DirtyIndexes {
     this.#slots.add(slot);
   }
 
-  /** The first in the indexes, destroys, then the oldest; or such a run from anywhere in them. */
-  async some(limit: number, anywhere: boolean): Promise<Sid[]> {
+  /** Of the indexes, destroys first, then the oldest. */
+  async some(limit: number, stretch: Stretch): Promise<Sid[]> {
     await this.#sweepUnless(performance.now() - this.#sweptAt < SWEEP);
     const slots = drawn(this.#slots, Math.max(limit, ASKED));
     const isOne = slots.length === 1;
@@ -45,7 +45,7 @@ export class DirtyIndexes {
     // Those of one index are in order.
     const scores = isOne ? [] : ["WITHSCORES"];
     const found = await this.#ask(slots, async (connection, index) => {
-      const from = anywhere ? someStart(wholeOf(await connection.send("ZCARD", index)), most) : 0;
+      const from = stretch === "front" ? 0 : startOf(stretch, wholeOf(await connection.send("ZCARD", index)), most);
       const entries = listOf(await connection.send("ZRANGE", index, from, from + most - 1, ...scores));
       return { count: entries.length, told: entries };
     });
@@ -56,7 +56,7 @@ export class DirtyIndexes {
         entries.push({ sid: String(told[i]), score: Number(String(told[i + 1])) });
     }
     entries.sort((one, other) => one.score - other.score);
-    const from = anywhere ? someStart(entries.length, limit) : 0;
+    const from = startOf(stretch, entries.length, limit);
     return entries.slice(from, from + limit).map(({ sid }) => sid);
   }
 

@@ -1,3 +1,4 @@
+import type { Stretch } from "../../core/drawn.js";
 import type { Session, Sid } from "../../core/session.js";
 import type { CasToken, ItemResult } from "../../ports/items.js";
 import type {
@@ -231,8 +232,8 @@ export class RedisScripts extends RedisAdministration implements RedisRecords {
     return this.#batch("reconcile", sidsOf(records), flagOf, (i) => [records[i]!.dirty, records[i]!.sid]);
   }
 
-  async dirtySids(limit: number, { anywhere = false }: { anywhere?: boolean } = {}): Promise<Sid[]> {
-    return limit < 1 ? [] : this.#dirty.some(limit, anywhere);
+  async dirtySids(limit: number, { from = "front" }: { from?: Stretch } = {}): Promise<Sid[]> {
+    return limit < 1 ? [] : this.#dirty.some(limit, from);
   }
 
   dirtyState({ roughly = false }: { roughly?: boolean } = {}): Promise<{ count: number; oldestAge: number }> {
