@@ -94,8 +94,15 @@ export class PostgresLink {
   #roleOf(config: pg.PoolConfig): string {
     try {
       return new pg.Client(config).user ?? "";
-    } catch {
+    } catch (error) {
       // The parser's error holds the URL with its password, so it is no cause to keep.
+      const { code, syscall } = error as NodeJS.ErrnoException;
+      if (syscall !== undefined) {
+        throw new FerryError(
+          "CONFIG_INVALID",
+          `A file that control.url names cannot be read (${code}): ${this.#shown}`,
+        );
+      }
       throw new FerryError("CONFIG_INVALID", `control.url is no PostgreSQL URL: ${this.#shown}`);
     }
   }

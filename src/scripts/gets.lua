@@ -22,7 +22,7 @@ if known ~= '1' then
   end
   if not there and not is_dirty(mark) then
     if not mark then
-      redis.call('SET', side, 'L' .. lease, 'PX', LEASE_LIFETIME)
+      redis.pcall('SET', side, 'L' .. lease, 'PX', LEASE_LIFETIME)
       return { 'T', lease }
     end
     return { 'T', string.sub(mark, 2) }

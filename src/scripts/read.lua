@@ -1,7 +1,7 @@
 -- Rule 2 and rule 3, first step. For each session: intents stand, so trust L. Else v: a hit. Else dirty: a hit, and
 -- there is no such session. Else L is to be read, and the lease that stands is shared, or the one offered is taken. A v
 -- of another server of a pool stays until the lease is used, for others may be right to see it; while it is dirty there
--- is no lease.
+-- is no lease. An R that has no room for one is read all the same: under a lease that does not stand nothing is filled.
 --
 -- ARGV[1 + i]: the lease offered for session i, and right behind it the mark of the server, if any; ARGV[2 + n]: 'values', or 'states' where a hit's value is not wanted.
 -- Answers for each session {'L'} | {'V', value, expiry, kept, 1 where it is dirty} | {'D'} | {'T', lease}.
@@ -24,7 +24,7 @@ for i = 1, n do
   elseif mark then
     answers[i] = { 'T', string.sub(mark, 2) }
   else
-    redis.call('SET', side, 'L' .. lease, 'PX', LEASE_LIFETIME)
+    redis.pcall('SET', side, 'L' .. lease, 'PX', LEASE_LIFETIME)
     answers[i] = { 'T', lease }
   end
 end

@@ -45,6 +45,8 @@ export interface Held {
 interface Waiting {
   /** Whether a connection was asked of the pool on its account. */
   asked: boolean;
+  /** Why there was none for him yet, where others stand that he may get. */
+  refusal: Error | null;
   give(held: Held): void;
   fail(error: unknown): void;
 }
@@ -56,18 +58,30 @@ const AT_HAND = 1_000;
 const GOODBYE = 1_000;
 /** Milliseconds until a connection is tried again for callers that the fence could not answer. */
 const AGAIN = 25;
+/** The same where the server gave none. */
+const LATER = 250;
 
 const GREETING = `${MARKER} SELECT pg_backend_pid() AS pid,
   (SELECT ${STARTED} FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS started,
+  pg_is_in_recovery() AS standby,
   (SELECT format_type(atttypid, NULL) FROM pg_attribute
     WHERE attrelid = to_regclass($1::text) AND attname = $2) AS value_type`;
 
 const GREETED = {
   name: "greeting",
   text: GREETING,
-  row: { pid: "number", started: "string", value_type: "string or null" },
+  row: { pid: "number", started: "string", standby: "boolean", value_type: "string or null" },
   least: 1,
 } as const;
+
+const STANDBY = `${MARKER} SELECT pg_is_in_recovery() AS standby`;
+
+interface Greeted {
+  readonly pid: number;
+  readonly started: string;
+  readonly standby: boolean;
+  readonly value_type: string | null;
+}
 
 const CLOCK = `${MARKER} SELECT (extract(epoch from clock_timestamp()) * 1000)::float8 AS now`;
 
@@ -169,6 +183,16 @@ export class PostgresConnections {
     this.#tidyLater();
   }
 
+  /** The next one's, but where the server takes no changes because it has become a standby. */
+  async freeUnlessStandby(held: Held): Promise<void> {
+    const asked = held.client.query<Pick<Greeted, "standby">>(STANDBY).then(
+      ({ rows }) => rows[0]?.standby === false,
+      () => false,
+    );
+    if ((await within(asked, this.options.deadline)) === true) this.free(held);
+    else this.discard(held);
+  }
+
   /** It is not to be used again. */
   discard(held: Held): void {
     this.#giveBack(held, true);
@@ -205,6 +229,7 @@ export class PostgresConnections {
       };
       const waiting: Waiting = {
         asked: false,
+        refusal: null,
         give: (held) => {
           leave();
           resolve(held);
@@ -214,7 +239,8 @@ export class PostgresConnections {
           reject(error);
         },
       };
-      const late = () => waiting.fail(new LegacyUnreachable(`${this.where} gave no connection in time.`));
+      const late = () =>
+        waiting.fail(waiting.refusal ?? new LegacyUnreachable(`${this.where} gave no connection in time.`));
       const timer = setTimeout(late, Math.max(0, ends - performance.now()));
       this.#waiting.push(waiting);
       this.#ask();
@@ -228,7 +254,8 @@ export class PostgresConnections {
       if (this.#closed || (idleCount <= waitingCount && totalCount >= this.options.connections)) return;
       if (waiting.asked) continue;
       waiting.asked = true;
-      this.#pool.connect().then(
+      // The driver reads the files that a URL names, and throws where it cannot.
+      (async () => this.#pool.connect())().then(
         (client) => {
           const held = this.#greeted.get(client)!;
           held.ours = true;
@@ -240,11 +267,14 @@ export class PostgresConnections {
   }
 
   #failed(waiting: Waiting, error: unknown): void {
-    if (error instanceof ControlUnreachable && this.#standing.size > 0) {
+    const refusal = unreachable(error, this.where, this.secrets);
+    if (this.#standing.size > 0) {
+      // One of those that stand will be free, be it that the server gives no more of them.
       waiting.asked = false;
-      setTimeout(() => this.#ask(), AGAIN).unref();
+      waiting.refusal = refusal;
+      setTimeout(() => this.#ask(), error instanceof ControlUnreachable ? AGAIN : LATER).unref();
     } else {
-      waiting.fail(unreachable(error, this.where, this.secrets));
+      waiting.fail(refusal);
       this.#ask();
     }
   }
@@ -287,7 +317,9 @@ export class PostgresConnections {
     const answer = await within(greeting, deadline);
     if (answer === LATE) throw new LegacyUnreachable(`${this.where} took a connection and did not answer.`);
     if (!fits(GREETED, answer.rows)) throw new LegacyUnreachable(`${this.where} does not tell who it is.`);
-    const { pid, started, value_type } = answer.rows[0] as { pid: number; started: string; value_type: string | null };
+    const { pid, started, standby, value_type } = answer.rows[0] as Greeted;
+    // What it has not heard of yet is no absence, and what it still has may have been logged out.
+    if (standby) throw new LegacyUnreachable(`${this.where} is a standby, which may be behind.`);
     const pooled = pid !== (client as unknown as { processID: number }).processID;
     const held: Held = {
       client,

@@ -14,6 +14,9 @@ const VALUE_REFUSED = new Set(["22P02", "22P05", "22021", "22030", "22032"]);
 const TABLE_REFUSED = new Set(["42P01", "42703", "42P10", "42804", "42883", "3F000"]);
 const CREDENTIALS_REFUSED = new Set(["28P01", "28000"]);
 /** The two that ask for the same statement again. */
+/** The transaction, or the server, takes no changes. */
+export const READ_ONLY = "25006";
+
 const TRANSIENT = new Set(["40001", "40P01"]);
 
 /** A prepared statement that is not there, is already there, or was prepared for a table of another shape. */

@@ -4,7 +4,7 @@ import { FerryError } from "../errors.js";
 import { LegacyUnreachable, OutcomeUnknown } from "../ports/legacy-store.js";
 import { LATE, within } from "./deadline.js";
 import { type Held, type PostgresConnectionOptions, PostgresConnections } from "./postgres-connections.js";
-import { forgotten, isTransient, refused } from "./postgres-errors.js";
+import { forgotten, isTransient, READ_ONLY, refused } from "./postgres-errors.js";
 import { Settler, type Unanswered } from "./postgres-settle.js";
 import { fits, type Statement, type Statements } from "./postgres-sql.js";
 
@@ -114,7 +114,8 @@ export class PostgresLink {
         if (kind === "read") throw new LegacyUnreachable(`${this.where} ${what}.`);
         throw new OutcomeUnknown(`${this.where} ${what}; a change may or may not have been made.`, over);
       }
-      this.#connections.free(held);
+      if (answer.kind === "refused" && answer.error.code === READ_ONLY) void this.#connections.freeUnlessStandby(held);
+      else this.#connections.free(held);
       if (answer.kind === "rows") return answer;
       const wasForgotten = !held.forgets && forgotten(answer.error);
       held.forgets ||= wasForgotten;

@@ -28,6 +28,17 @@ controlStoreContract("PostgreSQL", async () => {
   };
 });
 
+it("tells of a file that its URL names, and that cannot be read", async () => {
+  const url = "postgres://u:secret@localhost/db?sslmode=verify-full&sslrootcert=/nonexistent/ca.pem";
+  const opening = (async () => openControl(url, { migration: "m", node: "n", deadline: DEADLINE }))();
+  const error = await opening.then(
+    () => null,
+    (failure: Error) => failure,
+  );
+  expect(error).toMatchObject({ code: "CONFIG_INVALID", message: expect.stringMatching(/cannot be read \(ENOENT\)/) });
+  expect(error!.message).not.toContain("secret");
+});
+
 describe("PostgreSQL", () => {
   let server: RunningServer;
   let admin: pg.Client;

@@ -67,6 +67,32 @@ describe("memcached that fails", () => {
       }
     });
 
+    it("that is full, and evicts nothing, keeps the session that a token is taken of, or that is to be changed", async () => {
+      const full = await startMemcached({ args: ["-M", "-m", "8"] });
+      const store = open({ url: full.url, deadline: 5_000 });
+      const session = aSession("x".repeat(300));
+      const before = [newSid(), newSid()] as const;
+      for (const sid of before) await store.set(sid, session);
+      const [early] = await store.tokens([before[0]]);
+      const fill = (name: string, count: number, size: number) => {
+        const value = "x".repeat(size);
+        const sets = Array.from({ length: count }, (_, i) => `set ${name}${i} 0 0 ${size} noreply\r\n${value}\r\n`);
+        return raw(full, `${sets.join("")}mn\r\n`, "MN\r\n");
+      };
+      await fill("big", 20_000, 1_000);
+      // In memcached's class of a placeholder, which has a key of this length, and flags.
+      await fill("small".padEnd(newSid().length, "-"), 40_000, 0);
+      const larger = aSession("x".repeat(1_000));
+      const [token, none] = await store.tokens([before[1], newSid()]);
+      expect(await store.applyIf([{ token: early!, session: larger }])).toEqual(["refused"]);
+      expect(await store.applyIf([{ token: token!, session: larger }])).toEqual(["refused"]);
+      // Nor is there room for the placeholder of one that is absent.
+      expect(await store.applyIf([{ token: none!, session }])).toEqual(["refused"]);
+      for (const sid of before) expect((await store.get(sid))?.value).toEqual(session.value);
+      await store.close();
+      await full.stop();
+    });
+
     it("is described for the doctor", async () => {
       expect(await open().describe()).toMatchObject([
         { address: `127.0.0.1:${server.port}`, itemSizeMax: 1_048_576, evictions: 0, seesOurAddress: true },

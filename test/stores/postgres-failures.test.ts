@@ -1,3 +1,5 @@
+import { chownSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { newNodeId } from "../../src/core/ids.js";
@@ -93,7 +95,86 @@ describe("PostgreSQL that fails", () => {
       const error = await rejection(second.set("a", aSession()));
       expect(error).toBeInstanceOf(LegacyUnreachable);
       expect(error.message).toMatch(/53300/);
+      expect(await first.get("a")).toBeNull();
     });
+
+    it("of a connection too many keep nobody from those that stand", async () => {
+      await sql(server.url, "DROP ROLE IF EXISTS several; CREATE ROLE several LOGIN CONNECTION LIMIT 2");
+      await sql(server.url, "GRANT ALL ON session TO several");
+      const store = open({ url: server.url.replace("postgres@", "several@"), connections: 10, deadline: 5_000 });
+      await store.get("a");
+      await Promise.all(Array.from({ length: 40 }, () => store.set(newSid(), aSession())));
+    });
+
+    it("of a file that the URL names mean that nothing was sent", async () => {
+      const url = `${server.url}?sslmode=verify-full&sslrootcert=/nonexistent/ca.pem`;
+      const error = await rejection(open({ url }).set("a", aSession()));
+      expect(error).toBeInstanceOf(LegacyUnreachable);
+      expect(error.message).toMatch(/ENOENT/);
+    });
+  });
+
+  it("that has become a standby under its connections is asked nothing more over them", async () => {
+    // PostgreSQL cannot be made one without a restart; this role sees what the table says.
+    await sql(server.url, "ALTER ROLE postgres SET default_transaction_read_only = off");
+    await sql(server.url, "CREATE TABLE standby AS SELECT false AS now");
+    await sql(
+      server.url,
+      "CREATE FUNCTION public.pg_is_in_recovery() RETURNS boolean LANGUAGE sql AS 'SELECT now FROM public.standby'",
+    );
+    await sql(server.url, "CREATE ROLE moved SUPERUSER LOGIN");
+    await sql(server.url, "ALTER ROLE moved SET search_path = public, pg_catalog");
+    const store = open({ url: server.url.replace("postgres@", "moved@") });
+    const readOnly = async (is: boolean) => {
+      await sql(server.url, `UPDATE standby SET now = ${is}`);
+      await sql(server.url, `ALTER SYSTEM SET default_transaction_read_only = ${is}`);
+      await sql(server.url, "SELECT pg_reload_conf()");
+    };
+    try {
+      await store.set("a", aSession());
+      await readOnly(true);
+      await until("it refuses changes", async () => (await store.set("a", aSession()).catch(() => null)) === null);
+      await until("it is left", async () => (await store.get("a").catch((error: Error) => error)) instanceof Error);
+      expect((await rejection(store.get("a"))).message).toMatch(/standby/);
+    } finally {
+      await readOnly(false);
+    }
+    await until("it is back", () =>
+      store.set("a", aSession()).then(
+        () => true,
+        () => false,
+      ),
+    );
+    expect(await store.get("a")).not.toBeNull();
+  });
+
+  // A session that was logged out on the other server is there still, and its users would be logged in again.
+  it("that is a standby is not used before it was promoted", async () => {
+    const standby = await startPostgres();
+    try {
+      await sql(standby.url, TABLE);
+      const [{ data_directory: data }] = (await sql<{ data_directory: string }>(
+        standby.url,
+        "SHOW data_directory",
+      )) as [{ data_directory: string }];
+      await sql(standby.url, "CHECKPOINT");
+      await standby.stop();
+      writeFileSync(join(data, "standby.signal"), "");
+      const { uid, gid } = statSync(data);
+      chownSync(join(data, "standby.signal"), uid, gid);
+      await standby.restart();
+      const store = open({ url: standby.url });
+      for (const ask of [() => store.get("a"), () => store.set("a", aSession())]) {
+        const error = await rejection(ask());
+        expect(error).toBeInstanceOf(LegacyUnreachable);
+        expect(error.message).toMatch(/standby/);
+      }
+      await sql(standby.url, "SELECT pg_promote()");
+      await store.set("a", aSession());
+      expect(await store.get("a")).not.toBeNull();
+    } finally {
+      await standby.stop();
+    }
   });
 
   describe("connections", () => {

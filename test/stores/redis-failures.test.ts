@@ -321,6 +321,28 @@ describe("replicas", () => {
     );
   });
 
+  it("keep nobody waiting for a connection that cannot be made while others stand", async () => {
+    const server = await bench.start({ args: ["--repl-diskless-sync-delay", "0"] });
+    await replicate(server.port);
+    let isAway = false;
+    const fence: Fence = async () => {
+      if (isAway) throw new Error("the control store is away");
+    };
+    const node = newNodeId();
+    const records = await armed(server.url, { node, fence, wait: { open: 1, destroy: 1 } });
+    await Promise.all(Array.from({ length: 8 }, (_, i) => open(records, PATIENT, `first-${i}`)));
+    isAway = true;
+    // Of several connections the second: the first carries what does not wait.
+    const plain = bench.plain(server.url);
+    const own = String(await plain.client("LIST"))
+      .split("\n")
+      .filter((line) => line.includes(node));
+    expect(own.length).toBeGreaterThan(2);
+    await plain.client("KILL", "ID", /\bid=(\d+)/.exec(own[1]!)![1]!);
+    await delay(100);
+    for (let i = 0; i < 20; i++) expect(await open(records, AT_ONCE, `then-${i}`)).toBe("L");
+  });
+
   it("of whom nobody may ask leave a write unknown, which has taken effect", async () => {
     const server = await bench.start();
     const records = await armed(server.url, { wait: { open: 1, destroy: 1 } });

@@ -277,13 +277,23 @@ describe("what Redis may be", () => {
       () => records.open("one", ids.next(), "L", big, ids.next()),
       () => records.open("dirty", ids.next(), "L", big, ids.next()),
       () => records.setAlone("one", big),
-      () => records.read("unknown", ids.next()),
     ]) {
       const failure = await rejection(write());
       expect(failure).toBeInstanceOf(RedisRefused);
       expect((failure as Error).message).toContain("OOM");
     }
     expect(await records.view(["one", "dirty"])).toEqual(before);
+    // Under a lease that found no room nothing is filled, and who reads is answered.
+    const lease = ids.next();
+    expect(await records.read("unknown", lease)).toEqual({ from: "L", lease });
+    await records.fill("unknown", lease, session);
+    expect(await records.view(["unknown"])).toMatchObject([{ session: null, mark: "none" }]);
+    // What goes together does not fail together.
+    const [refused, gone] = await Promise.allSettled([
+      records.open("one", ids.next(), "R", big, ids.next()),
+      records.open("dirty", ids.next(), "R", null, ids.next()),
+    ]);
+    expect([refused.status, gone.status]).toEqual(["rejected", "fulfilled"]);
     expect(await records.read("one", ids.next())).toMatchObject({ from: "R", session });
     expect(await records.destroyAlone("one")).toBe(true);
     const facts = await records.facts();

@@ -100,10 +100,12 @@ export function isReplyError(error: unknown): error is Error {
 /** Why a connection could not be made, without the driver's error, which may hold the arguments of AUTH. */
 export function connectionFailure(error: unknown, shown: string): Error {
   if (error instanceof FerryError || error instanceof RedisRefused) return error;
-  if (isReplyError(error) && /WRONGPASS|NOAUTH|invalid password|AUTH /.test(error.message)) {
+  if (isReplyError(error) && /WRONGPASS|NOAUTH|invalid password|AUTH |unknown command .auth/i.test(error.message)) {
     return new FerryError("AUTHENTICATION_FAILED", `Redis at ${shown} refused the user or the password.`);
   }
-  if (isReplyError(error)) return new RedisRefused(`Redis at ${shown} refused the connection: ${error.message}`);
+  if (isReplyError(error)) {
+    return new RedisRefused(`Redis at ${shown} refused the connection: ${quotable(error.message, [])}`);
+  }
   const refused = distrusted(`Redis at ${shown}`, error, "redis.tls");
   if (refused !== null) return refused;
   const reason = error instanceof Error ? error.message || codeOf(error) : String(error);

@@ -56,11 +56,7 @@ export class Lanes {
 
   async #free(until: number): Promise<Lane> {
     for (;;) {
-      let lane = this.#lanes.find(({ busy }) => !busy);
-      if (lane === undefined && this.#lanes.length < LANES) {
-        lane = { link: this.open(), busy: false };
-        this.#lanes.push(lane);
-      }
+      const lane = this.#next();
       if (lane !== undefined) {
         lane.busy = true;
         return lane;
@@ -69,6 +65,26 @@ export class Lanes {
       if (left <= 0) throw new RedisUnreachable("Too many writes wait for replicas.", false);
       await this.#waiting.wait(left);
     }
+  }
+
+  /**
+   * One that is connected goes first, and is waited for where there is one: what cannot connect now, since the control
+   * store is away that the fence would ask, is free all the time, and would fail every write.
+   */
+  #next(): Lane | undefined {
+    const free = this.#lanes.filter(({ busy }) => !busy);
+    const connected = free.find(({ link }) => link.isConnected);
+    if (connected !== undefined) return connected;
+    const mayWait = this.#lanes.some(({ link }) => link.isConnected);
+    if (this.#lanes.length < LANES) free.push(this.#another());
+    return mayWait ? undefined : free[0];
+  }
+
+  #another(): Lane {
+    const lane = { link: this.open(), busy: false };
+    this.#lanes.push(lane);
+    void lane.link.first.then(() => this.#waiting.wakeOne());
+    return lane;
   }
 
   #release(lane: Lane): void {

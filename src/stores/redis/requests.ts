@@ -25,6 +25,14 @@ interface Wanted {
 
 export type GatheredName = "close" | "fill" | "open" | "open-if" | "alone";
 
+/**
+ * R has no room for what one of them writes, which it says at the first write of a script: nothing was changed. A logout,
+ * which takes no room, must not fail for what goes with it.
+ */
+function isFull(error: unknown): boolean {
+  return error instanceof RedisRefused && error.message.endsWith("(OOM).");
+}
+
 /** Runs a script for sessions of one slot. */
 type RunScript = (
   call: Call,
@@ -40,9 +48,9 @@ export class Requests {
   // In this order they go: what ends an operation reaches R before what begins the next one of the same session.
   readonly close = this.#gathered("close");
   readonly fill = this.#gathered("fill");
-  readonly open = this.#gathered("open");
-  readonly "open-if" = this.#gathered("open-if");
-  readonly alone = this.#gathered("alone");
+  readonly open = this.#gathered("open", isFull);
+  readonly "open-if" = this.#gathered("open-if", isFull);
+  readonly alone = this.#gathered("alone", isFull);
   readonly #reads = this.#gathering.kind<Wanted, ReadAnswer>({
     perform: (wanted, limits, slot) => this.#readAll(wanted, limits, slot),
     slotOf: ({ sid }) => this.names.slotOf(sid),
@@ -77,11 +85,12 @@ export class Requests {
     return listOf(await this.script(call, name, slot, sidsOf(items), args), items.length);
   }
 
-  #gathered(name: GatheredName): Gathered<Item, unknown> {
+  #gathered(name: GatheredName, apart: (error: unknown) => boolean = () => false): Gathered<Item, unknown> {
     return this.#gathering.kind<Item, unknown>({
       perform: (items, limits, slot) => this.trust.run(slot, limits, (call) => this.forEach(call, name, slot, items)),
       slotOf: ({ sid }) => this.names.slotOf(sid),
       bytesOf,
+      apart,
     });
   }
 
