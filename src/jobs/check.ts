@@ -24,7 +24,7 @@ import { refuseWithoutCopies } from "./guards.js";
 import { asCatalogued, DEFAULT_PATIENCE, Patience } from "./patience.js";
 import { Planting } from "./plant.js";
 import { type Progress, Pulse } from "./progress.js";
-import { refuseTowardLossy } from "./repair.js";
+import { type Believed, refuseTowardLossy } from "./repair.js";
 import { loadSecrets } from "./secrets.js";
 import type { Dispatcher } from "./spread/dispatcher.js";
 import { SpreadLooking } from "./spread/looking.js";
@@ -56,7 +56,7 @@ export interface CheckOptions {
   readonly rate?: number;
   readonly limits: CheckLimits & { readonly ttlTolerance: number };
   /** Repairs what is found; then the run is no evidence. */
-  readonly repair?: { readonly towardLegacy: boolean };
+  readonly repair?: { readonly toward: Believed | null };
   /** Plants, copies and keeps nothing: only looks, and neither is evidence nor contradicts any. */
   readonly readOnly?: boolean;
   /** Sids that are no sessions (locks); L does not list them, R does. */
@@ -88,7 +88,7 @@ export async function runCheck(deps: CheckDeps, options: CheckOptions): Promise<
   const patience = new Patience(deps.clock, options.patience ?? DEFAULT_PATIENCE, options.signal);
   const record = await patience.attempt(() => deps.control.read());
   refuseWithoutCopies(record, "compared");
-  refuseTowardLossy(deps.legacy.lossy, options.repair?.towardLegacy ?? false);
+  refuseTowardLossy(deps.legacy.lossy, options.repair?.toward ?? null);
   const tolerance = expiryTolerance(options.limits.ttlTolerance, deps.legacy.expiryGranularity);
   const planting = new Planting(deps, { tolerance, flags: options.flags ?? 0 });
   const check = new Check(deps, options, patience, planting, tolerance);

@@ -3,7 +3,7 @@ import type { CopyOutcome } from "../ports/copier.js";
 import type { Finding } from "./examiner.js";
 import type { Patience } from "./patience.js";
 import type { Planting } from "./plant.js";
-import { isCopied, type Remedy, type RepairDeps, Repairer, remedyFor } from "./repair.js";
+import { type Believed, isCopied, type Remedy, type RepairDeps, Repairer, remedyFor } from "./repair.js";
 import type { Tally } from "./tally.js";
 
 /** What is done with findings: planted ones are ticked off, missing ones copied, others repaired if asked; all counted. */
@@ -16,7 +16,7 @@ export class Findings {
     readonly tally: Tally,
     readonly patience: Patience,
     readonly options: {
-      readonly repair: { readonly towardLegacy: boolean } | null;
+      readonly repair: { readonly toward: Believed | null } | null;
       readonly readOnly: boolean;
       readonly redisEvicts: boolean;
     },
@@ -62,7 +62,7 @@ export class Findings {
     for (const finding of findings) {
       if (!isRepairable(finding.class)) continue;
       const remedy = remedyFor(finding, {
-        towardLegacy: this.options.repair?.towardLegacy ?? false,
+        toward: this.options.repair?.toward ?? null,
         readsRedisAlone: this.deps.copier.placement(finding.sid).routes.read === "R",
         redisEvicts: this.options.redisEvicts,
       });

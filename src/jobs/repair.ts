@@ -16,6 +16,9 @@ export interface RepairDeps {
   readonly clock: Clock;
 }
 
+/** Which store is right about a session that only one of the two has. */
+export type Believed = "legacy" | "redis";
+
 /** What is done about a fault; `leave`: nothing that could not also destroy a living session. */
 export type Remedy = "copy" | "replace" | "push" | "destroy" | "leave";
 
@@ -30,11 +33,14 @@ export type Remedy = "copy" | "replace" | "push" | "destroy" | "leave";
  * | `resurrected`            | only `--toward legacy`: forced copy of nothing  | –                                   |
  * | `extra`                  | left: memcached merely lost it                  | –                                   |
  * | `leftover`, redis-first  | –                                               | copied by rule 3 (in every run)     |
- * | `leftover`, full-redis   | –                                               | destroyed in L by rule 4, unless R evicts; with `--toward legacy` copied to R |
+ * | `leftover`, full-redis   | –                                               | only `--toward legacy`: copied to R; only `--toward redis`, and unless R evicts: destroyed in L by rule 4 |
+ *
+ * Where only one has a session, and the one that has the say may have lost it, nobody can tell whether it was logged out: a
+ * repair that is not told whom to believe leaves the last copy where it is.
  */
 export function remedyFor(
   finding: Pick<Finding, "class" | "authority">,
-  how: { readonly towardLegacy: boolean; readonly readsRedisAlone: boolean; readonly redisEvicts: boolean },
+  how: { readonly toward: Believed | null; readonly readsRedisAlone: boolean; readonly redisEvicts: boolean },
 ): Remedy {
   switch (finding.class) {
     case "missing":
@@ -45,10 +51,10 @@ export function remedyFor(
     case "behind":
       return "push";
     case "resurrected":
-      return how.towardLegacy ? "replace" : "leave";
+      return how.toward === "legacy" ? "replace" : "leave";
     case "leftover":
-      if (!how.readsRedisAlone || how.towardLegacy) return "copy";
-      return how.redisEvicts ? "leave" : "destroy";
+      if (!how.readsRedisAlone || how.toward === "legacy") return "copy";
+      return how.toward === null || how.redisEvicts ? "leave" : "destroy";
     default:
       return "leave";
   }
@@ -129,8 +135,8 @@ export function isCopied(outcome: CopyOutcome): boolean {
 }
 
 /** `--toward legacy` is refused where L forgets by itself: what it lost would be taken for what users logged out. */
-export function refuseTowardLossy(lossy: boolean, towardLegacy: boolean): void {
-  if (lossy && towardLegacy) {
+export function refuseTowardLossy(lossy: boolean, toward: Believed | null): void {
+  if (lossy && toward === "legacy") {
     throw new FerryError(
       "GUARD_REFUSED",
       "memcached loses sessions by itself, so nothing is removed from Redis for it.",

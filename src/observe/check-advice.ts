@@ -51,8 +51,20 @@ function faults(result: CheckResult): Advice {
   if (counts.missing > 0) next.push({ command: "sessionferry backfill", why: "some sessions could not be copied" });
   const left = (name: "mismatched" | "expiry" | "behind" | "leftover") =>
     repaired === null ? counts[name] > 0 : (repaired[name]?.failed ?? 0) > 0;
-  if (left("mismatched") || left("expiry") || left("behind") || left("leftover")) {
+  if (left("mismatched") || left("expiry") || left("behind")) {
     next.push({ command: REPAIR, why: "brings the other store back to what the authority holds" });
+  }
+  if (left("leftover")) {
+    next.push(
+      {
+        command: "sessionferry phase rollback --to redis-first",
+        why: "where Redis has lost them (a restart, an eviction): a check there copies them back",
+      },
+      {
+        command: `${REPAIR} --toward redis`,
+        why: "decide first: where their users logged out; it destroys what may be the last copies",
+      },
+    );
   }
   if (counts.resurrected > (repaired?.resurrected?.done ?? 0)) {
     next.push({
@@ -66,8 +78,10 @@ function faults(result: CheckResult): Advice {
 }
 
 /** Who is hurt at this moment: the authority is right, and most readers read it. */
-function harmOf({ position, authority }: CheckResult): string {
+function harmOf({ position, authority, counts }: CheckResult): string {
   const { phase } = position.after;
+  if (counts.leftover > 0)
+    return "What only the legacy store has is either logged out, or lost in Redis: nobody can tell.";
   if (phase === "dual-write") return "Nobody is hurt: in dual-write all reads come from the legacy store.";
   if (authority.L > 0) {
     return "Users may see the wrong session where Redis answers; if it is many, go back: sessionferry phase rollback.";

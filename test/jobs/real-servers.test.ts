@@ -233,7 +233,7 @@ describe("over PostgreSQL and Redis", () => {
       expect(found.counts).toMatchObject({ mismatched: 1, expiry: 1, resurrected: 1 });
       expect(found.examples.expiry?.[0]?.laterBy).toBe(-5_000);
       expect(found.examples.mismatched?.[0]?.paths).toEqual(["cookie", "note", "user"]);
-      await check(config, node, { repair: { towardLegacy: true } });
+      await check(config, node, { repair: { toward: "legacy" } });
       expect(await check(config, node)).toMatchObject({ clean: true, evidence: true });
       const planted = await sql.query(`SELECT 1 FROM ${table} WHERE sid LIKE 'sessionferry-planted-%'`);
       expect(planted.rowCount).toBe(0);
@@ -265,7 +265,7 @@ describe("over PostgreSQL and Redis", () => {
         const cold = rows.slice(200, 203).map(({ sid }) => sid);
         await sql.query(`UPDATE ${first.legacy.table} SET sess = '{"user":0}' WHERE sid = $1`, [cold[0]]);
         await sql.query(`DELETE FROM ${first.legacy.table} WHERE sid = $1`, [cold[1]]);
-        expect((await check(first, node, { repair: { towardLegacy: false } })).repaired).toEqual({
+        expect((await check(first, node, { repair: { toward: null } })).repaired).toEqual({
           mismatched: { done: 1, failed: 0 },
           behind: { done: 1, failed: 0 },
         });
@@ -335,7 +335,7 @@ describe("over memcached and Redis", () => {
       await forget(sids[0]!);
       await store(sids[1]!, { cookie: {}, user: 99 });
       await store(sids[2]!, { cookie: { originalMaxAge: 3_600_000 }, user: 2 }, 3_700);
-      const second = await checkThere(node, { repair: { towardLegacy: false } });
+      const second = await checkThere(node, { repair: { toward: null } });
       expect(second.counts).toMatchObject({ equal: 397, extra: 1, mismatched: 1, expiry: 1 });
       expect((await node.records.view([sids[0]!]))[0]?.session).not.toBeNull();
       const third = await checkThere(node);

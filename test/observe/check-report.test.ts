@@ -22,7 +22,14 @@ describe("advice", () => {
     ["mismatched", ["sessionferry check --repair", "sessionferry check"]],
     ["expiry", ["sessionferry check --repair", "sessionferry check"]],
     ["behind", ["sessionferry check --repair", "sessionferry check"]],
-    ["leftover", ["sessionferry check --repair", "sessionferry check"]],
+    [
+      "leftover",
+      [
+        "sessionferry phase rollback --to redis-first",
+        "sessionferry check --repair --toward redis",
+        "sessionferry check",
+      ],
+    ],
     ["missing", ["sessionferry backfill", "sessionferry check"]],
     ["resurrected", ["sessionferry check --repair --toward legacy", "sessionferry check"]],
   ])("%s", (name, next) => {

@@ -27,7 +27,7 @@ export const command = defineCommand({
     watch: flag("Repeat a sample until Ctrl-C; with --json a document a line."),
     every: duration("With --watch: how often; 1m by default."),
     repair: flag("Bring the other store back to what the authority holds, then check again."),
-    toward: choice("With --repair: also remove from Redis what is gone in the legacy store.", ["legacy"]),
+    toward: choice("With --repair: which store is right about what only one of them has.", ["legacy", "redis"]),
     report: text("Write the result to a file, too; its name ends in .md or .json.", "FILE"),
     rate: whole("Sessions per second at most; 0 for no limit.", 0, 1e7),
     workers: flag("Have the batches looked at by `sessionferry worker` processes; not with --repair."),
@@ -48,7 +48,7 @@ export const command = defineCommand({
     if (every !== undefined && !watch) throw new FerryError("USAGE", "--every needs --watch.");
     if (report !== undefined) requireReportName(report);
     const size = sample ?? (watch ? WATCH_SAMPLE : null);
-    const repairing = repair && !dryRun ? { repair: { towardLegacy: toward === "legacy" } } : {};
+    const repairing = repair && !dryRun ? { repair: { toward: toward ?? null } } : {};
 
     const openedWitnesses = await openWitnesses(context.config());
     try {
