@@ -220,6 +220,9 @@ describe("refusals", () => {
     [{ redis: { url: "redis://h?family=6" } }, "redis.url must not have options"],
     [{ redis: { url: "redis://h/path" } }, "redis.url must end with nothing or a database number"],
     [{ redis: { url: "redis-sentinel://h:26379" } }, "redis.url must have the form redis-sentinel://"],
+    [{ redis: { url: "redis-sentinel://a:1, b:2/name" } }, "redis.url must have the form redis-sentinel://"],
+    [{ redis: { url: "redis://h:0" } }, "redis.url has the port 0"],
+    [{ redis: { url: "redis://h:6379/12345" } }, "redis.url must end with nothing or a database number"],
     [{ control: { url: "memcached://h" } }, "control.url has the scheme memcached://"],
     [{ control: {} }, "control.url is required"],
   ])("refuses %j", (change, message) => {

@@ -81,7 +81,7 @@ export function urlProblem(url: string, role: StoreUrlRole): string | null {
     return "must have the form memcached://host:port[,host:port], without user, path or options";
   }
   if (scheme === "redis-sentinel") {
-    if (/^[^/?#]+\/[^/?#\s]+(\/\d{1,4})?$/.test(url.slice("redis-sentinel://".length)) && serversOf(url).length > 0)
+    if (/^[^/?#\s]+\/[^/?#\s]+(\/\d{1,4})?$/.test(url.slice("redis-sentinel://".length)) && serversOf(url).length > 0)
       return null;
     return "must have the form redis-sentinel://host:port,host:port/name";
   }
@@ -96,7 +96,8 @@ export function urlProblem(url: string, role: StoreUrlRole): string | null {
   if (scheme.startsWith("redis") && parsed.hostname === "") return "names no host";
   if (scheme.startsWith("redis") && `${parsed.search}${parsed.hash}` !== "")
     return "must not have options after ? or #";
-  if (scheme.startsWith("redis") && !/^\/?\d*$/.test(parsed.pathname))
+  if (scheme.startsWith("redis") && parsed.port === "0") return "has the port 0";
+  if (scheme.startsWith("redis") && !/^\/?\d{0,4}$/.test(parsed.pathname))
     return "must end with nothing or a database number";
   try {
     decodeURIComponent(parsed.username);

@@ -170,6 +170,22 @@ describe("memcached that fails", () => {
       expect(store.endpoints).toEqual([asked[2]]);
     });
 
+    it("of which no more can be had are not tried for all the time", async () => {
+      let asked = 0;
+      const fence = async () => {
+        if (asked++ > 0) throw new Error("the control store is away");
+      };
+      const store = open({ fence, connections: 4, deadline: 3_000 });
+      await store.get("a");
+      const ends = performance.now() + 1_200;
+      const busy = async () => {
+        for (; performance.now() < ends; await delay(3 * Math.random())) await store.get("a");
+      };
+      await Promise.all(Array.from({ length: 10 }, busy));
+      expect(asked).toBeGreaterThan(2);
+      expect(asked).toBeLessThan(10);
+    });
+
     it("that end while the fence is asked are nobody's", async () => {
       const asked: [string, (store: MemcachedLegacyStore) => Promise<unknown>][] = [
         ["a session", (store) => store.get("a")],

@@ -107,6 +107,15 @@ describe("a Redis that is away", () => {
     }
   });
 
+  it("that knows no passwords repeats none", async () => {
+    const server = await bench.start({ args: ["--rename-command", "AUTH", ""] });
+    const failure = await rejection(bench.open(`redis://app:sup3rs3cret@127.0.0.1:${server.port}`));
+    const { message, stack, cause } = failure as Error;
+    const told = `${message} ${stack} ${String(cause)}`;
+    expect(told).toMatch(/password/);
+    expect(told).not.toContain("sup3rs3cret");
+  });
+
   it("that dies fails calls at once, or holds them until it is back", async () => {
     const server = await bench.start();
     const records = await armed(server.url);

@@ -23,6 +23,8 @@ const READ_AGAIN = 2;
 const AGAIN_WITHIN = 1_000;
 /** memcached takes 1024 connections by default, from everybody. */
 const MOST_RELAYS = 256;
+/** Milliseconds until one more connection is tried again; each try asks memcached and the control store. */
+const AGAIN = 250;
 
 /**
  * The connections to one server. A call takes its deadline at most: without a connection by then nothing was sent
@@ -38,6 +40,8 @@ export class MemcachedLink {
   readonly #relays = new Set<Connection>();
   #openingRelay = false;
   #opening: Promise<Connection> | null = null;
+  /** By the monotonic clock: no further connection is tried before, while there is one. */
+  #again = 0;
   #closed = false;
 
   constructor(
@@ -134,7 +138,8 @@ export class MemcachedLink {
       usable++;
       if (best === null || connection.load < best.load) best = connection;
     }
-    if (best !== null && best.load > 0 && usable < this.options.connections) void this.#another();
+    const mayHaveMore = best !== null && best.load > 0 && usable < this.options.connections;
+    if (mayHaveMore && performance.now() >= this.#again) void this.#another();
     return best;
   }
 
@@ -188,7 +193,9 @@ export class MemcachedLink {
       .finally(() => {
         this.#opening = null;
       });
-    this.#opening.catch(() => {});
+    this.#opening.catch(() => {
+      this.#again = performance.now() + AGAIN;
+    });
     return this.#opening;
   }
 

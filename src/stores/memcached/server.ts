@@ -16,7 +16,7 @@ const DEFAULT_PORT = 11_211;
 
 /** The servers of `memcached://h:p[,h:p]`, in the order written. Rejects with CONFIG_INVALID. */
 export function parseServers(url: string, tls: ConnectionOptions | null = null): Server[] {
-  const list = /^memcached:\/\/([^/?#]+)\/?$/.exec(url)?.[1];
+  const list = /^memcached:\/\/([^/?#]+)\/?$/i.exec(url)?.[1];
   // The URL itself is not repeated: somebody may have put a password into it.
   if (list === undefined) throw invalid("expected memcached://host:port[,host:port]");
   if (list.includes("@")) throw invalid("memcached with user and password is not supported");
