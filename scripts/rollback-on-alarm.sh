@@ -4,7 +4,7 @@
 #
 #   rollback-on-alarm.sh [--every SECONDS] [--sample N] [--strikes N] [--floor PHASE] [--once] [-- OPTION...]
 #
-#   --every SECONDS   how often to look (30)
+#   --every SECONDS   how often to look (30); whole seconds
 #   --sample N        sessions of each side that a look compares (1000)
 #   --strikes N       so many bad looks in a row at Redis or the nodes are an alarm (3); differences are one at once
 #                     (from redis-first on Redis is right: they are told, and a human repairs before going back)
@@ -16,11 +16,19 @@
 #
 # Ends with 0 when it was told to look once and all was well, or when there is nothing to watch (legacy, complete);
 # with 4 after an alarm, rolled back unless that would go below the floor or the stores differ from redis-first on;
-# otherwise with the exit code of the command that failed.
+# otherwise with the exit code of the command that failed; with 2 also where an option is wrong.
 set -u
+
+refuse() {
+  echo "rollback-on-alarm: $1" >&2
+  exit 2
+}
 
 every=30 sample=1000 allowed=3 floor=dual-write once=no
 while [ $# -gt 0 ]; do
+  case $1 in
+    --every | --sample | --strikes | --floor) [ $# -gt 1 ] || refuse "$1 needs a value" ;;
+  esac
   case $1 in
     --every) every=$2; shift 2 ;;
     --sample) sample=$2; shift 2 ;;
@@ -28,7 +36,7 @@ while [ $# -gt 0 ]; do
     --floor) floor=$2; shift 2 ;;
     --once) once=yes; shift ;;
     --) shift; break ;;
-    *) echo "rollback-on-alarm: unknown option $1" >&2; exit 2 ;;
+    *) refuse "unknown option $1" ;;
   esac
 done
 command=${SESSIONFERRY:-sessionferry}
@@ -37,12 +45,14 @@ log() {
   printf '%s rollback-on-alarm: %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$*" >&2
 }
 
-# The value at a path such as pending.direction in the JSON on stdin; nothing for null.
+# The value at a path such as pending.direction in the JSON on stdin; nothing for null, or what is no JSON.
 json() {
   node -e '
     let text = "";
     process.stdin.on("data", (part) => (text += part)).on("end", () => {
-      const value = process.argv[1].split(".").reduce((at, key) => at?.[key], JSON.parse(text));
+      let document;
+      try { document = JSON.parse(text); } catch {}
+      const value = process.argv[1].split(".").reduce((at, key) => at?.[key], document);
       console.log(value === null || value === undefined ? "" : String(value));
     });' "$1"
 }
@@ -141,6 +151,18 @@ differ() {
   if [ $once = yes ]; then exit 4; fi
 }
 
+# A wrong value would be noticed by nobody: no phase lies above an unknown floor, and no watch waits for a wrong time.
+whole() {
+  case $2 in
+    '' | 0* | *[!0-9]* | ??????????*) refuse "$1 takes a whole number from 1 on, not \"$2\"" ;;
+  esac
+}
+whole --every "$every"
+whole --sample "$sample"
+whole --strikes "$allowed"
+[ "$(rank "$floor")" -lt 5 ] ||
+  refuse "--floor takes legacy, dual-write, read-through, redis-first or full-redis, not \"$floor\""
+
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
@@ -166,17 +188,22 @@ while :; do
     else
       $command check --sample "$sample" --json "$@" >"$answer" 2>"$folder/log"
       code=$?
-      case $code in
-        0)
+      case $code:$(json error.code <"$answer") in
+        0:*)
           if [ -n "$(json planted.missed <"$answer")" ] || [ "$(json witness.disagreed <"$answer")" -gt 0 ] 2>/dev/null; then
             log "ALARM at $phase $percent %: the check does not see what it should: $(json whyNot <"$answer") See sessionferry doctor"
             code=4
           fi
           ;;
-        4) differ "the stores differ: $(json findings <"$answer")" "$@" ;;
-        5) bad="a store is away: $(json error.message <"$answer")" ;;
-        130) exit 130 ;;
-        *) log "check ended with $code: $(json error.message <"$answer")" ;;
+        4:*) differ "the stores differ: $(json findings <"$answer")" "$@" ;;
+        5:* | 3:REDIS_LOST) bad="a store is away: $(json error.message <"$answer")" ;;
+        130:*) exit 130 ;;
+        1:* | 2:* | 3:*)
+          # It cannot run, and would not the next time either: a watch that sees nothing must not look like one.
+          log "check ended with $code: $(json error.message <"$answer") $(json error.remedy <"$answer")"
+          exit $code
+          ;;
+        *) bad="check ended with $code: $(json error.message <"$answer")" ;;
       esac
     fi
   elif [ $code -eq 5 ]; then
@@ -195,5 +222,5 @@ while :; do
     strikes=0
   fi
   if [ $once = yes ]; then exit $code; fi
-  sleep "$every"
+  sleep "$every" || exit 2
 done

@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadConfig } from "../../src/config.js";
@@ -57,7 +59,7 @@ describe("rollback-on-alarm", () => {
   });
 
   it("does not call well what no check has looked at", async () => {
-    const { code, log } = await watch(() => {}, "none");
+    const { code, log } = await watch(() => {}, "99999999");
     expect({ code, log }).toEqual({ code: 2, log: expect.stringContaining("check ended with 2") });
   });
 
@@ -120,5 +122,83 @@ describe("rollback-on-alarm", () => {
     const { code, log } = await watch();
     options = before;
     expect({ code, log }).toEqual({ code: 5, log: expect.stringContaining("status ended with 5") });
+  });
+});
+
+describe("rollback-on-alarm, beside a command of which only the answers are known", () => {
+  /** Answers as sessionferry does at read-through, notes what it was asked, and lets every check end with `code`. */
+  function answering(code: number, error: string): { command: string; asked: () => string[] } {
+    const [command, notes] = [join(stage.folder, "answering.sh"), join(stage.folder, "asked")];
+    const status = '{"phase":"read-through","percent":100,"pending":null,"mirror":{"healthy":true},"redis":{}}';
+    writeFileSync(notes, "");
+    writeFileSync(
+      command,
+      `echo "$1" >>${notes}
+      case $1 in
+        status) echo '${status}' ;;
+        check) echo '${error}'; exit ${code} ;;
+        phase) echo '{"to":{"phase":"dual-write","percent":100}}' ;;
+      esac`,
+    );
+    return { command: `sh ${command}`, asked: () => readFileSync(notes, "utf8").trim().split("\n") };
+  }
+
+  /** Goes on looking, as a service does; `code` is null where it had to be ended. */
+  function keepWatch(command: string, given: readonly string[]): Promise<{ code: number | null; log: string }> {
+    const child = spawn("sh", [SCRIPT, ...given], {
+      env: { ...process.env, SESSIONFERRY: command },
+      stdio: ["ignore", "ignore", "pipe"],
+      timeout: 8_000,
+    });
+    let log = "";
+    child.stderr.on("data", (text) => {
+      log += text;
+    });
+    return new Promise((resolve) => child.on("close", (code) => resolve({ code, log })));
+  }
+
+  it.each([
+    [1, "UNEXPECTED"],
+    [2, "CONFIG_INVALID"],
+    [3, "NOT_SET_UP"],
+  ])("ends with %i where the check cannot run", async (exit, error) => {
+    const { command, asked } = answering(exit, `{"error":{"code":"${error}","message":"no","remedy":"Mend it."}}`);
+    const { code, log } = await keepWatch(command, ["--every", "1"]);
+    expect({ code, log }).toEqual({
+      code: exit,
+      log: expect.stringContaining(`check ended with ${exit}: no Mend it.`),
+    });
+    expect(asked()).toEqual(["status", "check"]);
+  });
+
+  it.each([
+    ["a check that was killed", 137, '{"id":'],
+    ["a Redis that was lost meanwhile", 3, '{"error":{"code":"REDIS_LOST","message":"no seal"}}'],
+  ])("counts %s as a bad look", async (_, exit, error) => {
+    const { command, asked } = answering(exit, error);
+    const { code, log } = await keepWatch(command, ["--every", "1", "--strikes", "2"]);
+    expect({ code, log }).toEqual({ code: 4, log: expect.stringContaining("rolled back: it stands at dual-write") });
+    expect(log).not.toContain("SyntaxError");
+    expect(asked().filter((verb) => verb === "check")).toHaveLength(2);
+  });
+
+  it.each([
+    [
+      ["--floor", "dual_write"],
+      '--floor takes legacy, dual-write, read-through, redis-first or full-redis, not "dual_',
+    ],
+    [["--floor", "complete"], "--floor takes"],
+    [["--every", "30sec"], '--every takes a whole number from 1 on, not "30sec"'],
+    [["--every", "0"], "--every takes a whole number"],
+    [["--strikes", ""], "--strikes takes a whole number"],
+    [["--strikes", "99999999999999999999"], "--strikes takes a whole number"],
+    [["--sample", "-1"], "--sample takes a whole number"],
+    [["--every"], "--every needs a value"],
+    [["--evry", "30"], "unknown option --evry"],
+  ])("refuses %j before it looks", async (given, told) => {
+    const { command, asked } = answering(0, "{}");
+    const { code, log } = await keepWatch(command, given);
+    expect({ code, log }).toEqual({ code: 2, log: expect.stringContaining(told) });
+    expect(asked()).toEqual([""]);
   });
 });
