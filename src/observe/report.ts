@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { lstat, open, rm, writeFile } from "node:fs/promises";
 import { extname } from "node:path";
 import type { CheckResult } from "../core/check-result.js";
 import { FerryError } from "../errors.js";
@@ -11,13 +11,41 @@ const RENDERERS: Readonly<Record<string, (result: CheckResult) => string>> = {
   ".json": renderCheckJson,
 };
 
-/** Asked before the run, so that a wrong name does not cost a whole check. Throws USAGE. */
-export function requireReportName(file: string): void {
-  if (RENDERERS[extname(file).toLowerCase()] !== undefined) return;
+/**
+ * Asked before the run, so that neither a wrong name nor a place where nothing can be written costs a whole check.
+ * What is there stays as it is.
+ * @throws FerryError USAGE
+ */
+export async function requireReport(file: string): Promise<void> {
+  rendererOf(file);
+  const isNew = await lstat(file).then(
+    () => false,
+    () => true,
+  );
+  await writing(file, async () => (await open(file, "a")).close());
+  if (isNew) await rm(file, { force: true });
+}
+
+/** @throws FerryError USAGE */
+export async function writeReport(file: string, result: CheckResult): Promise<void> {
+  const text = rendererOf(file)(result);
+  await writing(file, () => writeFile(file, text));
+}
+
+function rendererOf(file: string): (result: CheckResult) => string {
+  const renderer = RENDERERS[extname(file).toLowerCase()];
+  if (renderer !== undefined) return renderer;
   throw new FerryError("USAGE", "A report's name must end in .md or .json.", { remedy: "Name another file." });
 }
 
-export async function writeReport(file: string, result: CheckResult): Promise<void> {
-  requireReportName(file);
-  await writeFile(file, RENDERERS[extname(file).toLowerCase()]!(result));
+async function writing(file: string, perform: () => Promise<void>): Promise<void> {
+  try {
+    await perform();
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? "error";
+    throw new FerryError("USAGE", `the report cannot be written to ${file} (${code})`, {
+      remedy: "Name a file that this user may write, in a folder that is there.",
+      cause,
+    });
+  }
 }

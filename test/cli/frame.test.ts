@@ -77,6 +77,7 @@ describe("usage", () => {
     [["phase", "rollback", "--redis-lost"], "--reason"],
     [["check", "--toward", "legacy"], "--repair"],
     [["check", "--report", "result.txt"], ".md or .json"],
+    [["check", "--report", "/nowhere/result.md"], "the report cannot be written to /nowhere/result.md (ENOENT)"],
     [["revoke"], "--ids-from is required"],
   ])("refuses %j with exit 2", async (argv, text) => {
     // The configuration is fine and its servers are away: what is wrong is told before they are asked.

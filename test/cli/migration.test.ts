@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, symlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -87,6 +87,17 @@ describe("from legacy to complete", () => {
     expect(await runJson("check", ["check", "show", ...options])).toMatchObject({ id: checked.id });
     expect((await run(["check", "show", checked.id, ...options])).stdout).toContain(checked.id);
     expect(await runError(["check", "show", "20200101-000000-000-none", ...options])).toMatchObject({ exit: 2 });
+  });
+
+  it("tells what a check found though its report cannot be written any more", async () => {
+    const report = join(stage.folder, "full.json");
+    symlinkSync("/dev/full", report);
+    const { code, stdout, stderr } = await run(["check", "--json", "--report", report, ...options]);
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: expect.stringContaining(`warning: the report cannot be written to ${report} (ENOSPC)`),
+    });
+    expect(JSON.parse(stdout)).toMatchObject({ clean: true, evidence: true });
   });
 
   it("shows one session without its id and its value", async () => {

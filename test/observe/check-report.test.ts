@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -7,7 +7,7 @@ import { emptyCounts } from "../../src/core/check-result.js";
 import { adviceFor } from "../../src/observe/check-advice.js";
 import { renderCheckMarkdown } from "../../src/observe/check-report.js";
 import { checkResultSchema, renderCheckJson } from "../../src/observe/check-schema.js";
-import { requireReportName, writeReport } from "../../src/observe/report.js";
+import { requireReport, writeReport } from "../../src/observe/report.js";
 import { aResult } from "../support/check-results.js";
 
 const counts = (over: object) => ({ ...emptyCounts(), equal: 95, ...over });
@@ -115,7 +115,15 @@ describe("the report", () => {
       await writeReport(join(folder, "a.JSON"), result);
       expect(await readFile(join(folder, "a.md"), "utf8")).toBe(renderCheckMarkdown(result));
       expect(JSON.parse(await readFile(join(folder, "a.JSON"), "utf8"))).toEqual(result);
-      expect(() => requireReportName("a.pdf")).toThrow(expect.objectContaining({ code: "USAGE", exit: 2 }));
+      const refused = { code: "USAGE", exit: 2 };
+      await expect(requireReport("a.pdf")).rejects.toMatchObject(refused);
+      await mkdir(join(folder, "folder.md"));
+      for (const name of ["folder.md", "a.md/b.md", "nowhere/b.md"])
+        await expect(requireReport(join(folder, name))).rejects.toMatchObject(refused);
+      // What was there is kept, and nothing is left of the attempt.
+      for (const name of ["a.md", "b.md"]) await requireReport(join(folder, name));
+      expect(await readFile(join(folder, "a.md"), "utf8")).toBe(renderCheckMarkdown(result));
+      expect(await readdir(folder)).toEqual(["a.JSON", "a.md", "folder.md"]);
     } finally {
       await rm(folder, { recursive: true });
     }

@@ -5,13 +5,14 @@ import { toldDuplicates } from "../../jobs/duplicates.js";
 import { progressDisplay } from "../../jobs/progress.js";
 import { type Dispatcher, HANDED_OUT } from "../../jobs/spread/dispatcher.js";
 import { adviceFor } from "../../observe/check-advice.js";
-import { requireReportName, writeReport } from "../../observe/report.js";
+import { requireReport, writeReport } from "../../observe/report.js";
 import { isIgnored } from "../../ports/preset.js";
 import { legacyPreset } from "../../presets/index.js";
 import { systemClock } from "../../runtime/clock.js";
 import type { FerryNode } from "../../runtime/node.js";
 import { openWitnesses } from "../../runtime/witnesses.js";
 import { type Context, defineCommand } from "../command.js";
+import { toFailure } from "../failure.js";
 import { withNode } from "../node.js";
 import { choice, dryRun, duration, flag, text, whole } from "../options.js";
 import { span } from "../terminal.js";
@@ -46,7 +47,7 @@ export const command = defineCommand({
       throw new FerryError("USAGE", "--watch only looks: no --repair, no --report.");
     if (workers && repair) throw new FerryError("USAGE", "A repair is made by one process: no --workers.");
     if (every !== undefined && !watch) throw new FerryError("USAGE", "--every needs --watch.");
-    if (report !== undefined) requireReportName(report);
+    if (report !== undefined) await requireReport(report);
     const size = sample ?? (watch ? WATCH_SAMPLE : null);
     const repairing = repair && !dryRun ? { repair: { toward: toward ?? null } } : {};
 
@@ -66,7 +67,7 @@ export const command = defineCommand({
         let result = await once(repairing);
         // A run that repairs is no evidence: only a second, clean one is.
         if (repairing.repair !== undefined && !result.aborted) result = await once({});
-        if (report !== undefined) await writeReport(report, result);
+        if (report !== undefined) await keepReport(context, report, result);
         return { json: result, text: textOf(result, dryRun), exit: exitOf(result) };
       };
       return await withNode(context, (node) =>
@@ -106,6 +107,11 @@ async function checkOnce(
   );
   if (last !== null) display.end(last, noteOf(last));
   return result;
+}
+
+/** What a check has found is told, with its own exit code, though its report is lost. */
+async function keepReport({ output, config }: Context, file: string, result: CheckResult): Promise<void> {
+  await writeReport(file, result).catch((error) => output.warn(toFailure(error, config()).message));
 }
 
 async function repeat(context: Context, once: () => Promise<CheckResult>, every: number) {
