@@ -9,6 +9,7 @@ import { loadConfig } from "../../src/config.js";
 import { openControl } from "../../src/control/index.js";
 import { PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
 import { FerryNode } from "../../src/runtime/node.js";
+import { FaultyLink } from "../support/faulty-link.js";
 import { openStage, run, runError, runJson, type Stage, seedSessions } from "./support.js";
 
 /** One migration after the other over the same servers: from legacy to complete, and back again, by commands alone. */
@@ -314,6 +315,35 @@ describe("when something is in the way", () => {
     const lines = stdout.trim().split("\n");
     expect(lines.length).toBeGreaterThan(1);
     for (const line of lines) expect(JSON.parse(line)).toMatchObject({ migration: "second" });
+  });
+
+  it("goes on watching while the control store is away for a moment", async () => {
+    const link = await FaultyLink.open({ host: "127.0.0.1", port: stage.postgres.port });
+    const control = { url: link.via(stage.legacyUrl) };
+    const watched = stage.configure("watched", { migration: "second", control });
+    const abort = new AbortController();
+    let lines: unknown[] = [];
+    const running = run(["status", "--watch", "--json", "--config", watched], {
+      signal: abort.signal,
+      onStdout: (text) => {
+        lines = text
+          .trim()
+          .split("\n")
+          .map((line) => JSON.parse(line));
+      },
+    });
+    const told = () => lines.at(-1);
+    await expect.poll(told).toMatchObject({ migration: "second" });
+    link.refuse();
+    await expect.poll(told).toMatchObject({ error: { code: "CONTROL_UNREACHABLE", changed: "nothing" } });
+    link.heal();
+    await expect.poll(told).toMatchObject({ migration: "second" });
+    abort.abort();
+    expect(await running).toMatchObject({ code: 130 });
+    await link.close();
+    // What does not heal by itself is not waited for.
+    const unknown = ["--config", stage.configure("unknown", { migration: "unknown" })];
+    expect(await runError(["status", "--watch", ...unknown])).toMatchObject({ exit: 3, code: "NOT_SET_UP" });
   });
 
   it("leaves at once, as a process, when a store hangs", async () => {

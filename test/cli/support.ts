@@ -23,6 +23,8 @@ export interface Outcome {
 export interface RunOptions {
   readonly stdin?: string;
   readonly signal?: AbortSignal;
+  /** Told of all that was printed so far. */
+  readonly onStdout?: (text: string) => void;
 }
 
 /** Runs one command line in this process, as `main` does, and looks after secrets in all it prints. */
@@ -32,6 +34,7 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
     new Writable({
       write(chunk, _encoding, done) {
         written[name] += String(chunk);
+        if (name === "stdout") options.onStdout?.(written.stdout);
         done();
       },
     });

@@ -5,6 +5,7 @@ import { openVisitor } from "../../runtime/visitor.js";
 import { type OverviewSources, overview } from "../../workflow/overview.js";
 import { defineCommand } from "../command.js";
 import { abortable } from "../control.js";
+import { toFailure } from "../failure.js";
 import { flag } from "../options.js";
 import { wayOf } from "../phases.js";
 import type { Status } from "../schemas.js";
@@ -36,16 +37,23 @@ export const command = defineCommand({
         remedy: "There is nothing left to steer.",
       });
     };
-    const { output } = context;
+    const { output, signal } = context;
+    /** A watch outlives what may heal by itself, such as a control store that is away for a moment. */
+    const outlive = (error: unknown): void => {
+      if (signal.aborted) return;
+      const failure = toFailure(error, config);
+      if (!failure.retryable) throw error;
+      if (output.json) output.line(failure.toJSON(), "");
+      else output.failure(failure);
+    };
     try {
       if (!watch) {
         const json = await look();
         return { json, text: statusText(json, output.paint) };
       }
-      while (!context.signal.aborted) {
-        const json = await look();
-        output.line(json, `${statusText(json, output.paint)}\n`);
-        await systemClock.sleep(WATCH_EVERY, context.signal);
+      while (!signal.aborted) {
+        await look().then((json) => output.line(json, `${statusText(json, output.paint)}\n`), outlive);
+        await systemClock.sleep(WATCH_EVERY, signal);
       }
       return { silent: true, exit: 130 };
     } finally {
