@@ -79,11 +79,21 @@ describe("usage", () => {
     [["check", "--report", "result.txt"], ".md or .json"],
     [["check", "--report", "/nowhere/result.md"], "the report cannot be written to /nowhere/result.md (ENOENT)"],
     [["revoke"], "--ids-from is required"],
+    [["revoke", "--ids-from", "/"], "the session ids cannot be read (EISDIR)"],
+    [["revoke", "--ids-from", "/", "--dry-run"], "the session ids cannot be read (EISDIR)"],
   ])("refuses %j with exit 2", async (argv, text) => {
     // The configuration is fine and its servers are away: what is wrong is told before they are asked.
     const { exit, code, message } = await runError([...argv, "--config", config]);
     expect({ exit, code }).toEqual({ exit: 2, code: "USAGE" });
     expect(message).toContain(text);
+  });
+
+  it("needs a configuration for a dry run, too", async () => {
+    const none = ["--config", join(folder, "none.yaml")];
+    expect(await runError(["revoke", "--ids-from", "-", "--dry-run", ...none], { stdin: "some-id\n" })).toMatchObject({
+      exit: 2,
+      code: "CONFIG_NOT_FOUND",
+    });
   });
 
   it("never repeats a word that may be a session id", async () => {
@@ -149,6 +159,8 @@ describe("stores that are away", () => {
     ["check"],
     ["check show"],
     ["session show"],
+    ["revoke --ids-from -"],
+    ["revoke --ids-from - --dry-run"],
     ["cleanup"],
     ["setup"],
   ])("%s exits 5", async (line) => {

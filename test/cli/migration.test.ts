@@ -171,6 +171,23 @@ describe("from legacy to complete", () => {
     expect(rows).toEqual([{ count: 0 }]);
   });
 
+  it("tells what was revoked where the ids cannot be read to their end", async () => {
+    const gone = sids.slice(3, 6);
+    const stdin = `${gone.join("\n")}\n${"x".repeat(5_000)}\n`;
+    const { exit, code, message, changed } = await runError(["revoke", "--ids-from", "-", ...options], { stdin });
+    expect({ exit, code, changed }).toEqual({ exit: 2, code: "USAGE", changed: "3 of 3 sessions were destroyed" });
+    expect(message).toBe("Line 4 is too long to be a session id.");
+    for (const sid of gone) expect(await app.ferry.get(sid)).toBeNull();
+    const dry = await runError(["revoke", "--ids-from", "-", "--dry-run", ...options], { stdin });
+    expect(dry).toMatchObject({ exit: 2, message, changed: "nothing" });
+    const unknown = ["--config", stage.configure("unknown", { migration: "unknown" })];
+    for (const line of [
+      ["revoke", "--ids-from", "-"],
+      ["revoke", "--ids-from", "-", "--dry-run"],
+    ])
+      expect(await runError([...line, ...unknown], { stdin })).toMatchObject({ exit: 3, code: "NOT_SET_UP" });
+  });
+
   it("asks for the migration's name before complete", async () => {
     await runJson("check", ["check", ...options]);
     await advance("full-redis");

@@ -1,13 +1,14 @@
-import { open } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import pLimit from "p-limit";
+import type { Sid } from "../../core/session.js";
 import { FerryError } from "../../errors.js";
 import { defineCommand } from "../command.js";
-import { interrupted } from "../control.js";
+import { interrupted, withControl } from "../control.js";
 import { toFailure } from "../failure.js";
 import { withNode } from "../node.js";
 import { dryRun, must, text } from "../options.js";
 import type { Revoke } from "../schemas.js";
-import { readSids } from "../stdin.js";
+import { readSids, unreadable } from "../stdin.js";
 
 /** Destroys under way at once. */
 const AT_ONCE = 16;
@@ -25,30 +26,37 @@ export const command = defineCommand({
   ],
   async run(context, { idsFrom, dryRun }) {
     const ids = readSids(idsFrom === "-" ? context : { ...context, stdin: await openFile(idsFrom) });
-    const tally = { read: 0, revoked: 0, failed: 0 };
+    const tally = { read: 0, revoked: 0 };
     let first: FerryError | null = null;
-    if (dryRun) for await (const _ of ids) tally.read++;
-    else {
+    if (dryRun) {
+      // It ends as the real one would: without a configuration or a migration there is nothing to revoke.
+      await withControl(context, (control) => control.read());
+      for await (const _ of ids) tally.read++;
+    } else {
       await withNode(context, async ({ ferry, legacy }) => {
         const limit = pLimit(AT_ONCE);
         const underWay = new Set<Promise<void>>();
-        for await (const sid of ids) {
-          if (context.signal.aborted) break;
-          tally.read++;
-          const done = limit(async () => {
-            try {
-              // Of a pool: where it is. Memcached need not be there any more.
-              const [located = sid] = (await legacy.locate?.([sid]).catch(() => null)) ?? [sid];
-              await ferry.destroy(located);
-              tally.revoked++;
-            } catch (error) {
-              tally.failed++;
-              first ??= toFailure(error, context.config());
-            }
-          }).finally(() => underWay.delete(done));
-          underWay.add(done);
-          if (underWay.size >= AHEAD) await Promise.race(underWay);
+        const fail = (error: unknown): void => {
+          first ??= toFailure(error, context.config());
+        };
+        const destroy = async (sid: Sid): Promise<void> => {
+          // Of a pool: where it is. Memcached need not be there any more.
+          const [located = sid] = (await legacy.locate?.([sid]).catch(() => null)) ?? [sid];
+          await ferry.destroy(located);
+          tally.revoked++;
+        };
+        try {
+          for await (const sid of ids) {
+            if (context.signal.aborted) break;
+            tally.read++;
+            const done = limit(() => destroy(sid).catch(fail)).finally(() => underWay.delete(done));
+            underWay.add(done);
+            if (underWay.size >= AHEAD) await Promise.race(underWay);
+          }
+        } catch (error) {
+          fail(error);
         }
+        // However the reading ended, what it has begun is told.
         await Promise.all(underWay);
       });
     }
@@ -60,12 +68,13 @@ export const command = defineCommand({
   },
 });
 
+/** A folder can be opened, too, and fails only once it is read. */
 async function openFile(path: string): Promise<NodeJS.ReadableStream> {
   try {
+    if ((await stat(path)).isDirectory()) throw Object.assign(new Error("a folder"), { code: "EISDIR" });
     return (await open(path)).createReadStream();
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? "error";
-    throw new FerryError("USAGE", `--ids-from: the file cannot be read (${code})`);
+    throw unreadable(error);
   }
 }
 
