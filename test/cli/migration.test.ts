@@ -45,6 +45,7 @@ describe("from legacy to complete", () => {
 
   it("enters dual-write, and repeating the command changes nothing", async () => {
     expect(await runError(["backfill", ...options])).toMatchObject({ exit: 3, code: "GUARD_REFUSED" });
+    expect(await runError(["backfill", "--dry-run", ...options])).toMatchObject({ exit: 3, code: "GUARD_REFUSED" });
     expect(await runError(["check", ...options])).toMatchObject({ exit: 3, code: "GUARD_REFUSED" });
     const moved = await advance("dual-write");
     expect(moved).toMatchObject({ moved: true, to: { phase: "dual-write", percent: 10 } });

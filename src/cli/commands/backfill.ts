@@ -1,6 +1,7 @@
 import { EXIT, type ExitCode } from "../../errors.js";
 import { type BackfillProgress, type BackfillResult, countForBackfill, runBackfill } from "../../jobs/backfill.js";
 import { toldDuplicates } from "../../jobs/duplicates.js";
+import { refuseWithoutCopies } from "../../jobs/guards.js";
 import { progressDisplay } from "../../jobs/progress.js";
 import { HANDED_OUT } from "../../jobs/spread/dispatcher.js";
 import { systemClock } from "../../runtime/clock.js";
@@ -58,9 +59,10 @@ const EXITS: Readonly<Record<BackfillResult["state"], ExitCode>> = {
 };
 
 async function count(context: Context): Promise<CommandResult> {
-  const { byPhase, wouldCopy, notYet } = await withNode(context, ({ legacy, ferry }) =>
-    countForBackfill({ legacy, copier: ferry, clock: systemClock }, context.signal),
-  );
+  const { byPhase, wouldCopy, notYet } = await withNode(context, async ({ legacy, control, ferry }) => {
+    refuseWithoutCopies(await control.read(), "copied");
+    return countForBackfill({ legacy, copier: ferry, clock: systemClock }, context.signal);
+  });
   const json: BackfillDocument = { dryRun: true, byPhase, wouldCopy, notYet, result: null };
   const lines = [`${wouldCopy} live sessions would be copied, or found in Redis already.`];
   if (notYet > 0) lines.push(`${notYet} are in legacy still: raise dual-write's percentage first.`);
