@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -147,6 +147,16 @@ describe("precedence and files", () => {
 
   it("tells a missing file, two files, and broken ones", () => {
     expect(failure({ cwd: folder, config: "nowhere.yaml" }).code).toBe("CONFIG_NOT_FOUND");
+    const tooLong = join(folder, "x".repeat(300));
+    const loop = join(folder, "loop.yaml");
+    symlinkSync(loop, loop);
+    for (const [config, reason] of [
+      [tooLong, "ENAMETOOLONG"],
+      [loop, "ELOOP"],
+    ]) {
+      const { code, message } = failure({ config });
+      expect({ code, message }).toEqual({ code: "CONFIG_NOT_FOUND", message: `${config} cannot be read (${reason})` });
+    }
     expect(failure({ config: file("bad.yaml", "migration: [secret-of-mine\nlegacy: {") }).message).toMatch(/line \d/);
     expect(failure({ config: file("bad.json", '{"migration": secret-of-mine}') }).message).toMatch(/not valid JSON/);
     expect(failure({ config: file("empty.yaml", "") }).message).toContain("migration is required");

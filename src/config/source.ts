@@ -6,7 +6,19 @@ import { FerryError } from "../errors.js";
 const NAMES = ["sessionferry.yaml", "sessionferry.yml", "sessionferry.json"] as const;
 
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+/** What a path names may be there all the same: in a folder that this user may not enter, for instance. */
+function unreadable(path: string, error: unknown): FerryError {
+  const code = (error as NodeJS.ErrnoException).code ?? "error";
+  return new FerryError("CONFIG_NOT_FOUND", `${path} cannot be read (${code})`, {
+    remedy: "Give this user the right to read the file, or name another one with --config.",
+  });
 }
 
 /** The configuration file of the nearest folder, from `cwd` upward; null when there is none. */
@@ -41,10 +53,7 @@ export function readConfigFile(path: string): unknown {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? "error";
-    throw new FerryError("CONFIG_NOT_FOUND", `${path} cannot be read (${code})`, {
-      remedy: "Give this user the right to read the file, or name another one with --config.",
-    });
+    throw unreadable(path, error);
   }
   return path.endsWith(".json") ? parseJson(text, path) : parseYaml(text, path);
 }
