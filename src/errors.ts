@@ -112,7 +112,7 @@ export const CATALOGUE = {
   TRANSITION_PENDING: entry(
     EXIT.pending,
     true,
-    "Repeat the same command to finish the transition, or reverse it with: sessionferry phase rollback",
+    "Repeat the same command to finish the transition, or take it back: see RUNBOOK.md, Pending transitions.",
   ),
   HELD: entry(
     EXIT.held,
@@ -191,9 +191,9 @@ export class FerryError extends Error {
     this.next = options.next ?? null;
   }
 
-  /** The same error, of whose caller it is known by now what he has changed. */
-  having(changed: string): FerryError {
-    const { code, message, remedy, next, cause } = this;
+  /** The same error, of whose caller it is known by now what he has changed, and perhaps what he can do about it. */
+  having(changed: string, remedy = this.remedy): FerryError {
+    const { code, message, next, cause } = this;
     return new FerryError(code, message, { remedy, changed, cause, ...(next !== null && { next }) });
   }
 

@@ -2,8 +2,10 @@ import { FerryError } from "../errors.js";
 import { systemClock } from "../runtime/clock.js";
 import { FerryNode, overdueAfter } from "../runtime/node.js";
 import { Coordinator, type Progress } from "../workflow/coordinator.js";
+import { wayOut } from "../workflow/decide.js";
 import type { Context } from "./command.js";
 import { toFailure } from "./failure.js";
+import { wayOf } from "./phases.js";
 
 /** For commands that write by the protocol: joins the fleet as a job, and leaves it however the work ends. */
 export async function withNode<T>(context: Context, work: (node: FerryNode) => Promise<T>): Promise<T> {
@@ -64,14 +66,22 @@ export async function steered<T>(node: FerryNode, coordinator: Coordinator, walk
   } catch (error) {
     const failure = toFailure(error, node.config);
     const { code, message, cause } = failure;
+    const way = wayOf(node.config);
+    if (code === "TRANSITION_PENDING" && coordinator.pending !== null) {
+      throw failure.having(failure.changed, wayOut(coordinator.pending, way));
+    }
     if (code === "TRANSITION_PENDING" || failure.changed !== "nothing") throw failure;
     // Another command is at work, before this one did anything.
     if (code === "HELD" && coordinator.changed === null) throw failure;
     await coordinator.look().catch(() => {});
-    const { changed, isPending } = coordinator;
+    const { changed, pending } = coordinator;
     if (changed === null) throw failure;
-    if (!isPending || OWN_EXIT.has(code)) throw failure.having(changed);
-    throw new FerryError("TRANSITION_PENDING", `${message} (${code}) The step is left pending.`, { changed, cause });
+    if (pending === null || OWN_EXIT.has(code)) throw failure.having(changed);
+    throw new FerryError("TRANSITION_PENDING", `${message} (${code}) The step is left pending.`, {
+      remedy: wayOut(pending, way),
+      changed,
+      cause,
+    });
   }
 }
 

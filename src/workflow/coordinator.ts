@@ -73,9 +73,9 @@ export class Coordinator {
     readonly signal?: AbortSignal,
   ) {}
 
-  /** Whether a transition is pending, as far as it knows. */
-  get isPending(): boolean {
-    return (this.#newest?.pending ?? null) !== null;
+  /** What is pending, as far as it knows. */
+  get pending(): Transition | null {
+    return this.#newest?.pending ?? null;
   }
 
   /** What is different by now from what it found, as far as it knows; null for nothing. For whoever tells how it ended. */

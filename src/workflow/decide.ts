@@ -45,7 +45,8 @@ export type Decision =
  *
  * @throws FerryError USAGE where the position is not the next one up, TRANSITION_PENDING, IRREVERSIBLE
  */
-export function decideAdvance({ position, pending }: Steering, { phases, ramps }: Way, goal: AdvanceGoal): Decision {
+export function decideAdvance({ position, pending }: Steering, way: Way, goal: AdvanceGoal): Decision {
+  const { phases, ramps } = way;
   if (pending !== null) {
     const { lower, upper, direction } = pending;
     const meant = askedPosition(lower, ramps, goal) ?? upper;
@@ -53,7 +54,7 @@ export function decideAdvance({ position, pending }: Steering, { phases, ramps }
     if (isMeant && direction === "up") return { kind: "finish", target: upper };
     if (isMeant && isReversible(pending, phases)) return { kind: "reverse", target: upper };
     if (!isMeant && comparePositions(meant, lower) <= 0) return { kind: "stay", target: lower };
-    throw pendingElsewhere(pending, ramps);
+    throw pendingElsewhere(pending, way);
   }
   const target = askedPosition(position, ramps, goal) ?? nextPosition(position, ramps);
   if (target === null || comparePositions(target, position) <= 0) return { kind: "stay", target: position };
@@ -147,6 +148,8 @@ export function wayDown(state: Steering, to: PhaseName | undefined): Position[] 
 /** The phases that a rollback may be told to go to. */
 export const ROLLBACK_GOALS = PHASE_NAMES.filter((name) => name !== "complete" && name !== "full-redis");
 
+const ROLLBACK = "sessionferry phase rollback";
+
 /** The command that leads to a position. */
 export function advanceCommand(target: Position, ramps: Way["ramps"]): string {
   const exact = samePosition(firstStepOf(target.phase, ramps), target) ? "" : ` --percent ${target.percent}`;
@@ -157,11 +160,25 @@ export function shown({ phase, percent }: Position): string {
   return phase === "legacy" || phase === "complete" ? phase : `${phase} ${percent} %`;
 }
 
-function pendingElsewhere(pending: Transition, ramps: Way["ramps"]): FerryError {
+function pendingElsewhere(pending: Transition, way: Way): FerryError {
+  const { ramps } = way;
   const [from, to] = pending.direction === "up" ? [pending.lower, pending.upper] : [pending.upper, pending.lower];
   const told = `the step from ${shown(from)} to ${shown(to)} is recorded and pending`;
+  const finish = pending.direction === "up" ? advanceCommand(to, ramps) : ROLLBACK;
   return new FerryError("TRANSITION_PENDING", `The step from ${shown(from)} to ${shown(to)} is pending.`, {
+    remedy: `Finish it with: ${finish}${orReverse(pending, way)}`,
     changed: told,
-    next: pending.direction === "up" ? advanceCommand(to, ramps) : "sessionferry phase rollback",
+    next: finish,
   });
+}
+
+/** What to do about a transition that the same command would go on with. */
+export function wayOut(pending: Transition, way: Way): string {
+  return `Repeat the same command to finish the transition${orReverse(pending, way)}`;
+}
+
+/** A rollback takes a step up back, and finishes a step down. */
+function orReverse(pending: Transition, { phases, ramps }: Way): string {
+  if (!isReversible(pending, phases)) return "; it cannot be reversed any more.";
+  return `, or reverse it with: ${pending.direction === "up" ? ROLLBACK : advanceCommand(pending.upper, ramps)}`;
 }

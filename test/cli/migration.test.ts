@@ -323,6 +323,26 @@ describe("when something is in the way", () => {
     await store.close();
   });
 
+  it("names the way back of a step down that is left pending", async () => {
+    const store = await control();
+    await runJson("phase-move", ["phase", "advance", "--to", "dual-write", "--percent", "100", ...steering]);
+    await store.join({ id: "lazythree", ...registration }, { presence: 10_000 });
+    const pending = await runError(["phase", "rollback", "--timeout", "300ms", ...steering]);
+    const back = "sessionferry phase advance --to dual-write --percent 100";
+    expect(pending).toMatchObject({
+      exit: 6,
+      remedy: `Repeat the same command to finish the transition, or reverse it with: ${back}`,
+    });
+    const elsewhere = await runError(["phase", "advance", "--to", "read-through", ...steering]);
+    expect(elsewhere).toMatchObject({
+      exit: 6,
+      remedy: `Finish it with: sessionferry phase rollback, or reverse it with: ${back}`,
+    });
+    await store.leave("lazythree");
+    await runJson("phase-move", [...back.split(" ").slice(1), ...steering]);
+    await store.close();
+  });
+
   it("watches until it is told to stop", async () => {
     const abort = new AbortController();
     const running = run(["status", "--watch", "--json", ...steering], { signal: abort.signal });
