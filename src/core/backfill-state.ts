@@ -52,6 +52,8 @@ export interface BackfillCheckpoint {
   readonly total: number;
   /** Sids a second, lately. */
   readonly rate: number;
+  /** Whether it copies also what R holds already; absent in checkpoints of older builds. */
+  readonly force?: boolean;
 }
 
 /**

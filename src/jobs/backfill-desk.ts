@@ -62,8 +62,8 @@ export class BackfillDesk {
     await this.control.putDocument(KIND, CHECKPOINT, { ...checkpoint, cursor: sealed });
   }
 
-  async wish(): Promise<BackfillWish> {
-    return (await this.control.getDocument<BackfillWish>(KIND, WISH)) ?? { command: "run" };
+  wish(): Promise<BackfillWish> {
+    return readWish(this.control);
   }
 }
 
@@ -84,6 +84,11 @@ function mayHaveDropped({ action, detail }: LedgerEntry): boolean {
 
 export function readCheckpoint(control: ControlStore): Promise<BackfillCheckpoint | null> {
   return control.getDocument<BackfillCheckpoint>(KIND, CHECKPOINT);
+}
+
+/** What was wished of it last. */
+export async function readWish(control: ControlStore): Promise<BackfillWish> {
+  return (await control.getDocument<BackfillWish>(KIND, WISH)) ?? { command: "run" };
 }
 
 /** `backfill pause|resume|stop`, and a change of the rate, for whichever process is at it. */

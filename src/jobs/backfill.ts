@@ -43,7 +43,10 @@ export interface BackfillOptions {
   readonly concurrency: number;
   /** Sids a second; 0 for no limit. */
   readonly rate: number;
-  /** Copies also what R holds already: a repair where L is the authority. Begins anew. */
+  /**
+   * Copies also what R holds already: a repair where L is the authority. Begins anew, unless it goes on with one that did
+   * so as well, which whoever goes on with it does without being told.
+   */
   readonly force?: boolean;
   /** Milliseconds that a store may be away before the backfill gives up. */
   readonly patience?: number;
@@ -146,7 +149,8 @@ class Backfill {
     try {
       let ended = await this.#pass();
       while (ended && (await this.#isUndone())) {
-        await this.#beginAnew(await this.#patience.attempt(() => this.deps.control.read()));
+        const now = await this.#patience.attempt(() => this.deps.control.read());
+        await this.#beginAnew(now, this.#checkpoint.force ?? false);
         ended = await this.#pass();
       }
       if (ended) state = this.#copying.counts.failed > 0 ? "incomplete" : "complete";
@@ -172,8 +176,9 @@ class Backfill {
   async #takeUp(record: ControlRecord): Promise<boolean> {
     const old = await this.desk.checkpoint();
     const cursor = old === null ? null : await this.desk.placeToGoOn(old, record);
-    if (old === null || cursor === null || this.options.force) {
-      await this.#beginAnew(record);
+    const { force = false } = this.options;
+    if (old === null || cursor === null || (force && !old.force)) {
+      await this.#beginAnew(record, force);
       return false;
     }
     this.#cursor = cursor;
@@ -183,7 +188,7 @@ class Backfill {
     return true;
   }
 
-  async #beginAnew(record: ControlRecord): Promise<void> {
+  async #beginAnew(record: ControlRecord, force: boolean): Promise<void> {
     const { legacy, control } = this.deps;
     const total = await this.#patience.attempt(() => legacy.count());
     const startedAt = await this.#patience.attempt(() => control.now());
@@ -199,6 +204,7 @@ class Backfill {
       counts: NO_COUNTS,
       total,
       rate: 0,
+      force,
     };
     await this.#write();
   }
@@ -210,7 +216,8 @@ class Backfill {
   }
 
   #pass(): Promise<boolean> {
-    const { batch, concurrency, force = false } = this.options;
+    const { batch, concurrency } = this.options;
+    const { force = false } = this.#checkpoint;
     return this.#copying.run(
       { after: this.#cursor, force, pace: { batch, concurrency, throttle: this.#throttle } },
       {
@@ -242,12 +249,12 @@ class Backfill {
       if (this.#stop.signal.aborted) return;
       try {
         const wish = await this.desk.wish();
-        this.#heed(wish.command, wish.rate);
+        const hasTurned = this.#heed(wish.command, wish.rate);
         const due = look % RENEW_EVERY === 0;
         if (due && !(await control.lock(LOCK, this.holder, LOCK_TTL))) {
           throw new FerryError("HELD", "Another backfill has taken over while this one was held up.");
         }
-        if (due || this.#cursor !== this.#written) await this.#write();
+        if (due || hasTurned || this.#cursor !== this.#written) await this.#write();
         strain.relieve();
       } catch (error) {
         await strain.endure(error).catch((final) => {
@@ -259,14 +266,17 @@ class Backfill {
     }
   }
 
-  #heed(command: "run" | "pause" | "stop", rate: number | undefined): void {
+  /** @returns whether it pauses, or goes on, from now on: others are told at once. */
+  #heed(command: "run" | "pause" | "stop", rate: number | undefined): boolean {
     if (command === "stop") this.#stopped = true;
     const paused = command === "pause";
-    if (paused !== this.#paused && !this.#stopped) {
+    const hasTurned = paused !== this.#paused && !this.#stopped;
+    if (hasTurned) {
       this.#paused = paused;
       this.#checkpoint = { ...this.#checkpoint, state: paused ? "paused" : "running" };
     }
     if (rate !== undefined && rate !== this.#throttle.rate) this.#throttle.setRate(rate);
+    return hasTurned;
   }
 
   #lostLock(): boolean {

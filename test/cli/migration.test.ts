@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadConfig } from "../../src/config.js";
 import { openControl } from "../../src/control/index.js";
+import { NO_COUNTS } from "../../src/core/backfill-state.js";
 import { PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
 import { FerryNode } from "../../src/runtime/node.js";
 import { FaultyLink } from "../support/faulty-link.js";
@@ -288,6 +289,27 @@ describe("when something is in the way", () => {
     expect(await runJson("nodes-evict", [...evicting, "--yes"])).toMatchObject({ known: false });
     const finished = await runJson("phase-move", ["phase", "advance", "--to", "dual-write", ...steering]);
     expect(finished).toMatchObject({ moved: true, to: { phase: "dual-write", percent: 10 } });
+    await store.close();
+  });
+
+  it("takes a wish for the backfill as made, before anything has come of it, and only while somebody is there", async () => {
+    const store = await control();
+    const at = await store.now();
+    const checkpoint = { state: "running", startedAt: at, updatedAt: at, endedAt: null, generation: "none" };
+    const figures = { coveredBelow: 0, cursor: null, counts: NO_COUNTS, total: 0, rate: 0 };
+    const tell = (updatedAt: number) =>
+      store.putDocument("backfill", "current", { ...checkpoint, ...figures, updatedAt });
+    await tell(at + 60_000);
+    const wish = async (verb: string) => (await runJson("backfill-wish", ["backfill", verb, ...steering])).asked;
+    expect(await wish("resume")).toBeNull();
+    expect(await wish("pause")).toBe("pause");
+    expect(await wish("pause")).toBeNull();
+    expect(await wish("resume")).toBe("run");
+    await tell(at - 60_000);
+    for (const verb of ["resume", "pause", "stop"]) {
+      expect(await runError(["backfill", verb, ...steering])).toMatchObject({ exit: 3, code: "GUARD_REFUSED" });
+    }
+    for (const name of ["current", "wish"]) await store.deleteDocument("backfill", name);
     await store.close();
   });
 

@@ -296,6 +296,26 @@ describe("what goes wrong", () => {
     expect(await runBackfill(rig, options())).toMatchObject({ state: "complete", resumed: false, copied: 1, hit: 9 });
   });
 
+  test("a forced one that was broken off is gone on with as a forced one, told so again or not", async () => {
+    for (const told of [{}, { force: true }]) {
+      const rig = await rigAt(DUAL);
+      const sids = await rig.seedLegacy(3_000);
+      await runBackfill(rig, options());
+      const stale = sessionOf(77, rig.clock.now() + 600_000);
+      for (const sid of sids) await rig.putRecord(sid, stale);
+      let batches = 0;
+      const copier = copierOf(rig, async () => {
+        await rig.clock.sleep(400);
+        if (++batches === 10) await wishOfBackfill(rig.control, { command: "stop" });
+      });
+      const first = await runBackfill({ ...rig, copier }, options({ force: true }));
+      expect(first).toMatchObject({ state: "stopped" });
+      expect(first.done).toBeLessThan(3_000);
+      expect(await runBackfill(rig, options(told))).toMatchObject({ state: "complete", resumed: true });
+      for (const sid of sids) expect(rig.records.snapshot(sid).v?.value).toEqual(rig.legacy.peek(sid)?.value);
+    }
+  });
+
   test("a forced one replaces what R holds, but never what R is ahead with", async () => {
     const rig = await rigAt(DUAL);
     const [wrong, right, ahead] = await rig.seedLegacy(3);

@@ -2,7 +2,6 @@ import { defineWish } from "../backfill-wish.js";
 
 export const command = defineWish({
   command: "pause",
-  already: ["paused"],
   told: "The backfill pauses within a second; it keeps its place.",
   example: ["$0 backfill pause", "Give the stores a rest during a rush"],
 });
