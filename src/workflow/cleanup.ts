@@ -1,8 +1,12 @@
 import { ALL_BUCKETS } from "../core/cohort.js";
+import { newNodeId } from "../core/ids.js";
 import { FerryError } from "../errors.js";
 import type { ControlRecord, ControlStore, NodeInfo } from "../ports/control-store.js";
 import type { RedisRecords } from "../ports/redis-records.js";
 import { recordIfAny } from "./standing.js";
+
+/** Milliseconds that the lock outlives its holder. */
+const LOCK_TTL = 15_000;
 
 export type CleanupStep = "drop-records" | "remove-marks" | "remove-items" | "remove-seal" | "destroy-control";
 
@@ -73,17 +77,41 @@ export function planCleanup({ record, seal, serving }: CleanupState, keepsItems:
   return ["drop-records", "remove-seal", "destroy-control"];
 }
 
-/** May be repeated from the start. */
+/**
+ * May be repeated from the start. Removing millions of records takes minutes, in which an application may have started: so
+ * no command steers meanwhile, and it is looked again before each step.
+ *
+ * @param plan what is left to remove, as of now
+ * @throws FerryError HELD, and what `plan` throws
+ */
 export async function runCleanup(
-  steps: readonly CleanupStep[],
+  plan: () => Promise<readonly CleanupStep[]>,
   control: ControlStore,
   records: RedisRecords,
 ): Promise<void> {
-  for (const step of steps) {
-    if (step === "drop-records") await records.drop(ALL_BUCKETS);
-    else if (step === "remove-marks") await records.clearMarks();
-    else if (step === "remove-items") await records.clearItems();
-    else if (step === "remove-seal") await records.removeSeal();
-    else await control.destroy();
+  const steps = await plan();
+  if (steps.length === 0) return;
+  const holder = newNodeId();
+  if (!(await control.lock("phase", holder, LOCK_TTL))) throw held();
+  let isLost = false;
+  const renewing = setInterval(async () => {
+    isLost ||= !(await control.lock("phase", holder, LOCK_TTL).catch(() => true));
+  }, LOCK_TTL / 3);
+  try {
+    for (const step of steps) {
+      if (isLost || !(await plan()).includes(step)) throw held();
+      if (step === "drop-records") await records.drop(ALL_BUCKETS);
+      else if (step === "remove-marks") await records.clearMarks();
+      else if (step === "remove-items") await records.clearItems();
+      else if (step === "remove-seal") await records.removeSeal();
+      else await control.destroy();
+    }
+  } finally {
+    clearInterval(renewing);
+    await control.unlock("phase", holder).catch(() => {});
   }
+}
+
+function held(): FerryError {
+  return new FerryError("HELD", "Another command steers this migration.");
 }

@@ -1,10 +1,11 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { newToken } from "../../src/core/ids.js";
-import type { ControlRecord, NodeInfo } from "../../src/ports/control-store.js";
+import { type ControlRecord, type NodeInfo, PROTOCOL_NUMBER } from "../../src/ports/control-store.js";
 import { startRedis } from "../../src/servers/index.js";
-import { type CleanupState, planCleanup, runCleanup } from "../../src/workflow/cleanup.js";
+import { type CleanupState, cleanupState, planCleanup, runCleanup } from "../../src/workflow/cleanup.js";
 import { later } from "../contract/redis-records.js";
 import { openRecords, plainClient } from "../stores/redis-support.js";
+import { type Rig, rigAt } from "../support/rig.js";
 
 const COMPLETE: CleanupState = {
   record: { position: { phase: "complete", percent: 100 }, pending: null } as ControlRecord,
@@ -36,7 +37,8 @@ describe("flags and tokens after complete", () => {
         expect(await records.performAlone(sid, { verb: "set", session, newToken: token })).toMatchObject({ token });
       }
       expect((await plain.keys("sf:shop:i:*")).length).toBe(3);
-      await runCleanup(["remove-items"], { destroy: async () => {} } as never, records);
+      const control = { destroy: async () => {}, lock: async () => true, unlock: async () => {} };
+      await runCleanup(async () => ["remove-items"], control as never, records);
       expect((await plain.keys("sf:*")).sort()).toEqual(["sf:other:i:sess:a", "sf:shop:seal"]);
       for (const sid of sids) {
         expect(await records.readAlone(sid)).toMatchObject({ value: Buffer.from(`value of ${sid}`), flags: 0 });
@@ -48,5 +50,38 @@ describe("flags and tokens after complete", () => {
       plain.disconnect();
       await server.stop();
     }
+  });
+});
+
+describe("a cleanup in legacy", () => {
+  const planned = async ({ control, records }: Rig) => planCleanup(await cleanupState(control, records, 10_000), false);
+
+  it("waits for no other command, and lets none begin", async () => {
+    const rig = await rigAt({ phase: "legacy", percent: 100 });
+    const cleanup = () => runCleanup(() => planned(rig), rig.control, rig.records);
+    await rig.control.lock("phase", "somebody", 60_000);
+    await expect(cleanup()).rejects.toMatchObject({ code: "HELD" });
+    await rig.control.unlock("phase", "somebody");
+    const drop = vi.spyOn(rig.records, "drop").mockImplementationOnce(async () => {
+      expect(await rig.control.lock("phase", "somebody", 60_000)).toBe(false);
+      return 0;
+    });
+    await cleanup();
+    expect(drop).toHaveBeenCalledOnce();
+    expect((await cleanupState(rig.control, rig.records, 10_000)).record).toBeNull();
+  });
+
+  it("takes the record from under no application that has started meanwhile", async () => {
+    const rig = await rigAt({ phase: "legacy", percent: 100 });
+    vi.spyOn(rig.records, "drop").mockImplementationOnce(async () => {
+      const registration = { role: "app", protocol: PROTOCOL_NUMBER, host: "h", pid: 1, version: "0" } as const;
+      await rig.control.join({ ...registration, id: "started0" }, { presence: 10_000 });
+      return 0;
+    });
+    await expect(runCleanup(() => planned(rig), rig.control, rig.records)).rejects.toMatchObject({
+      code: "GUARD_REFUSED",
+    });
+    expect(await rig.records.seal()).not.toBeNull();
+    expect(await rig.control.lock("phase", "somebody", 60_000)).toBe(true);
   });
 });

@@ -24,7 +24,9 @@ export const command = defineCommand({
       const { control, records } = visitor;
       const state = await abortable(cleanupState(control, records, overdueAfter(config)), context.signal);
       const steps = planCleanup(state, servesItems(config));
-      if (!only) await runCleanup(steps, control, records);
+      const plan = async () =>
+        planCleanup(await cleanupState(control, records, overdueAfter(config)), servesItems(config));
+      if (!only) await runCleanup(plan, control, records);
       const json: Cleanup = {
         migration: config.migration,
         dryRun: only,
