@@ -349,7 +349,9 @@ describe("when something is in the way", () => {
     const store = await control();
     await runJson("phase-move", ["phase", "advance", "--to", "dual-write", "--percent", "100", ...steering]);
     await store.join({ id: "lazythree", ...registration }, { presence: 10_000 });
-    const pending = await runError(["phase", "rollback", "--timeout", "300ms", ...steering]);
+    const bare = await runError(["phase", "rollback", ...steering]);
+    expect(bare).toMatchObject({ exit: 2, code: "USAGE", next: "sessionferry phase rollback --to legacy" });
+    const pending = await runError(["phase", "rollback", "--to", "legacy", "--timeout", "300ms", ...steering]);
     const back = "sessionferry phase advance --to dual-write --percent 100";
     expect(pending).toMatchObject({
       exit: 6,
@@ -444,7 +446,7 @@ describe("when something is in the way", () => {
     await runJson("phase-move", ["phase", "advance", "--to", "redis-first", "--percent", "100", ...forced]);
     await stage.redis.kill();
     await serving.close();
-    const stuck = await runError(["phase", "rollback", ...steering]);
+    const stuck = await runError(["phase", "rollback", "--to", "read-through", ...steering]);
     expect(stuck).toMatchObject({ exit: 6, code: "TRANSITION_PENDING" });
     const lost = [
       "phase",

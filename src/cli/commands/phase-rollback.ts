@@ -40,8 +40,9 @@ export const command = defineCommand({
 
     const steps = wayDown(start, to);
     if (dryRun || steps.length === 0) return told(start, steps, way, dryRun);
-    if (to === undefined)
-      await context.confirm({ text: `Go back to ${shown(steps.at(-1)!)}?`, yes: yes || !hasTerminal(context) });
+    if (to === undefined && hasTerminal(context)) {
+      await context.confirm({ text: `Go back to ${shown(steps.at(-1)!)}?`, yes });
+    } else if (to === undefined && start.pending === null) throw unnamed(steps.at(-1)!);
 
     const started = Date.now();
     const settled = await withNode(context, async (node) => {
@@ -64,7 +65,16 @@ export const command = defineCommand({
   },
 });
 
-/** Going back needs no question where nobody can be asked: an alarm must not wait for --yes. */
+/** A script repeats its command where another was faster, and "one phase down" would be another phase then. */
+function unnamed(goal: Position): FerryError {
+  const next = `sessionferry phase rollback --to ${goal.phase}`;
+  return new FerryError("USAGE", "Without a terminal a rollback needs --to: repeated, it would go on down.", {
+    remedy: `Name the phase: ${next}`,
+    next,
+  });
+}
+
+/** Going back where a phase is named needs no question: an alarm must not wait for --yes. */
 function hasTerminal({ stdin }: Context): boolean {
   return (stdin as { isTTY?: boolean }).isTTY === true;
 }
