@@ -81,6 +81,10 @@ redis_is_away() {
   $command status --json "$@" >"$folder/now.json" && [ -z "$(json redis <"$folder/now.json")" ]
 }
 
+nothing_is_pending() {
+  $command status --json "$@" >"$folder/now.json" && [ -z "$(json pending <"$folder/now.json")" ]
+}
+
 # Goes down to a phase, or out of the step that is under way where none is named, however often it takes: 6 says that the
 # step is pending and must be repeated, 7 that another command holds the migration, 5 that a store is away for the moment.
 roll_back() {
@@ -89,8 +93,18 @@ roll_back() {
   shift 2
   tries=0
   while :; do
-    $command phase rollback --reason "alarm: $why" --json --yes ${goal:+--to "$goal"} "$@" >"$answer"
+    $command phase rollback --reason "alarm: $why" --json --yes ${goal:+--to "$goal"} "$@" >"$answer" </dev/null
     code=$?
+    # Somebody else has finished the step that no phase was named for: from there the way down is another one.
+    case $goal:$code in
+      :[2567])
+        if nothing_is_pending "$@"; then
+          log "no step is pending any more"
+          if [ $once = yes ]; then exit 4; fi
+          return
+        fi
+        ;;
+    esac
     case $code in
       0)
         log "rolled back: it stands at $(json to.phase <"$answer") $(json to.percent <"$answer") %"
@@ -106,12 +120,6 @@ roll_back() {
           exit 5
         fi
         sleep 2
-        # Somebody else may have finished the step meanwhile: from there the way down is another one.
-        if [ -z "$goal" ] && $command status --json "$@" >"$folder/now.json" && [ -z "$(json pending <"$folder/now.json")" ]; then
-          log "no step is pending any more"
-          if [ $once = yes ]; then exit 4; fi
-          return
-        fi
         ;;
       *)
         log "phase rollback ended with $code: $(json error.message <"$answer") $(json error.remedy <"$answer")"

@@ -157,6 +157,26 @@ describe("rollback-on-alarm, beside a command of which only the answers are know
     return new Promise((resolve) => child.on("close", (code) => resolve({ code, log })));
   }
 
+  it("does not go further down where somebody else takes the pending step back at that very moment", async () => {
+    const { command } = answering(4, '{"findings":["they differ"]}');
+    const [script, there] = [command.replace(/^sh /, ""), join(stage.folder, "finished")];
+    const pending = '{"lower":{"phase":"dual-write","percent":50},"direction":"up"}';
+    const standing = (phase: string, step: string) =>
+      `{"phase":"${phase}","percent":50,"pending":${step},"mirror":{"healthy":true},"redis":{}}`;
+    writeFileSync(
+      script,
+      `case "$*" in
+        status*) if [ -e ${there} ]; then echo '${standing("dual-write", "null")}'; else echo '${standing("dual-write", pending)}'; fi ;;
+        check*) echo '{"findings":["they differ"]}'; exit 4 ;;
+        phase*--to*) echo '{"to":{"phase":"legacy","percent":100}}' ;;
+        phase*) touch ${there}; echo '{"error":{"code":"USAGE","message":"name it"}}'; exit 2 ;;
+      esac`,
+    );
+    const { code, log } = await keepWatch(command, ["--every", "1", "--once"]);
+    expect({ code, log }).toEqual({ code: 4, log: expect.stringContaining("no step is pending any more") });
+    expect(log).not.toContain("rolled back");
+  });
+
   it.each([
     [1, "UNEXPECTED"],
     [2, "CONFIG_INVALID"],
